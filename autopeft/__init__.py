@@ -1,0 +1,3 @@
+"""autopeft: multi-objective search over PEFT configurations."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What a study is. Imports nothing but the standard library and NumPy."""

@@ -1,0 +1,272 @@
+"""A candidate network: its modules, their placement, and how the budget is allocated.
+
+Architectures are canonical: `canonical` drops what changes nothing (absent modules, fields at
+PEFT's default, the order of modules, the spelling of targets), so that two parameter sets that
+build the same network are equal.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.space import Json
+
+SIZE_FIELDS: Mapping[str, str] = {
+    "ADALORA": "init_r",
+    "FOURIERFT": "n_frequency",
+    "PREFIX_TUNING": "num_virtual_tokens",
+}
+DEFAULT_SIZE_FIELD = "r"
+"""The field of a peft_type that is its size; size 0 means that the module is absent."""
+
+
+def fingerprint(value: Json) -> str:
+    """A short stable hash of a JSON value: 16 hexadecimal digits of SHA-256."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """One PEFT building block, placed.
+
+    fields: PEFT's own field names, without targets and placement.
+    targets: full names of the modules it wraps; empty for methods that wrap the model (prefix).
+    layers: indices of the transformer layers it lives in.
+    """
+
+    peft_type: str
+    fields: Mapping[str, Json]
+    targets: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int | None:
+        """Rank, prefix length or the like; None for methods without a size."""
+        value = self.fields.get(SIZE_FIELDS.get(self.peft_type, DEFAULT_SIZE_FIELD))
+        return None if value is None else int(value)
+
+    def document(self) -> dict[str, Json]:
+        return {
+            "peft_type": self.peft_type,
+            "fields": dict(self.fields),
+            "targets": list(self.targets),
+            "layers": list(self.layers),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """The modules of one candidate and their allocation strategy; equal when the network is.
+
+    allocation: ("uniform", {}) or the strategy's name and its fields.
+    full_fine_tuning: train the whole backbone; then there are no modules.
+    No module and no full fine-tuning: the frozen backbone with a trained head.
+    """
+
+    modules: tuple[Module, ...] = ()
+    allocation: tuple[str, Mapping[str, Json]] = ("uniform", MappingProxyType({}))
+    full_fine_tuning: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        return not self.modules and not self.full_fine_tuning
+
+    def document(self) -> dict[str, Json]:
+        return {
+            "modules": [module.document() for module in self.modules],
+            "allocation": [self.allocation[0], dict(self.allocation[1])],
+            "full_fine_tuning": self.full_fine_tuning,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        return fingerprint(self.document())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """An architecture and its recipe: what a trial evaluates.
+
+    branch: the branch that it was drawn from; not part of its identity.
+    recipe: the full training arguments by transformers' names, fixed ones included.
+    """
+
+    branch: str
+    architecture: Architecture
+    recipe: Mapping[str, Json]
+
+    def document(self) -> dict[str, Json]:
+        return {
+            "branch": self.branch,
+            "architecture": self.architecture.document(),
+            "recipe": dict(self.recipe),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Configuration":
+        architecture = document["architecture"]
+        return cls(
+            branch=document["branch"],
+            architecture=Architecture(
+                modules=tuple(
+                    Module(
+                        peft_type=module["peft_type"],
+                        fields=module["fields"],
+                        targets=tuple(module["targets"]),
+                        layers=tuple(module["layers"]),
+                    )
+                    for module in architecture["modules"]
+                ),
+                allocation=(architecture["allocation"][0], architecture["allocation"][1]),
+                full_fine_tuning=architecture["full_fine_tuning"],
+            ),
+            recipe=document["recipe"],
+        )
+
+    @cached_property
+    def key(self) -> str:
+        return fingerprint({"a": self.architecture.key, "r": dict(self.recipe)})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configuration) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def canonical(
+    tree: Mapping[str, Json],
+    *,
+    branch: str,
+    shape: ModelShape,
+    training: Mapping[str, Json],
+    defaults: Mapping[str, Mapping[str, Json]],
+) -> Configuration:
+    """Turn a literal branch tree into the configuration that it builds on this model.
+
+    Args:
+        tree: a branch with every variable taken (`Space.realise`).
+        training: the recipe's fixed part; the branch's own `training` wins over it.
+        defaults: PEFT's default of every field, by peft_type.
+
+    Raises:
+        ValueError: a target matches no module, or a layer does not exist.
+    """
+    layers = place(tree.get("layers", "all"), shape.layers)
+    modules = [
+        _module(module, layers, shape, defaults)
+        for module in tree.get("modules", ())
+        if not _absent(module)
+    ]
+    modules = [module for module in modules if module.layers]
+    name, options = _allocation(tree.get("allocation", "uniform"))
+    architecture = Architecture(
+        modules=tuple(sorted(modules, key=lambda m: fingerprint(m.document()))),
+        allocation=(name, options) if modules else ("uniform", {}),
+        full_fine_tuning=bool(tree.get("full_fine_tuning", False)),
+    )
+    recipe = {**training, **tree.get("training", {})}
+    return Configuration(branch, architecture, {k: recipe[k] for k in sorted(recipe)})
+
+
+def place(layers: Json, count: int) -> tuple[int, ...]:
+    """The layer indices that a literal `layers` value means on a model of `count` layers.
+
+    Raises:
+        ValueError: it names a layer that the model does not have.
+    """
+    match layers:
+        case "all" | None:
+            chosen: Iterable[int] = range(count)
+        case {"first": int(k)}:
+            chosen = range(min(k, count)) if k <= count else [k - 1]
+        case {"last": int(k)}:
+            chosen = range(count - k, count)
+        case {"range": [int(first), int(last)]}:
+            chosen = range(first, last + 1)
+        case {"bits": list(on)} | list(on):
+            chosen = on
+        case _:
+            raise ValueError(
+                "layers takes all, {first: k}, {last: k}, {range: [a, b]}, {bits: shared | own} "
+                f"or a list of layer numbers, got {layers!r}"
+            )
+    indices = tuple(sorted(set(chosen)))
+    if indices and (indices[0] < 0 or indices[-1] >= count):
+        raise ValueError(f"the model has layers 0 to {count - 1}, got {layers!r}: stay within them")
+    return indices
+
+
+def _absent(module: Mapping[str, Json]) -> bool:
+    size_field = SIZE_FIELDS.get(module["peft_type"], DEFAULT_SIZE_FIELD)
+    return bool(module.get(size_field) == 0)
+
+
+def _allocation(value: Json) -> tuple[str, Mapping[str, Json]]:
+    if isinstance(value, str):
+        return value, {}
+    ((name, options),) = value.items()
+    return name, dict(options or {})
+
+
+_PLACEMENT = ("peft_type", "layers", "target_modules", "layers_to_transform", "layers_pattern")
+
+
+def _module(
+    module: Mapping[str, Json],
+    branch_layers: tuple[int, ...],
+    shape: ModelShape,
+    defaults: Mapping[str, Mapping[str, Json]],
+) -> Module:
+    peft_type = module["peft_type"]
+    default = defaults.get(peft_type, {})
+    layers = place(module["layers"], shape.layers) if "layers" in module else branch_layers
+    if isinstance(own := module.get("layers_to_transform"), int | list):
+        layers = place([own] if isinstance(own, int) else own, shape.layers)
+    targets: tuple[str, ...] = ()
+    if "target_modules" in default:
+        matched = match_targets(module.get("target_modules"), shape)
+        targets = tuple(target.name for target in matched if target.layer in layers)
+        here = {target.layer for target in matched}
+        layers = tuple(layer for layer in layers if layer in here)
+    fields = {
+        name: value
+        for name, value in sorted(module.items())
+        if name not in _PLACEMENT and not (name in default and default[name] == value)
+    }
+    return Module(peft_type, fields, targets, layers)
+
+
+def match_targets(target_modules: Json, shape: ModelShape) -> tuple[TargetModule, ...]:
+    """The modules that `target_modules` (a name, `all-linear` or a list) means, in model order.
+
+    Raises:
+        ValueError: an entry matches nothing; the message names the kinds that exist.
+    """
+    entries = [target_modules] if isinstance(target_modules, str) else list(target_modules or ())
+    if not entries:
+        raise ValueError(
+            f"target_modules is needed: name one of {', '.join(shape.kinds)} or all-linear"
+        )
+    chosen = set()
+    for entry in entries:
+        matched = shape.matching(entry)
+        if not matched:
+            raise ValueError(
+                f"target_modules {entry!r} matches no module inside the layers of this "
+                f"{shape.model_type} model: it has {', '.join(shape.kinds)}"
+            )
+        chosen |= {module.name for module in matched}
+    return tuple(module for module in shape.modules if module.name in chosen)

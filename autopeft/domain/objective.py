@@ -1,0 +1,178 @@
+"""Objectives, constraints, and the metrics that autopeft knows.
+
+Everything downstream of `Objective.score` is maximised: only this file knows a direction.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from autopeft.domain.errors import OutcomeError
+
+Goal = Literal["maximize", "minimize"]
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that a trial has: its unit, the usual goal, and whether it is known beforehand.
+
+    known: computed exactly from the architecture before training; else measured.
+    """
+
+    name: str
+    unit: str
+    goal: Goal
+    known: bool
+    meaning: str
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "share", "maximize", False, "correct validation rows"),
+        Metric("f1", "share", "maximize", False, "macro-averaged F1 on validation"),
+        Metric("matthews_correlation", "", "maximize", False, "Matthews correlation on validation"),
+        Metric("eval_loss", "nat", "minimize", False, "cross-entropy on validation, no penalties"),
+        Metric("adapter_params", "parameters", "minimize", True, "stored, without the head"),
+        Metric("trainable_params", "parameters", "minimize", True, "trained, with the head"),
+        Metric("adapter_bytes", "bytes", "minimize", True, "stored adapter, without the head"),
+        Metric(
+            "peak_memory_gib",
+            "GiB",
+            "minimize",
+            False,
+            "peak device memory; growth of the resident set on CPU",
+        ),
+        Metric("train_seconds", "s", "minimize", False, "training time without evaluation"),
+        Metric("step_ms", "ms", "minimize", False, "median optimiser step"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to optimise.
+
+    scale: `log` compares ratios (needs values > 0).
+    reference: the worst value that still counts for hypervolume; None: the worst baseline.
+    """
+
+    metric: str
+    goal: Goal
+    scale: Scale = "linear"
+    reference: float | None = None
+
+    @property
+    def known(self) -> bool:
+        metric = METRICS.get(self.metric)
+        return metric is not None and metric.known
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The value on the declared scale, larger is better.
+
+        Raises:
+            OutcomeError: the metric is missing or not finite, or not positive on a log scale.
+        """
+        if self.metric not in metrics:
+            raise OutcomeError(
+                f"objective {self.metric} needs a value, got {', '.join(metrics) or 'none'}"
+            )
+        return self.transform(metrics[self.metric])
+
+    def transform(self, value: float) -> float:
+        """Put one raw value on the declared scale, larger is better."""
+        if not math.isfinite(value):
+            raise OutcomeError(f"objective {self.metric} needs a finite value, got {value}")
+        if self.scale == "log":
+            if value <= 0:
+                # A frozen backbone has no adapter: one parameter stands for none.
+                value = 1.0 if value == 0 else value
+            if value <= 0:
+                raise OutcomeError(f"log scale of {self.metric} needs a value > 0, got {value}")
+            value = math.log(value)
+        return value if self.goal == "maximize" else -value
+
+
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONSTRAINT = re.compile(
+    r"^\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<operator><=|>=|<|>)\s*"
+    r"(?:(?P<number>[-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+    r"|(?:(?P<factor>[-+]?\d*\.?\d+)\s*\*\s*)?baselines\.(?P<baseline>\w+)\.(?P<of>\w+)"
+    r"\s*(?:(?P<sign>[-+])\s*(?P<offset>\d*\.?\d+(?:[eE][-+]?\d+)?))?)\s*$"
+)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """`metric <= bound`, where the bound is a number or follows a baseline.
+
+    The bound is factor * baselines.NAME.METRIC + offset; without a baseline it is the offset.
+    """
+
+    text: str
+    metric: str
+    operator: str
+    offset: float = 0.0
+    factor: float = 1.0
+    baseline: str | None = None
+    baseline_metric: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Constraint":
+        """Read `peak_memory_gib <= 8` or `accuracy >= 0.98 * baselines.house.accuracy - 0.01`.
+
+        Raises:
+            ValueError: the text is of neither form.
+        """
+        found = _CONSTRAINT.match(text)
+        if found is None:
+            raise ValueError(
+                "a constraint reads `metric <= number` or "
+                f"`metric >= 0.98 * baselines.NAME.metric - 0.01`, got {text!r}"
+            )
+        part = found.groupdict()
+        if part["number"] is not None:
+            return cls(text, part["metric"], part["operator"], float(part["number"]))
+        return cls(
+            text=text,
+            metric=part["metric"],
+            operator=part["operator"],
+            offset=float((part["sign"] or "") + (part["offset"] or "0")),
+            factor=float(part["factor"] or 1),
+            baseline=part["baseline"],
+            baseline_metric=part["of"],
+        )
+
+    @property
+    def known(self) -> bool:
+        metric = METRICS.get(self.metric)
+        return metric is not None and metric.known and self.baseline is None
+
+    def bound(self, baselines: Mapping[str, Mapping[str, float]]) -> float | None:
+        """The bound; None while the baseline that it follows has no result yet."""
+        if self.baseline is None:
+            return self.offset
+        metrics = baselines.get(self.baseline, {})
+        assert self.baseline_metric is not None
+        value = metrics.get(self.baseline_metric)
+        return None if value is None else self.factor * value + self.offset
+
+    def holds(
+        self,
+        metrics: Mapping[str, float],
+        baselines: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> bool:
+        """Whether the metrics satisfy it; open bounds and missing metrics do not refuse."""
+        bound, value = self.bound(baselines or {}), metrics.get(self.metric)
+        if bound is None or value is None:
+            return True
+        return _OPERATORS[self.operator](value, bound)

@@ -1,0 +1,85 @@
+"""Pareto dominance and hypervolume.
+
+Y: (n, m) outcomes of n trials on m objectives, every column maximised.
+   Only `Objective.score` flips a sign, so nothing below asks for a direction.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autopeft.domain.errors import OutcomeError
+
+Array = NDArray[np.float64]
+
+
+def non_dominated(Y: Array) -> NDArray[np.bool_]:
+    """Mark the rows of Y that no other row dominates.
+
+    Equal rows do not dominate each other: all copies stay.
+
+    Args:
+        Y: (n, m) outcomes; n may be 0.
+
+    Returns:
+        (n,) mask.
+
+    Raises:
+        OutcomeError: Y holds a NaN. A failed trial has no outcome: leave it out.
+    """
+    _refuse_nan(Y)
+    mask = np.ones(len(Y), dtype=bool)
+    for i, row in enumerate(Y):
+        mask[i] = not np.any(np.all(row <= Y, axis=1) & np.any(row < Y, axis=1))
+    return mask
+
+
+def non_domination_rank(Y: Array) -> NDArray[np.int64]:
+    """(n,) 0 for the front, 1 for the front without those, and so on (NSGA-II, Deb 2002)."""
+    ranks = np.full(len(Y), -1, dtype=np.int64)
+    rank = 0
+    while (left := np.flatnonzero(ranks < 0)).size:
+        ranks[left[non_dominated(Y[left])]] = rank
+        rank += 1
+    return ranks
+
+
+def hypervolume(Y: Array, reference: Array) -> float:
+    """Volume that Y dominates above the reference point; exact for any m.
+
+    Args:
+        Y: (n, m) outcomes; rows not above the reference add nothing.
+        reference: (m,).
+    """
+    _refuse_nan(Y)
+    gains = Y[np.all(Y > reference, axis=1)] - reference if len(Y) else Y
+    return _volume(gains) if len(gains) else 0.0
+
+
+def hypervolume_contributions(Y: Array, reference: Array) -> Array:
+    """(n,) volume that each row alone adds."""
+    total = hypervolume(Y, reference)
+    return np.array(
+        [total - hypervolume(np.delete(Y, i, axis=0), reference) for i in range(len(Y))]
+    )
+
+
+def _volume(gains: Array) -> float:
+    # Sweep over the last objective from the top; each slab is an (m-1)-dimensional volume.
+    gains = gains[non_dominated(gains)]
+    if gains.shape[1] == 1:
+        return float(gains.max())
+    order = np.argsort(-gains[:, -1], kind="stable")
+    gains = gains[order]
+    floors = np.append(gains[1:, -1], 0.0)
+    if gains.shape[1] == 2:
+        widths = np.maximum.accumulate(gains[:, 0])
+        return float(np.sum(widths * (gains[:, 1] - floors)))
+    slabs = gains[:, -1] - floors
+    return float(
+        sum(_volume(gains[: i + 1, :-1]) * slab for i, slab in enumerate(slabs) if slab > 0)
+    )
+
+
+def _refuse_nan(Y: Array) -> None:
+    if np.isnan(Y).any():
+        raise OutcomeError("an outcome needs numbers, got NaN: leave failed trials out")

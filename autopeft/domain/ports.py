@@ -1,0 +1,148 @@
+"""The ports: what the parts of autopeft promise each other.
+
+Implementations live in sibling folders that never import each other; `build.py` joins them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from autopeft.domain.architecture import Architecture, Configuration
+from autopeft.domain.model import ModelShape
+from autopeft.domain.objective import Constraint, Objective
+from autopeft.domain.space import Point, Space
+from autopeft.domain.trial import Failure, Result, Segment, Trial
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a sampler may know: the space, how to realise a point, and what is exact.
+
+    configure: point -> configuration (canonical); raises ValueError where the model cannot take it.
+    known: architecture -> exact metrics (`adapter_params`, ...), in milliseconds.
+    """
+
+    space: Space
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    shape: ModelShape
+    configure: Callable[[Point], Configuration]
+    known: Callable[[Architecture], Mapping[str, float]]
+
+    def admissible(self, point: Point) -> Configuration | None:
+        """The configuration of a point; None where the model or a known constraint refuses it.
+
+        So is one without any module: the frozen backbone is no candidate.
+        """
+        try:
+            configuration = self.configure(point)
+        except ValueError:
+            return None
+        if configuration.architecture.frozen:
+            return None
+        metrics = self.known(configuration.architecture)
+        held = all(c.holds(metrics) for c in self.constraints if c.known)
+        return configuration if held else None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A point to try next, and one line that says why."""
+
+    point: Point
+    why: str
+
+
+class Sampler(Protocol):
+    """Chooses the next point.
+
+    Purity: the same problem, history and seed give the same suggestion; nothing is remembered
+    between calls (caches of fitted models keyed by the history are allowed).
+    History: all trials of the study, running and failed ones included, baselines too; a trial's
+    result is that of its furthest rung. Points of running trials are pending: stay away from them.
+    Duplicates: a suggestion whose configuration is in the history already is refused by the
+    session, which asks again with another seed and, after some tries, draws at random.
+    Threads: called by one thread at a time, not necessarily the same one.
+    """
+
+    def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion: ...
+
+
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+class Evaluator(Protocol):
+    """Runs segments on one worker. Built once per worker process, so it may keep the base model.
+
+    Returns `Failure` for what is expected to go wrong; raises nothing but KeyboardInterrupt.
+    A segment with `resume` starts from the checkpoint that the trial's previous segment wrote
+    and gives the same bits as a run that was never paused.
+    report: called with (step, metrics) while training, for learning curves; cheap, may be dropped.
+    """
+
+    def run(self, segment: Segment, report: Report) -> Result | Failure: ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that MLflow shows later.
+
+    kind: `study_started`, `trial_started`, `rung`, `trial_ended`, `study_ended`.
+    time: seconds since the epoch.
+    """
+
+    kind: str
+    trial: int | None
+    time: float
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What the store keeps of a study beside its trials.
+
+    document: the plain content of the space file. state: `running`, `paused`, `finished`.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+    folder: str
+    created: float
+    state: str
+    seconds: float = 0.0  # wall time spent by earlier drivers
+
+
+class Store(Protocol):
+    """The only memory of a study.
+
+    Atomicity: `commit` writes trials and events in one transaction, or raises and writes nothing.
+    Durability: when `commit` returns, the result survives kill -9 of the driver.
+    Once: a rung of a trial is stored once; committing another result for it raises StudyError.
+    Threads: all methods may be called from any thread. One driver writes at a time.
+    """
+
+    def create(self, record: StudyRecord) -> None:
+        """Raises StudyError when the name exists."""
+
+    def update(self, record: StudyRecord) -> None: ...
+
+    def study(self, name: str) -> StudyRecord:
+        """Raises StudyError that names the studies that exist."""
+
+    def studies(self) -> Sequence[StudyRecord]: ...
+
+    def history(self, name: str) -> tuple[Trial, ...]:
+        """All trials by number."""
+
+    def commit(self, name: str, trials: Sequence[Trial], events: Sequence[Event]) -> None:
+        """Insert or replace the trials by number, and append the events to the outbox."""
+
+    def undelivered(self, name: str, limit: int) -> Sequence[tuple[int, Event]]:
+        """The oldest events that no tracker has taken yet, with their ids."""
+
+    def delivered(self, name: str, ids: Sequence[int]) -> None: ...
+
+    def remember(self, name: str, key: str, value: str) -> None:
+        """Keep a small fact of the tracker (the MLflow run id of a trial)."""
+
+    def recall(self, name: str) -> Mapping[str, str]: ...

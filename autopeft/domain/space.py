@@ -1,0 +1,358 @@
+"""What may vary: trees of literal values with variables at some leaves.
+
+Values are literal, as PEFT and the trainers read them; only `Choice`, `Range`, `Subset`, `Bits`
+and `Expr` vary. A *point* assigns every active variable of one branch, by path:
+
+    {"branch": "lora", "modules[0].r": 2, "training.learning_rate": 3e-4}
+
+A Choice is assigned by the position of its option, a Subset and Bits by a tuple of 0 and 1, a
+Range by its number. Variables inside an option exist only where that option is chosen.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Json = Any
+Point = Mapping[str, Json]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several options; an option may itself be a tree with variables."""
+
+    options: tuple[Json, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise ValueError("choice needs at least one option, got none: list the options")
+
+    def draw(self, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self.options)))
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number in [low, high]; integer when low, high and step all are."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(
+                f"a range needs low < high, got low={self.low}, high={self.high}: swap them"
+            )
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low > 0, got low={self.low}: raise low or drop log")
+        if self.step is not None and (self.step <= 0 or self.log):
+            raise ValueError(
+                f"step needs step > 0 and no log, got step={self.step}, log={self.log}: drop one"
+            )
+
+    @property
+    def integer(self) -> bool:
+        parts = (self.low, self.high, 1 if self.step is None else self.step)
+        return all(isinstance(part, int) for part in parts)
+
+    def at(self, unit: float) -> float | int:
+        """Map unit in [0, 1] to a value of the range."""
+        if self.log:
+            value = float(np.exp(np.log(self.low) + unit * (np.log(self.high) - np.log(self.low))))
+        else:
+            value = self.low + unit * (self.high - self.low)
+        if self.step is not None:
+            value = self.low + self.step * round((value - self.low) / self.step)
+            if value > self.high:
+                value -= self.step
+        if self.integer:
+            return min(int(self.high), max(int(self.low), round(value)))
+        return min(float(self.high), max(float(self.low), float(value)))
+
+    def unit(self, value: float) -> float:
+        """Map a value of the range to [0, 1]: the inverse of `at`."""
+        if self.log:
+            span = np.log(self.high) - np.log(self.low)
+            return float((np.log(value) - np.log(self.low)) / span)
+        return float((value - self.low) / (self.high - self.low))
+
+    def draw(self, rng: np.random.Generator) -> float | int:
+        return self.at(float(rng.random()))
+
+
+@dataclass(frozen=True)
+class Subset:
+    """At least `min` of the options, each in or out."""
+
+    options: tuple[Json, ...]
+    min: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min <= len(self.options) or not self.options:
+            raise ValueError(
+                f"subset needs 0 <= min <= number of options, got min={self.min} of "
+                f"{len(self.options)}: lower min or add options"
+            )
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        return draw_bits(len(self.options), self.min, rng)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """One on/off bit for each of the model's transformer layers."""
+
+    length: int
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        return draw_bits(self.length, 1, rng)
+
+
+@dataclass(frozen=True)
+class Expr:
+    """A number that follows other fields: `2 * r`.
+
+    Grammar: numbers, field names, + - * / // % **, parentheses, min, max, round, int.
+    A name is looked up in the same mapping, then outwards, then in the branch's modules.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_expression(self.text)
+
+    def evaluate(self, names: Mapping[str, Json]) -> float | int:
+        value = _evaluate(ast.parse(self.text, mode="eval").body, names)
+        return int(value) if float(value).is_integer() else value
+
+
+Variable = Choice | Range | Subset | Bits
+
+
+def draw_bits(length: int, at_least: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """Draw bits whose number of ones is uniform: plain coin flips leave only dense ones."""
+    count = int(rng.integers(at_least, length + 1))
+    on = set(rng.permutation(length)[:count].tolist())
+    return tuple(int(i in on) for i in range(length))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A variable of a tree and where it stands.
+
+    given: ((path of a Choice, position of its option), ...) that make it exist.
+    """
+
+    name: str
+    variable: Variable
+    given: tuple[tuple[str, int], ...] = ()
+
+    def active(self, point: Point) -> bool:
+        return all(point.get(name) == position for name, position in self.given)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One alternative of the space; its tree has `modules`, `layers`, `allocation`, `training`.
+
+    baseline: its trials are what the front is compared with, not part of the search.
+    """
+
+    name: str
+    tree: Mapping[str, Json]
+    baseline: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameters(self.tree))
+
+
+@dataclass(frozen=True)
+class Space:
+    """All branches: those to search, and the baselines."""
+
+    branches: tuple[Branch, ...]
+
+    def __getitem__(self, name: str) -> Branch:
+        for branch in self.branches:
+            if branch.name == name:
+                return branch
+        raise KeyError(name)
+
+    @property
+    def searched(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if not branch.baseline)
+
+    @property
+    def baselines(self) -> tuple[Branch, ...]:
+        return tuple(branch for branch in self.branches if branch.baseline)
+
+    def only(self, *names: str) -> "Space":
+        """The space of these branches alone."""
+        return Space(tuple(self[name] for name in names))
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Json]:
+        """A random point: a branch uniformly, then every active variable."""
+        branch = self.branches[int(rng.integers(len(self.branches)))]
+        point: dict[str, Json] = {"branch": branch.name}
+        for parameter in branch.parameters:
+            if parameter.active(point):
+                point[parameter.name] = parameter.variable.draw(rng)
+        return point
+
+    def realise(self, point: Point) -> dict[str, Json]:
+        """The literal tree of a point: choices taken, expressions evaluated."""
+        tree = realise(self[point["branch"]].tree, point)
+        assert isinstance(tree, dict)
+        return tree
+
+
+def parameters(
+    tree: Json, path: str = "", given: tuple[tuple[str, int], ...] = ()
+) -> Iterator[Parameter]:
+    """All variables of a tree, each after the choices that it depends on."""
+    match tree:
+        case Choice():
+            yield Parameter(path, tree, given)
+            for position, option in enumerate(tree.options):
+                yield from parameters(option, f"{path}<{position}>", (*given, (path, position)))
+        case Range() | Subset() | Bits():
+            yield Parameter(path, tree, given)
+        case Mapping():
+            for key, value in tree.items():
+                yield from parameters(value, f"{path}.{key}" if path else str(key), given)
+        case list() | tuple():
+            for position, value in enumerate(tree):
+                yield from parameters(value, f"{path}[{position}]", given)
+
+
+def realise(tree: Json, point: Point) -> Json:
+    """Replace every variable by its value in the point, then every expression."""
+    return _follow(_take(tree, "", point), ())
+
+
+def _take(tree: Json, path: str, point: Point) -> Json:
+    match tree:
+        case Choice():
+            position = point[path]
+            return _take(tree.options[position], f"{path}<{position}>", point)
+        case Range():
+            return point[path]
+        case Subset():
+            return [o for o, on in zip(tree.options, point[path], strict=True) if on]
+        case Bits():
+            return [layer for layer, on in enumerate(point[path]) if on]
+        case Mapping():
+            return {
+                key: _take(value, f"{path}.{key}" if path else str(key), point)
+                for key, value in tree.items()
+            }
+        case list() | tuple():
+            return [_take(value, f"{path}[{i}]", point) for i, value in enumerate(tree)]
+        case _:
+            return tree
+
+
+def _follow(tree: Json, scopes: tuple[Mapping[str, Json], ...]) -> Json:
+    match tree:
+        case Expr():
+            return tree.evaluate(_names(scopes))
+        case Mapping():
+            return {key: _follow(value, (*scopes, tree)) for key, value in tree.items()}
+        case list():
+            return [_follow(value, scopes) for value in tree]
+        case _:
+            return tree
+
+
+def _names(scopes: tuple[Mapping[str, Json], ...]) -> dict[str, Json]:
+    names: dict[str, Json] = {}
+    for scope in scopes:
+        for module in scope.get("modules", ()):
+            names |= module
+        names |= scope
+    return {
+        name: value.evaluate({k: v for k, v in names.items() if k != name})
+        if isinstance(value, Expr)
+        else value
+        for name, value in names.items()
+    }
+
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_CALLS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "int": int}
+_LONGEST_EXPRESSION = 200
+
+
+def check_expression(text: str) -> frozenset[str]:
+    """Check an expression against the grammar and return the names it uses.
+
+    Raises:
+        ValueError: something else than the grammar of `Expr`.
+    """
+    rule = (
+        "an expression takes numbers, field names, + - * / // % **, parentheses, "
+        f"min, max, round and int, got {text!r}"
+    )
+    if len(text) > _LONGEST_EXPRESSION:
+        raise ValueError(f"{rule[:120]}...: shorten it to {_LONGEST_EXPRESSION} characters")
+    try:
+        tree = ast.parse(text, mode="eval").body
+        return frozenset(_expression_names(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(rule) from error
+
+
+def _expression_names(node: ast.expr) -> Iterator[str]:
+    match node:
+        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+            return
+        case ast.Name():
+            yield node.id
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
+            yield from _expression_names(node.operand)
+        case ast.BinOp() if type(node.op) in _BINARY:
+            yield from _expression_names(node.left)
+            yield from _expression_names(node.right)
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _CALLS and node.args:
+            for argument in node.args:
+                yield from _expression_names(argument)
+        case _:
+            raise ValueError(ast.dump(node)[:80])
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Json]) -> Any:
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            value = names.get(node.id)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{node.id!r} is not a number here, got {value!r}")
+            return value
+        case ast.UnaryOp():
+            value = _evaluate(node.operand, names)
+            return -value if isinstance(node.op, ast.USub) else value
+        case ast.BinOp():
+            left, right = _evaluate(node.left, names), _evaluate(node.right, names)
+            if isinstance(node.op, ast.Pow) and abs(right) > 64:
+                raise ValueError(f"an exponent stays within 64, got {right}")
+            return _BINARY[type(node.op)](left, right)
+        case ast.Call(func=ast.Name(id=name)):
+            return _CALLS[name](*(_evaluate(argument, names) for argument in node.args))
+        case _:
+            raise ValueError(ast.dump(node)[:80])

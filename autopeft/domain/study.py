@@ -1,0 +1,99 @@
+"""A study's specification: everything that its space file says, checked and frozen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from autopeft.domain.objective import Constraint, Objective
+from autopeft.domain.space import Space
+from autopeft.domain.trial import Stop
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Whichever is spent first ends the search; None: no limit. Baselines count."""
+
+    trials: int | None = None
+    gpu_hours: float | None = None  # device hours of all trials; CPU hours where there is no GPU
+    wall_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.trials is None and self.gpu_hours is None and self.wall_hours is None:
+            raise ValueError("a budget needs trials, gpu_hours or wall_hours, got none: add one")
+
+
+@dataclass(frozen=True)
+class Resources:
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """Where trials pause and are compared; the end of training is always the last rung.
+
+    at: increasing epochs or steps of the full run. A final entry at the full run may be given.
+    eta: the best 1/eta of a rung go on.
+    """
+
+    unit: Literal["epochs", "steps"]
+    at: tuple[float, ...]
+    eta: float = 3.0
+
+    def stops(self, full: float | None) -> tuple[Stop, ...]:
+        """The rungs as stops, the end of training last; full: length of the full run."""
+        before = [at for at in self.at if full is None or at < full]
+        if self.unit == "epochs":
+            return (*(Stop(epochs=at) for at in before), Stop())
+        return (*(Stop(steps=int(at)) for at in before), Stop())
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`."""
+
+    sampler: str = "autopeft"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    parallel: int = 1
+    rungs: Rungs | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A checked space file.
+
+    model, data, training: as in the file (transformers' and datasets' own names).
+    document: the file's plain content; what is stored, compared and parsed again on resume.
+    folder: the directory that relative paths of the file start from.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    trainer: str
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    space: Space
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    budget: Budget
+    resources: Resources
+    search: SearchSettings
+    document: Mapping[str, Any]
+    folder: str = "."
+
+    def stops(self, recipe: Mapping[str, Any]) -> tuple[Stop, ...]:
+        """Where a trial of this recipe pauses, its end last."""
+        if self.search.rungs is None:
+            return (Stop(),)
+        if self.search.rungs.unit == "epochs":
+            full = float(recipe.get("num_train_epochs", 3.0))
+        else:
+            steps = int(recipe.get("max_steps", -1))
+            full = steps if steps > 0 else None  # type: ignore[assignment]
+        return self.search.rungs.stops(full)
+
+
+def quality_names(objectives: Sequence[Objective]) -> tuple[str, ...]:
+    """The objectives that have to be measured."""
+    return tuple(objective.metric for objective in objectives if not objective.known)

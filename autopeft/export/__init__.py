@@ -1,0 +1,1 @@
+"""A configuration as files that train and load without autopeft."""

@@ -1,0 +1,1 @@
+"""The session of a study, and what drives it."""

@@ -1,0 +1,1 @@
+"""How to choose the next configuration."""

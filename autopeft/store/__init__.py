@@ -1,0 +1,1 @@
+"""The studies on disk: SQLAlchemy tables and their migrations."""
