@@ -246,7 +246,21 @@ def _module(
         for name, value in sorted(module.items())
         if name not in _PLACEMENT and not (name in default and default[name] == value)
     }
+    if "feedforward_modules" in default:
+        fields["feedforward_modules"] = _feedforward(module, targets, shape)
     return Module(peft_type, fields, targets, layers)
+
+
+def _feedforward(
+    module: Mapping[str, Json], targets: tuple[str, ...], shape: ModelShape
+) -> list[str]:
+    """Of the targets, those that IA3 scales at the input: as the file says, else by role."""
+    entries = module.get("feedforward_modules")
+    if entries is None:
+        chosen = {target.name for target in shape.modules if target.feedforward}
+    else:
+        chosen = {target.name for target in match_targets(entries, shape)} if entries else set()
+    return [name for name in targets if name in chosen]
 
 
 def match_targets(target_modules: Json, shape: ModelShape) -> tuple[TargetModule, ...]:

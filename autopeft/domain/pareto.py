@@ -51,7 +51,7 @@ def hypervolume(Y: Array, reference: Array) -> float:
         reference: (m,).
     """
     _refuse_nan(Y)
-    gains = Y[np.all(Y > reference, axis=1)] - reference if len(Y) else Y
+    gains = Y[np.all(reference < Y, axis=1)] - reference if len(Y) else Y
     return _volume(gains) if len(gains) else 0.0
 
 

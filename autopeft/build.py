@@ -1,0 +1,245 @@
+"""Specifications to objects: the only module that names concrete classes.
+
+Heavy libraries are imported when a function needs them, so that `validate` of a wrong file and
+`front` of an old study answer at once.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from autopeft import config
+from autopeft.domain.architecture import canonical
+from autopeft.domain.counting import known_metrics
+from autopeft.domain.errors import StudyError
+from autopeft.domain.front import front, normalised_hypervolume
+from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.ports import Evaluator, Event, Problem, Store, StudyRecord
+from autopeft.domain.space import Point
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.home import Home
+from autopeft.orchestrator.retention import tidy
+from autopeft.orchestrator.session import StudySession
+
+log = logging.getLogger("autopeft")
+
+
+def open_store(home: Home) -> Store:
+    """The store of this home; the folder is made when needed."""
+    from autopeft.store import SqlStore
+
+    home.folder.mkdir(parents=True, exist_ok=True)
+    return SqlStore(home.store_url)
+
+
+def bound(spec: StudySpec) -> tuple[StudySpec, ModelShape]:
+    """Read the model's shape and check the file against it.
+
+    Raises:
+        SpecError: something that this model cannot take.
+    """
+    from autopeft.training.data import label_names
+    from autopeft.training.model import model_shape
+
+    labels = label_names(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    shape = model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
+    return config.bind(spec, shape), shape
+
+
+def problem(spec: StudySpec, shape: ModelShape) -> Problem:
+    """What a sampler may know of a bound study."""
+
+    def configure(point: Point):  # type: ignore[no-untyped-def]
+        return canonical(
+            spec.space.realise(point),
+            branch=point["branch"],
+            shape=shape,
+            training=spec.training,
+            defaults=PEFT_DEFAULTS,
+        )
+
+    return Problem(
+        space=spec.space,
+        objectives=spec.objectives,
+        constraints=spec.constraints,
+        shape=shape,
+        configure=configure,
+        known=partial(known_metrics, shape=shape),
+    )
+
+
+def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
+    """The evaluator of one worker process."""
+    from autopeft.training.evaluator import TrialEvaluator
+
+    return TrialEvaluator(spec, folder)
+
+
+def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = False) -> StudySpec:
+    """Create the study, or come back to it; the spec that counts is returned.
+
+    new: where the name is taken, take the next free one (`rte-2`).
+    extend: accept a file that only widens the stored one.
+
+    Raises:
+        StudyError: the file differs from the study's; the message shows where.
+    """
+    names = {record.name for record in store.studies()}
+    if spec.name not in names:
+        return _create(spec, store)
+    record = store.study(spec.name)
+    changed = config.difference(record.document, spec.document)
+    if new:
+        free = next(f"{spec.name}-{i}" for i in range(2, 10**6) if f"{spec.name}-{i}" not in names)
+        document = {**spec.document, "study": free}
+        return _create(replace(spec, name=free, document=document), store)
+    if not changed:
+        return spec
+    if extend and config.widens(record.document, spec.document):
+        store.update(replace(record, document=spec.document, state="running"))
+        return spec
+    how = (
+        "--extend takes only what keeps earlier trials valid (options at the end of a choice, "
+        "wider ranges, more branches, a larger budget)"
+        if extend
+        else "use --extend to widen the study, or --new to start another"
+    )
+    raise StudyError(
+        f"study {spec.name!r} exists with another space file; {how}. What changed:\n{changed}"
+    )
+
+
+def stored(name: str, store: Store) -> StudySpec:
+    """The spec of a study in the store.
+
+    Raises:
+        StudyError: there is none of this name.
+    """
+    record = store.study(name)
+    return config.parse(record.document, folder=record.folder)
+
+
+def _create(spec: StudySpec, store: Store) -> StudySpec:
+    now = time.time()
+    store.create(StudyRecord(spec.name, spec.document, spec.folder, now, "running"))
+    payload = {"name": spec.name, "document": dict(spec.document)}
+    store.commit(spec.name, [], [Event("study_started", None, now, payload)])
+    return spec
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study that is ready to run.
+
+    run: drive it to its end or until `stop` is set.
+    """
+
+    session: StudySession
+    spec: StudySpec
+    stop: threading.Event
+    run: Callable[[], None]
+
+
+@contextmanager
+def open_search(
+    spec: StudySpec,
+    home: Home,
+    store: Store,
+    *,
+    local: bool = False,
+    listeners: Sequence[Callable[[Trial], None]] = (),
+) -> Iterator[Search]:
+    """A search over a study that `enter` or `stored` returned.
+
+    local: run the trials one after another in this process instead of on Ray.
+    """
+    from autopeft.search import make_sampler
+
+    spec, shape = bound(spec)
+    folder = home.study(spec.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    session: StudySession
+
+    def keep_house(trial: Trial) -> None:
+        if trial.state != "running":
+            tidy(spec, session.trials, folder, finished=False)
+
+    session = StudySession(
+        spec,
+        problem=problem(spec, shape),
+        store=store,
+        sampler=make_sampler(spec.search.sampler, spec.search.options),
+        clock=time.time,
+        listeners=(keep_house, *listeners),
+    )
+    stop = threading.Event()
+    tracker = _tracker(spec, home, store)
+    tracker.start()
+    try:
+        yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
+    finally:
+        session.close()
+        if session.finished:
+            tidy(spec, session.trials, folder, finished=True)
+        if left := tracker.close(timeout_s=30):
+            log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
+
+
+def _driver(
+    session: StudySession, spec: StudySpec, home: Home, stop: threading.Event, *, local: bool
+) -> Callable[[], None]:
+    factory = partial(make_evaluator, spec, home.folder)
+    if local:
+        from autopeft.orchestrator import local as loop
+
+        return lambda: loop.run(session, factory(), stop=stop)
+    from autopeft.orchestrator import ray_tune
+
+    return lambda: ray_tune.run(
+        session,
+        factory,
+        parallel=spec.search.parallel,
+        resources=spec.resources,
+        folder=home.study(spec.name),
+        stop=stop,
+    )
+
+
+def _tracker(spec: StudySpec, home: Home, store: Store):  # type: ignore[no-untyped-def]
+    import os
+
+    from autopeft.report.front import front_figure, front_json
+    from autopeft.tracking.mlflow import MlflowTracker
+
+    def artifacts() -> dict[str, str]:
+        trials = store.history(spec.name)
+        members = [t.number for t in front(spec.objectives, spec.constraints, trials)]
+        return {
+            "front.json": front_json(spec.objectives, trials, members),
+            "front.html": front_figure(spec.objectives, trials, members),
+        }
+
+    return MlflowTracker(
+        store,
+        spec.name,
+        uri=home.mlflow_uri,
+        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
+        artifacts=artifacts,
+        artifact_location=home.mlflow_artifacts,
+    )
+
+
+def hypervolume_by_trial(spec: StudySpec, trials: Sequence[Trial]) -> list[float]:
+    """Hypervolume after each completed trial, all against the final reference and range."""
+    done = sorted((t for t in trials if t.state == "completed"), key=lambda t: t.rungs[-1].ended)
+    return [
+        normalised_hypervolume(spec.objectives, spec.constraints, done[: i + 1])
+        for i in range(len(done))
+    ]

@@ -1,0 +1,225 @@
+"""The front of a study, its hypervolume, and the pick.
+
+Hypervolume is defined here, once: objectives on their declared scale; the reference is the
+objective's own where the file gives one, else the worst completed baseline of a measured
+objective and the worst trial of a known one; each axis is divided by the distance from there to
+the best value seen. So it lies in [0, 1], and says nothing across studies without given references.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.pareto import Array, hypervolume, non_dominated
+from autopeft.domain.trial import State, Trial
+
+
+def completed(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.state is State.COMPLETED]
+
+
+def outcomes(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
+    """(n, m) scores of the trials, every column maximised."""
+    rows = [[o.score(trial.metrics) for o in objectives] for trial in trials]
+    return np.array(rows, dtype=np.float64).reshape(len(trials), len(objectives))
+
+
+def baseline_metrics(
+    objectives: Sequence[Objective], trials: Sequence[Trial]
+) -> dict[str, dict[str, float]]:
+    """The metrics of every baseline's best completed trial, by the first measured objective."""
+    first = next((o for o in objectives if not o.known), objectives[0])
+    best: dict[str, Trial] = {}
+    for trial in completed(trials):
+        name = trial.configuration.branch
+        if trial.baseline and (
+            name not in best or first.score(trial.metrics) > first.score(best[name].metrics)
+        ):
+            best[name] = trial
+    return {name: trial.metrics for name, trial in best.items()}
+
+
+def feasible(
+    constraints: Sequence[Constraint],
+    objectives: Sequence[Objective],
+    trials: Sequence[Trial],
+    among: Sequence[Trial],
+) -> list[Trial]:
+    """Those of `among` that hold every constraint; baselines are looked up in `trials`."""
+    baselines = baseline_metrics(objectives, trials)
+    return [t for t in among if all(c.holds(t.metrics, baselines) for c in constraints)]
+
+
+def front(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
+) -> tuple[Trial, ...]:
+    """The completed, feasible trials that no other dominates, by the first objective, best first.
+
+    Baselines take part: a baseline that nothing dominates is on the front.
+    """
+    among = feasible(constraints, objectives, trials, completed(trials))
+    Y = outcomes(objectives, among)
+    kept = [trial for trial, on in zip(among, non_dominated(Y), strict=True) if on]
+    return tuple(sorted(kept, key=lambda t: -objectives[0].score(t.metrics)))
+
+
+def reference_point(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
+    """(m,) the point that hypervolume is measured from; see the module's head.
+
+    trials: completed ones, at least one.
+    """
+    baselines = [trial for trial in trials if trial.baseline] or list(trials)
+    point = []
+    for objective in objectives:
+        if objective.reference is not None:
+            point.append(objective.transform(objective.reference))
+        else:
+            against = trials if objective.known else baselines
+            point.append(min(objective.score(trial.metrics) for trial in against))
+    return np.array(point, dtype=np.float64)
+
+
+def normalised_hypervolume(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
+) -> float:
+    """Hypervolume of the front, as defined at the module's head; 0 without a completed trial."""
+    done = completed(trials)
+    if not done:
+        return 0.0
+    reference = reference_point(objectives, done)
+    Y = outcomes(objectives, feasible(constraints, objectives, trials, done))
+    best = outcomes(objectives, done).max(axis=0)
+    span = np.where(best > reference, best - reference, 1.0)
+    return hypervolume((Y - reference) / span, np.zeros(len(objectives)))
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The chosen trial, and in a sentence why."""
+
+    trial: Trial
+    reason: str
+
+
+def pick(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    trials: Sequence[Trial],
+    *,
+    when: Sequence[Constraint] = (),
+    prefer: str | None = None,
+) -> Pick:
+    """Choose one trial of the front.
+
+    prefer: a metric to take the best of; without it, the knee: the member farthest above the
+    straight line between the front's ends (Das 1999), on normalised scales.
+
+    Raises:
+        AutopeftError: no completed trial, or none that holds `when`.
+    """
+    members = front(objectives, constraints, trials)
+    if not members:
+        raise AutopeftError(
+            "best needs a completed trial that holds the constraints, got none: "
+            "wait for the search, or loosen the constraints"
+        )
+    # A limit cuts first: inside it, a dominated trial may be the best there is.
+    among = members
+    if when:
+        done = feasible(constraints, objectives, trials, completed(trials))
+        among = front(objectives, (), feasible(when, objectives, trials, done))
+    if not among:
+        limits = " and ".join(constraint.text for constraint in when)
+        raise AutopeftError(
+            f"no completed trial holds {limits}: loosen it "
+            f"({_ranges(when, completed(trials))} in this study)"
+        )
+    if prefer is not None:
+        trial = max(among, key=lambda t: _oriented(prefer, objectives, t.metrics))
+        reason = f"highest {prefer}" if _goal(prefer, objectives) > 0 else f"lowest {prefer}"
+    else:
+        trial = among[int(np.argmax(_knee(outcomes(objectives, among))))]
+        reason = "the knee"
+    limits = "".join(f", with {constraint.text}" for constraint in when)
+    text = f"trial {trial.number} is {reason} of {len(among)} on the front{limits}: " + ", ".join(
+        f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
+    )
+    return Pick(trial, f"{text}. {_neighbour(objectives, among, trial)}".strip())
+
+
+def amount(metric: str, value: float) -> str:
+    """A metric's value as people read it: `0.8125`, `73,728`, `1.24 GiB`."""
+    unit = METRICS[metric].unit if metric in METRICS else ""
+    if unit in ("parameters", "bytes"):
+        return f"{value:,.0f}"
+    suffix = f" {unit}" if unit in ("GiB", "s", "ms") else ""
+    return f"{value:.4g}{suffix}"
+
+
+def _goal(metric: str, objectives: Sequence[Objective]) -> int:
+    goals = {name: m.goal for name, m in METRICS.items()} | {o.metric: o.goal for o in objectives}
+    if metric not in goals:
+        raise AutopeftError(
+            f"prefer takes a metric of the study, got {metric!r}: one of {', '.join(sorted(goals))}"
+        )
+    return 1 if goals[metric] == "maximize" else -1
+
+
+def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str, float]) -> float:
+    sign = _goal(metric, objectives)
+    return sign * metrics.get(metric, -sign * float("inf"))
+
+
+def _knee(Y: Array) -> Array:
+    low, high = Y.min(axis=0), Y.max(axis=0)
+    return np.asarray(((Y - low) / np.where(high > low, high - low, 1.0)).sum(axis=1))
+
+
+def _neighbour(objectives: Sequence[Objective], among: Sequence[Trial], chosen: Trial) -> str:
+    """What the next better value of the first objective would cost."""
+    first, *others = objectives
+    if not others:
+        return ""
+    better = [t for t in among if first.score(t.metrics) > first.score(chosen.metrics)]
+    if not better:
+        return f"Nothing on the front has a better {first.metric}."
+    step = min(better, key=lambda t: first.score(t.metrics))
+    gain = abs(step.metrics[first.metric] - chosen.metrics[first.metric])
+    price = ", ".join(
+        f"{o.metric} {amount(o.metric, chosen.metrics[o.metric])} → "
+        f"{amount(o.metric, step.metrics[o.metric])}"
+        for o in others
+    )
+    better_by = f"{amount(first.metric, gain)} better {first.metric}"
+    return f"{better_by} would cost {price} (trial {step.number})."
+
+
+def _ranges(constraints: Sequence[Constraint], trials: Sequence[Trial]) -> str:
+    parts = []
+    for metric in dict.fromkeys(constraint.metric for constraint in constraints):
+        values = [t.metrics[metric] for t in trials if metric in t.metrics]
+        if values:
+            low, high = amount(metric, min(values)), amount(metric, max(values))
+            parts.append(f"{metric} runs from {low} to {high}")
+        else:
+            parts.append(f"{metric} was not measured")
+    return ", ".join(parts)
+
+
+_WHEN = re.compile(r"\s+and\s+|,")
+
+
+def parse_when(text: str) -> tuple[Constraint, ...]:
+    """Read `trainable_params <= 50000 and accuracy >= 0.8`.
+
+    Raises:
+        AutopeftError: a part is no constraint.
+    """
+    try:
+        return tuple(Constraint.parse(part) for part in _WHEN.split(text) if part.strip())
+    except ValueError as error:
+        raise AutopeftError(f"--when: {error}") from error

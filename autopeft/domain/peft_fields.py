@@ -1,0 +1,19 @@
+"""The fields of PEFT's configs and of the trainers' arguments, with their defaults.
+
+A generated table (`python -m autopeft.training.peft_table`), so that a space file is checked
+without importing torch or peft.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from autopeft.domain.space import Json
+
+_TABLE = json.loads((Path(__file__).with_name("peft_fields.json")).read_text())
+
+PEFT_DEFAULTS: Mapping[str, Mapping[str, Json]] = _TABLE["peft"]
+"""{peft_type: {field: default}}"""
+
+TRAINER_DEFAULTS: Mapping[str, Mapping[str, Json]] = _TABLE["trainers"]
+"""{trainer: {field of its arguments class: default}}"""

@@ -1,0 +1,30 @@
+"""A recipe as the arguments of its trainer: what the trial ran is what the export writes."""
+
+from collections.abc import Mapping
+
+from autopeft.domain.space import Json
+
+_CURVE_POINTS = 20
+
+
+def trainer_arguments(
+    recipe: Mapping[str, Json], *, seed: int, total_steps: int, on_cpu: bool
+) -> dict[str, Json]:
+    """Keyword arguments for TrainingArguments or SFTConfig, `output_dir` apart.
+
+    The recipe's own fields win, but for the seed and for what autopeft does itself: evaluating,
+    saving and reporting.
+    """
+    arguments: dict[str, Json] = {"logging_steps": max(1, total_steps // _CURVE_POINTS)}
+    if on_cpu:
+        arguments |= {"use_cpu": True, "bf16": False}
+    arguments |= dict(recipe)
+    arguments |= {
+        "seed": seed,
+        "report_to": "none",
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "disable_tqdm": True,
+        "label_names": ["labels"],
+    }
+    return arguments

@@ -1,0 +1,414 @@
+"""Every rule of a study: what runs next, what a result means, what is remembered.
+
+    segment = session.ask()            # what to run next, or None
+    session.tell(segment, result)      # committed to the store before it returns
+
+No framework is known here: a `for` loop can drive a session, and so can Ray Tune, or whoever runs
+trials by other means. The store is the only memory: a session made from the same store goes on
+where the last one ended, and what it finds running it hands out again.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autopeft.domain.architecture import Configuration, fingerprint
+from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.errors import OutcomeError
+from autopeft.domain.front import front, normalised_hypervolume
+from autopeft.domain.ports import Event, Problem, Sampler, Store
+from autopeft.domain.space import Point
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import (
+    Failure,
+    FailureReason,
+    Result,
+    Rung,
+    Segment,
+    State,
+    Trial,
+)
+from autopeft.orchestrator.promotion import promotable
+
+_SUGGESTIONS = 8  # tries of the sampler before a random draw
+_DRAWS = 2000  # random draws before the space counts as exhausted
+_BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
+_ALIKE_FAILURES = 5  # errors in a row, with no result yet, before the study gives up
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration that is ready to become a trial."""
+
+    point: Point
+    configuration: Configuration
+    known: Mapping[str, float]
+    why: str
+    baseline: bool
+
+
+class StudySession:
+    """One study, driven by ask and tell.
+
+    Threads: every method may be called from any thread. `ask` may take as long as the sampler
+    does; call `prepare` from a background thread to have the next suggestion ready.
+
+    Args:
+        clock: seconds since the epoch.
+        listeners: called with every trial that changed, after its commit.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        *,
+        problem: Problem,
+        store: Store,
+        sampler: Sampler,
+        clock: Callable[[], float],
+        listeners: Sequence[Callable[[Trial], None]] = (),
+    ) -> None:
+        self.spec = spec
+        self._problem = problem
+        self._store = store
+        self._sampler = sampler
+        self._clock = clock
+        self._listeners = tuple(listeners)
+        self._lock = threading.RLock()
+        self._suggesting = threading.Lock()
+        self._trials = {trial.number: trial for trial in store.history(spec.name)}
+        self._handed_out: set[int] = set()
+        self._proposal: Proposal | None = None
+        self._exhausted = False
+        self._done_baselines: set[str] = set()
+        self._opened = clock()
+        self._spent_before = store.study(spec.name).seconds
+
+    # -- what a driver calls ---------------------------------------------------------------
+
+    def ask(self) -> Segment | None:
+        """The next segment to run; None: nothing to start before a running one is told."""
+        with self._lock:
+            if (segment := self._interrupted() or self._promotion()) is not None:
+                return segment
+            if not self._may_start:
+                return None
+        self.prepare()
+        with self._lock:
+            proposal, self._proposal = self._proposal, None
+            if proposal is None or not self._may_start:
+                return None
+            return self._start(proposal)
+
+    def prepare(self) -> None:
+        """Have the next suggestion ready; returns at once when it is or none is needed."""
+        with self._suggesting:
+            with self._lock:
+                if self._proposal is not None or not self._may_start:
+                    return
+                history = self.trials
+                space = self._space_due()
+            proposal = self._propose(space, history)
+            with self._lock:
+                self._proposal = proposal
+                # Another baseline may be done; only an exhausted search ends the study.
+                if proposal is None:
+                    self._close_branches(space)
+
+    def tell(self, segment: Segment, result: Result | Failure) -> bool:
+        """Record a segment's result.
+
+        Returns:
+            False where it came too late: the segment was told already.
+        """
+        with self._lock:
+            trial = self._trials[segment.trial]
+            self._handed_out.discard(segment.trial)
+            if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
+                return False
+            told = self._after(trial, segment, result)
+            self._commit(told, self._events(told))
+            self._changed(told)
+            return True
+
+    def report(self, segment: Segment, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Remember a piece of learning curve: (step, metrics) pairs."""
+        if points:
+            payload = {"points": [[step, dict(metrics)] for step, metrics in points]}
+            event = Event("curve", segment.trial, self._clock(), payload)
+            self._store.commit(self.spec.name, [], [event])
+
+    def release(self, segment: Segment) -> None:
+        """Give back a segment whose worker was lost: it is handed out again."""
+        with self._lock:
+            self._handed_out.discard(segment.trial)
+
+    def close(self) -> None:
+        """Record the time spent and whether the study is over."""
+        with self._lock:
+            state = "finished" if self.finished else "paused"
+            record = self._store.study(self.spec.name)
+            self._store.update(replace(record, state=state, seconds=self.wall_seconds))
+            event = Event("study_ended", None, self._clock(), {"state": state})
+            self._store.commit(self.spec.name, [], [self._front_event(), event])
+
+    # -- what is to be seen ----------------------------------------------------------------
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        with self._lock:
+            return tuple(self._trials[number] for number in sorted(self._trials))
+
+    @property
+    def running(self) -> tuple[Segment, ...]:
+        with self._lock:
+            return tuple(self._segment(t) for t in self.trials if t.state is State.RUNNING)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing runs, and nothing will be asked for again."""
+        with self._lock:
+            if any(t.state is State.RUNNING for t in self._trials.values()):
+                return False
+            return not self._may_start and self._candidate() is None
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        return front(self.spec.objectives, self.spec.constraints, self.trials)
+
+    @property
+    def hypervolume(self) -> float:
+        return normalised_hypervolume(self.spec.objectives, self.spec.constraints, self.trials)
+
+    @property
+    def wall_seconds(self) -> float:
+        return self._spent_before + self._clock() - self._opened
+
+    @property
+    def device_hours(self) -> float:
+        """GPU hours of all trials so far; CPU hours where trials have no GPU."""
+        resources = self.spec.resources
+        devices = resources.gpus_per_trial or resources.cpus_per_trial
+        return sum(trial.seconds for trial in self._trials.values()) * devices / 3600
+
+    # -- the rules -------------------------------------------------------------------------
+
+    @property
+    def _out_of_time(self) -> bool:
+        budget = self.spec.budget
+        return (budget.gpu_hours is not None and self.device_hours >= budget.gpu_hours) or (
+            budget.wall_hours is not None and self.wall_seconds / 3600 >= budget.wall_hours
+        )
+
+    @property
+    def _may_start(self) -> bool:
+        limit = self.spec.budget.trials
+        full = limit is not None and len(self._trials) >= limit
+        return not (full or self._exhausted or self._out_of_time or self.hopeless)
+
+    @property
+    def hopeless(self) -> bool:
+        """Every trial so far failed by an error of the code, not of its configuration."""
+        trials = list(self._trials.values())
+        return len(trials) >= _ALIKE_FAILURES and all(
+            t.failure is not None and not t.failure.teaches for t in trials
+        )
+
+    def _interrupted(self) -> Segment | None:
+        for trial in self.trials:
+            if trial.state is State.RUNNING and trial.number not in self._handed_out:
+                self._handed_out.add(trial.number)
+                return self._segment(trial)
+        return None
+
+    def _candidate(self) -> Trial | None:
+        rungs = self.spec.search.rungs
+        if rungs is None or self._out_of_time:
+            return None
+        idle = not any(t.state is State.RUNNING for t in self._trials.values())
+        return promotable(
+            self.trials,
+            objectives=self.spec.objectives,
+            constraints=self.spec.constraints,
+            eta=rungs.eta,
+            closing=idle and not self._may_start,
+        )
+
+    def _promotion(self) -> Segment | None:
+        trial = self._candidate()
+        if trial is None:
+            return None
+        promoted = trial.promoted()
+        self._commit(promoted, [])
+        self._handed_out.add(trial.number)
+        self._changed(promoted)
+        return self._segment(promoted)
+
+    def _start(self, proposal: Proposal) -> Segment:
+        trial = Trial(
+            number=max(self._trials, default=-1) + 1,
+            configuration=proposal.configuration,
+            seed=self.spec.search.seed,
+            point=proposal.point,
+            known=proposal.known,
+            why=proposal.why,
+            baseline=proposal.baseline,
+            created=self._clock(),
+        )
+        payload = {
+            "name": describe(trial.configuration),
+            "params": flat_params(trial.configuration),
+            "branch": trial.configuration.branch,
+            "baseline": trial.baseline,
+            "seed": trial.seed,
+            "why": trial.why,
+            "known": dict(trial.known),
+        }
+        self._commit(trial, [Event("trial_started", trial.number, trial.created, payload)])
+        self._handed_out.add(trial.number)
+        self._changed(trial)
+        return self._segment(trial)
+
+    def _segment(self, trial: Trial) -> Segment:
+        stops = self.spec.stops(trial.configuration.recipe)
+        return Segment(
+            study=self.spec.name,
+            trial=trial.number,
+            configuration=trial.configuration,
+            seed=trial.seed,
+            rung=trial.next_rung,
+            stop=stops[trial.next_rung],
+            resume=trial.next_rung > 0,
+            last=trial.next_rung == len(stops) - 1,
+        )
+
+    def _after(self, trial: Trial, segment: Segment, result: Result | Failure) -> Trial:
+        if isinstance(result, Failure):
+            return trial.failed(result)
+        rung = Rung(
+            index=segment.rung,
+            step=result.step,
+            metrics=result.metrics,
+            stderr=result.stderr,
+            seconds=result.seconds,
+            started=result.started,
+            ended=result.ended,
+            worker=result.worker,
+        )
+        told = replace(trial.advanced(rung, last=segment.last), provenance=result.provenance)
+        try:
+            for objective in self.spec.objectives:
+                objective.score(told.metrics)
+        except OutcomeError as error:
+            return trial.failed(Failure(FailureReason.NOT_FINITE, str(error)))
+        return told
+
+    def _space_due(self) -> str | None:
+        """The baseline whose turn it is; None: the search itself.
+
+        Every baseline gets as many trials as a branch would if all shared the budget equally,
+        spread evenly over it.
+        """
+        space = self.spec.space
+        limit = self.spec.budget.trials
+        parties = len(space.branches)
+        quota = _BASELINE_TRIALS if limit is None else max(1, limit // parties)
+        started = len(self._trials)
+        for branch in space.baselines:
+            if branch.name in self._done_baselines:
+                continue
+            own = sum(t.configuration.branch == branch.name for t in self._trials.values())
+            if own < quota and own * parties <= started:
+                return branch.name
+        return None
+
+    def _close_branches(self, baseline: str | None) -> None:
+        if baseline is None:
+            self._exhausted = True
+        else:
+            self._done_baselines.add(baseline)
+
+    def _propose(self, baseline: str | None, history: tuple[Trial, ...]) -> Proposal | None:
+        space = self.spec.space
+        names = [baseline] if baseline else [branch.name for branch in space.searched]
+        problem = replace(self._problem, space=space.only(*names))
+        known_keys = {(t.configuration.key, t.seed) for t in history}
+        seed = int(fingerprint([self.spec.search.seed, len(history)])[:8], 16)
+
+        def proposal(point: Point, why: str) -> Proposal | None:
+            configuration = problem.admissible(point)
+            if configuration is None:
+                return None
+            if (configuration.key, self.spec.search.seed) in known_keys:
+                return None
+            known = problem.known(configuration.architecture)
+            return Proposal(point, configuration, known, why, baseline is not None)
+
+        for attempt in range(_SUGGESTIONS):
+            suggestion = self._sampler.suggest(problem, history, seed=seed + attempt)
+            if (found := proposal(suggestion.point, suggestion.why)) is not None:
+                return found
+            if not any(branch.parameters for branch in problem.space.branches):
+                break
+        rng = np.random.default_rng(seed)
+        for _ in range(_DRAWS):
+            why = "random: the sampler proposed what was evaluated already"
+            if (found := proposal(problem.space.draw(rng), why)) is not None:
+                return found
+        return None
+
+    # -- remembering -----------------------------------------------------------------------
+
+    def _events(self, trial: Trial) -> list[Event]:
+        now = self._clock()
+        events = []
+        if trial.failure is None:
+            rung = trial.rungs[-1]
+            payload = {
+                "rung": rung.index,
+                "step": rung.step,
+                "metrics": dict(rung.metrics),
+                "stderr": dict(rung.stderr),
+                "seconds": rung.seconds,
+            }
+            events.append(Event("rung", trial.number, now, payload))
+        if trial.state is not State.RUNNING:
+            failure = trial.failure
+            payload = {
+                "state": str(trial.state),
+                "metrics": trial.metrics,
+                "failure": None
+                if failure is None
+                else {"reason": str(failure.reason), "message": failure.message},
+            }
+            events.append(Event("trial_ended", trial.number, now, payload))
+        return events
+
+    def _front_event(self) -> Event:
+        payload = {
+            "trials": [trial.number for trial in self.front],
+            "hypervolume": self.hypervolume,
+            "told": sum(bool(trial.rungs) for trial in self._trials.values()),
+        }
+        return Event("front", None, self._clock(), payload)
+
+    def _commit(self, trial: Trial, events: list[Event]) -> None:
+        before = self._trials.get(trial.number)
+        self._trials[trial.number] = trial
+        if trial.state is State.COMPLETED:
+            events = [*events, self._front_event()]
+        try:
+            self._store.commit(self.spec.name, [trial], events)
+        except BaseException:
+            # What is not in the store did not happen.
+            if before is None:
+                del self._trials[trial.number]
+            else:
+                self._trials[trial.number] = before
+            raise
+
+    def _changed(self, trial: Trial) -> None:
+        for listener in self._listeners:
+            listener(trial)

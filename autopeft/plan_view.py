@@ -1,0 +1,113 @@
+"""`autopeft plan`: the table of branches, and what the budget costs."""
+
+import math
+import time
+from typing import Any
+
+from rich.table import Table
+
+from autopeft.domain.model import ModelShape
+from autopeft.domain.plan import plan_branch
+from autopeft.domain.ports import Problem
+from autopeft.domain.study import StudySpec
+from autopeft.terminal import clock, out
+
+_SHARE_OF_PEAK = 0.4  # of a large matrix product that training reaches: an assumption, and said so
+_PROBE = 1024
+
+
+def plan_rows(problem: Problem) -> list[dict[str, Any]]:
+    """One JSON row a branch; an infinite count is null."""
+    rows = []
+    for branch in problem.space.branches:
+        row = plan_branch(branch, problem)
+        counted = None if math.isinf(row.architectures) else int(row.architectures)
+        rows.append({**vars(row), "architectures": counted})
+    return rows
+
+
+def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
+    """What the budget buys: steps and matrix FLOPs of one full trial, hours at this machine's speed.
+
+    FLOPs: 4 N per token of an adapter's step (forward, and backward through activations), N the
+    backbone's parameters in its layers; the machine's speed is measured by one matrix product.
+    """
+    from autopeft.training.data import load_data
+
+    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    recipe = spec.training
+    batch = int(recipe.get("per_device_train_batch_size", 8))
+    batch *= int(recipe.get("gradient_accumulation_steps", 1))
+    epochs = float(recipe.get("num_train_epochs", 3.0))
+    steps = int(recipe.get("max_steps", -1))
+    if steps <= 0:
+        steps = math.ceil(len(data.train) / batch * epochs)
+    tokens = steps * batch * int(spec.data.get("max_length", 128))
+    flops = 4.0 * sum(module.parameters for module in shape.modules) * tokens
+    seconds = flops / (_flops_per_second() * _SHARE_OF_PEAK)
+    trials = spec.budget.trials
+    return {
+        "steps_per_full_trial": steps,
+        "tokens_per_full_trial_at_most": tokens,
+        "petaflops_per_full_trial_at_most": flops / 1e15,
+        "seconds_per_full_trial_estimated": seconds,
+        "hours_at_most_estimated": None if trials is None else trials * seconds / 3600,
+        "trials": trials,
+        "parallel": spec.search.parallel,
+    }
+
+
+def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]) -> None:
+    """The plan for people."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("branch", "parameter sets", "recipe varies", "adapter", "trainable", "refused"):
+        table.add_column(name, justify="left" if name in ("branch", "recipe varies") else "right")
+    for row in rows:
+        table.add_row(
+            row["name"] + (" (baseline)" if row["baseline"] else ""),
+            "infinite" if row["architectures"] is None else f"{row['architectures']:,}",
+            ", ".join(row["recipe"]) or "-",
+            _extent(row["adapter_params"]),
+            _extent(row["trainable_params"]),
+            f"{row['refused']:.0%}",
+        )
+    out.print(table)
+    counts = [row["architectures"] for row in rows if not row["baseline"]]
+    total = "infinitely many" if None in counts else f"{sum(counts):,}"
+    out.print(f"\n{total} architectures to search (parameter sets outside the recipe).")
+    out.print(
+        f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head."
+    )
+    hours = cost["hours_at_most_estimated"]
+    budget = "no limit on trials" if hours is None else f"{cost['trials']} trials"
+    text = (
+        f"A full trial: {cost['steps_per_full_trial']:,} steps, about "
+        f"{clock(cost['seconds_per_full_trial_estimated'])} on one worker here"
+    )
+    if hours is not None:
+        text += (
+            f"; {budget} at most {clock(hours * 3600)} of work, "
+            f"{clock(hours * 3600 / spec.search.parallel)} with {spec.search.parallel} at a time"
+        )
+    out.print(
+        f"{text} (estimated: {_SHARE_OF_PEAK:.0%} of this machine's matrix speed, full length)."
+    )
+    if spec.search.rungs is not None:
+        out.print("Rungs stop most trials early, so the search takes less than that.")
+
+
+def _extent(pair: tuple[float, float] | None) -> str:
+    return "-" if pair is None else f"{pair[0]:,.0f} to {pair[1]:,.0f}"
+
+
+def _flops_per_second() -> float:
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    square = torch.ones(_PROBE, _PROBE, device=device)
+    _ = square @ square
+    began = time.perf_counter()
+    for _ in range(3):
+        product = square @ square
+    product.sum().item()
+    return 3 * 2 * _PROBE**3 / (time.perf_counter() - began)

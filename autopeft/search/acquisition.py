@@ -1,0 +1,206 @@
+"""How much a candidate is expected to gain: log noisy expected hypervolume improvement.
+
+Daulton 2021 (arXiv 2105.08195) in the log form of Ament 2023 (arXiv 2310.20708), by BoTorch; with
+one objective log noisy expected improvement. Known objectives are exact inside it. The log
+probability that a candidate can be trained is added. All scores are on `outcomes.Scale`, so the
+reference point is 0.
+
+X: (n, d + 1 + m): encoding, fidelity, exact scores (see `gaussian_process`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
+from botorch.acquisition.objective import LinearMCObjective
+from botorch.models import SingleTaskGP
+from botorch.models.model import Model
+from botorch.sampling.index_sampler import IndexSampler
+from botorch.sampling.list_sampler import ListSampler
+from botorch.sampling.normal import SobolQMCNormalSampler
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.pareto import hypervolume
+from autopeft.domain.ports import Problem
+from autopeft.domain.trial import State, Trial
+from autopeft.search.encoding import Array, Encoding
+from autopeft.search.gaussian_process import (
+    exact,
+    fitted,
+    log_probability_above,
+    tensor,
+    together,
+)
+from autopeft.search.outcomes import (
+    Observations,
+    Scale,
+    of_constraints,
+    of_failures,
+    of_objective,
+)
+
+Score = Callable[[Sequence[Configuration]], Array]
+"""Configurations -> (n,) log of the expected gain, larger is better."""
+
+_SAMPLES = 64  # quasi Monte Carlo samples of the posterior; half of it from three objectives on
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Configurations as rows of X."""
+
+    problem: Problem
+    encoding: Encoding
+    scale: Scale
+
+    def rows(self, configurations: Sequence[Configuration], fidelity: Array | None = None) -> Array:
+        """(n, d + 1 + m); fidelity: (n,), all at full training without it."""
+        count = len(configurations)
+        share = np.ones(count) if fidelity is None else fidelity
+        encoded = self.encoding.encode(configurations)
+        known = self.scale.known(self.problem, configurations)
+        return np.hstack([encoded, share[:, None], known])
+
+    @property
+    def features(self) -> int:
+        return len(self.encoding.columns) + 1
+
+
+def make_score(
+    problem: Problem, history: Sequence[Trial], candidates: Sequence[Configuration], seed: int
+) -> Score:
+    """The acquisition of a history; run it inside `gaussian_process.deterministic`.
+
+    candidates: examples of what will be scored; encoding and scale are fitted to them.
+    """
+    encoding = Encoding.fit(problem, [*candidates, *(trial.configuration for trial in history)])
+    inputs = Inputs(problem, encoding, Scale.of(problem, history, candidates))
+    gain = _gain(inputs, history, seed)
+    trainable = _trainable(inputs, history)
+
+    def score(configurations: Sequence[Configuration]) -> Array:
+        X = inputs.rows(configurations)
+        return np.asarray(gain(X) + trainable(X))
+
+    return score
+
+
+def _gain(inputs: Inputs, history: Sequence[Trial], seed: int) -> Callable[[Array], Array]:
+    done, pending = _compared(inputs.problem, history)
+    if all(objective.known for objective in inputs.problem.objectives):
+        return _exact_gain(inputs, [*done, *pending])
+    function = _expected_gain(inputs, history, done, pending, seed)
+
+    def gain(X: Array) -> Array:
+        with torch.no_grad():
+            parts = [function(part) for part in tensor(X)[:, None, :].split(_CHUNK)]
+            return np.asarray(torch.cat(parts).numpy())
+
+    return gain
+
+
+def _compared(
+    problem: Problem, history: Sequence[Trial]
+) -> tuple[list[Configuration], list[Configuration]]:
+    """Configurations that a candidate has to improve upon: those with a result, and the pending.
+
+    A baseline is tuned against itself: the front of the search is no measure for it.
+    """
+    own = {branch.name for branch in problem.space.branches}
+    tuning = not problem.space.searched
+    among = [t for t in history if not tuning or t.configuration.branch in own]
+    done = [
+        t.configuration for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)
+    ]
+    return done, [t.configuration for t in among if t.state is State.RUNNING]
+
+
+def _expected_gain(
+    inputs: Inputs,
+    history: Sequence[Trial],
+    done: Sequence[Configuration],
+    pending: Sequence[Configuration],
+    seed: int,
+) -> Any:
+    models = [
+        exact(inputs.features + j)
+        if objective.known
+        else _model(inputs, history, of_objective(history, inputs.scale, j))
+        for j, objective in enumerate(inputs.problem.objectives)
+    ]
+    limits = of_constraints(inputs.problem, history)
+    count = len(models)
+    models += [_model(inputs, history, limit.observations) for limit in limits]
+    constraints = [
+        _constraint(count + i, limit.sign, limit.bound) for i, limit in enumerate(limits)
+    ]
+    against = done or [trial.configuration for trial in history if trial.rungs]
+    shared: dict[str, Any] = {
+        "model": together(models),
+        "X_baseline": tensor(inputs.rows(against)),
+        "X_pending": tensor(inputs.rows(pending)) if pending else None,
+        "sampler": _sampler(models, _SAMPLES if count < 3 else _SAMPLES // 2, seed),
+        "constraints": constraints or None,
+        "prune_baseline": False,
+        "cache_root": False,
+    }
+    if count == 1:
+        weights = torch.zeros(len(models), dtype=torch.float64)
+        weights[0] = 1.0
+        return qLogNoisyExpectedImprovement(objective=LinearMCObjective(weights), **shared)
+    return qLogNoisyExpectedHypervolumeImprovement(
+        ref_point=[0.0] * count,
+        objective=IdentityMCMultiOutputObjective(
+            outcomes=list(range(count)), num_outcomes=len(models)
+        ),
+        **shared,
+    )
+
+
+def _model(inputs: Inputs, history: Sequence[Trial], seen: Observations) -> Model:
+    configurations = [history[position].configuration for position in seen.trials]
+    X = inputs.rows(configurations, seen.fidelity)
+    return fitted(X, seen.values, seen.noise, features=inputs.features)
+
+
+def _sampler(models: Sequence[Model], samples: int, seed: int) -> ListSampler:
+    shape = torch.Size([samples])
+    parts = []
+    for i, model in enumerate(models):
+        kind = SobolQMCNormalSampler if isinstance(model, SingleTaskGP) else IndexSampler
+        parts.append(kind(shape, seed=(seed + i) % 2**31))
+    return ListSampler(*parts)
+
+
+def _constraint(column: int, sign: float, bound: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda Y: sign * (Y[..., column] - bound)
+
+
+def _exact_gain(inputs: Inputs, compared: Sequence[Configuration]) -> Callable[[Array], Array]:
+    """Log hypervolume improvement where nothing is random."""
+    Y = inputs.rows(compared)[:, inputs.features :]
+    corner = np.zeros(Y.shape[1])
+    before = hypervolume(Y, corner)
+
+    def gain(X: Array) -> Array:
+        after = [hypervolume(np.vstack([Y, row]), corner) for row in X[:, inputs.features :]]
+        return np.log(np.maximum(np.array(after) - before, 1e-12))
+
+    return gain
+
+
+def _trainable(inputs: Inputs, history: Sequence[Trial]) -> Callable[[Array], Array]:
+    """Log probability that a candidate does not fail: a GP on 1 (trained) and 0 (failed)."""
+    lesson = of_failures(history)
+    if lesson is None:
+        return lambda X: np.zeros(len(X))
+    positions, labels = lesson
+    X = inputs.rows([history[position].configuration for position in positions])
+    model = fitted(X, labels, None, features=inputs.features)
+    return lambda X: log_probability_above(model, X, 0.5)

@@ -1,0 +1,196 @@
+"""Configurations as vectors: one encoding across branches.
+
+It reads the canonical configuration, never the point, so two spellings of the same network are
+one vector. A configuration has named features in groups (`method:LORA`, `layer:3`,
+`recipe:learning_rate`); a fitted `Encoding` puts each on [0, 1] and drops the columns that say
+nothing: constant ones and copies. A feature that a configuration lacks is 0.
+
+d: columns of the encoding; n: configurations.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log, log1p, log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autopeft.domain.architecture import SIZE_FIELDS, Architecture, Configuration, Module
+from autopeft.domain.describe import DEFAULT_SIZES
+from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.ports import Problem
+from autopeft.domain.space import Json, Range
+
+Array = NDArray[np.float64]
+
+_LOG_SPREAD = 10.0  # positive values that differ by this factor are compared as ratios
+
+
+@dataclass(frozen=True)
+class Column:
+    """A feature's place on [0, 1]: (value - low) / (high - low), of its logarithm if `log`."""
+
+    name: str
+    low: float
+    high: float
+    log: bool
+
+    def place(self, value: float) -> float:
+        value = log(max(value, 1e-300)) if self.log else value
+        return (value - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A fitted encoding.
+
+    columns: (d,) kept features. weights: (d,) 1 / sqrt(columns in the group), so that many layer
+    columns do not drown one learning rate in a distance.
+    """
+
+    problem: Problem
+    columns: tuple[Column, ...]
+    weights: Array
+
+    @classmethod
+    def fit(cls, problem: Problem, configurations: Sequence[Configuration]) -> "Encoding":
+        """Learn names and ranges from example configurations, at least one."""
+        rows = [_row(problem, configuration) for configuration in configurations]
+        names = dict.fromkeys(name for row in rows for name in row)
+        logs = _log_recipe(problem)
+        columns = [_column(name, [row.get(name) for row in rows], logs) for name in names]
+        kept = _informative(columns, rows)
+        groups = [column.name.split(":")[0] for column in kept]
+        weights = np.array([groups.count(group) ** -0.5 for group in groups])
+        return cls(problem, tuple(kept), weights)
+
+    def encode(self, configurations: Sequence[Configuration]) -> Array:
+        """(n, d) vectors; values outside the fitted range fall outside [0, 1]."""
+        rows = [_row(self.problem, configuration) for configuration in configurations]
+        return _matrix(self.columns, rows)
+
+
+def features(
+    configuration: Configuration, shape: ModelShape, known: Mapping[str, float]
+) -> dict[str, float]:
+    """The named features of a configuration; known: its exact metrics."""
+    architecture = configuration.architecture
+    row: dict[str, float] = {}
+    for module in architecture.modules:
+        _add_module(row, module)
+    _add_placement(row, architecture, shape)
+    if architecture.full_fine_tuning:
+        row["method:full"] = 1.0
+    name, options = architecture.allocation
+    row[f"allocation:{name}"] = 1.0
+    for option, value in options.items():
+        _add(row, f"allocation:{name}.{option}", value)
+    for argument, value in configuration.recipe.items():
+        _add(row, f"recipe:{argument}", value)
+    if "adapter_params" in known:
+        row["cost:parameters"] = log1p(known["adapter_params"])
+    return row
+
+
+def module_size(module: Module) -> float:
+    """Rank or the like, PEFT's default included; 1 for methods without a size."""
+    if module.size is not None:
+        return float(module.size)
+    return float(DEFAULT_SIZES[module.peft_type][1]) if module.peft_type in DEFAULT_SIZES else 1.0
+
+
+def _row(problem: Problem, configuration: Configuration) -> dict[str, float]:
+    known = problem.known(configuration.architecture)
+    return features(configuration, problem.shape, known)
+
+
+def _add_module(row: dict[str, float], module: Module) -> None:
+    method = module.peft_type
+    row[f"method:{method}"] = row.get(f"method:{method}", 0.0) + 1.0
+    size_name = f"size:{method}"
+    row[size_name] = row.get(size_name, 0.0) + log2(1.0 + module_size(module))
+    # Canonical modules leave defaults out, and a number that is missing is not a small one.
+    defaults = {
+        name: value
+        for name, value in PEFT_DEFAULTS.get(method, {}).items()
+        if _is_number(value) and name not in module.fields
+    }
+    told = (SIZE_FIELDS.get(method, "r"), "feedforward_modules")  # by size, and by kind and layer
+    for name, value in {**defaults, **module.fields}.items():
+        if name not in told:
+            _add(row, f"field:{method}.{name}", value)
+
+
+def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
+    kinds = {module.name: (module.kind, module.layer) for module in shape.modules}
+    capacity = dict.fromkeys(range(shape.layers), 0.0)
+    for module in architecture.modules:
+        size = module_size(module)
+        if module.targets:
+            for target in module.targets:
+                kind, layer = kinds[target]
+                row[f"kind:{kind}"] = 1.0
+                capacity[layer] += size
+        else:
+            for layer in module.layers:
+                capacity[layer] += size
+    active = [layer for layer, size in capacity.items() if size > 0]
+    for layer in active:
+        row[f"layer:{layer}"] = log2(1.0 + capacity[layer])
+    row["depth:count"] = len(active) / shape.layers
+    row["depth:centroid"] = (sum(active) / len(active) + 0.5) / shape.layers if active else 0.0
+
+
+def _add(row: dict[str, float], name: str, value: Json) -> None:
+    if _is_number(value):
+        row[name] = float(value)
+    else:
+        row[f"{name}={json.dumps(value, sort_keys=True, default=str)}"] = 1.0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _log_recipe(problem: Problem) -> dict[str, bool]:
+    """Whether a Range of the space has this training argument on a log scale."""
+    logs: dict[str, bool] = {}
+    for branch in problem.space.branches:
+        for parameter in branch.parameters:
+            if isinstance(parameter.variable, Range) and parameter.name.startswith("training."):
+                logs[f"recipe:{parameter.name.removeprefix('training.')}"] = parameter.variable.log
+    return logs
+
+
+def _column(name: str, values: Iterable[float | None], logs: Mapping[str, bool]) -> Column:
+    there = [value for value in values if value is not None]
+    low, high = min(there), max(there)
+    ratio = low > 0 and high / low >= _LOG_SPREAD
+    on_log = ratio and name.split(":")[0] in ("field", "recipe", "allocation")
+    on_log = logs.get(name, on_log) and low > 0
+    if on_log:
+        low, high = log(low), log(high)
+    if high <= low:  # present or absent is all that it says
+        return Column(name, low - 1.0, low, on_log)
+    return Column(name, low, high, on_log)
+
+
+def _matrix(columns: Sequence[Column], rows: Sequence[Mapping[str, float]]) -> Array:
+    matrix = np.zeros((len(rows), len(columns)))
+    for j, column in enumerate(columns):
+        for i, row in enumerate(rows):
+            if column.name in row:
+                matrix[i, j] = column.place(row[column.name])
+    return matrix
+
+
+def _informative(columns: Sequence[Column], rows: Sequence[Mapping[str, float]]) -> list[Column]:
+    matrix = np.round(_matrix(columns, rows), 9)
+    kept: dict[bytes, Column] = {}
+    for j, column in enumerate(columns):
+        if np.ptp(matrix[:, j]) > 0:
+            kept.setdefault(matrix[:, j].tobytes(), column)
+    return list(kept.values())

@@ -1,0 +1,83 @@
+"""The initial design: quasi-random points before there is a model.
+
+Branches take turns. Within a branch, scrambled Sobol points (scipy.stats.qmc) are mapped to the
+space, and the one farthest from what was tried already is taken (best candidate, Mitchell 1991):
+so the design stays spread out after failures, with pending trials and after a resume, where a
+running index into one sequence would not.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.space import Branch
+from autopeft.domain.trial import Trial
+from autopeft.search.encoding import Array, Encoding
+from autopeft.search.points import Candidate, dimensions, draw_new, evaluated, from_units
+from autopeft.search.random_sampler import exhausted
+
+_POINTS = 16  # Sobol points to choose from; more of them push the design into the corners
+_TRIES = 500
+
+
+def default_size(problem: Problem) -> int:
+    """Points before the model: two per branch, at least 8; fewer where little varies."""
+    branches = problem.space.branches
+    varying = max((dimensions(branch) for branch in branches), default=0)
+    return min(max(8, 2 * len(branches)), len(branches) * (1 + 2 * varying))
+
+
+def suggest(problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+    """The next point of the initial design; see `ports.Sampler` for the contract."""
+    rng = np.random.default_rng(seed)
+    taken = evaluated(history)
+    for branch in _by_turn(problem, history, rng):
+        candidates = _sobol_candidates(problem, branch, taken, rng)
+        if candidates:
+            chosen = candidates[_farthest(problem, candidates, history)]
+            return Suggestion(chosen[0], f"initial design (quasi-random, branch {branch.name})")
+    left = draw_new(problem, taken, rng, count=1, tries=_TRIES)
+    if left:
+        return Suggestion(left[0][0], "initial design (random)")
+    return exhausted(problem, seed)
+
+
+def _by_turn(problem: Problem, history: Sequence[Trial], rng: np.random.Generator) -> list[Branch]:
+    """The branches, those with the fewest trials first; ties in random order."""
+    tried = Counter(trial.configuration.branch for trial in history)
+    branches = problem.space.branches
+    shuffled = [branches[i] for i in rng.permutation(len(branches))]
+    return sorted(shuffled, key=lambda branch: tried[branch.name])
+
+
+def _sobol_candidates(
+    problem: Problem, branch: Branch, taken: set[str], rng: np.random.Generator
+) -> list[Candidate]:
+    from scipy.stats import qmc
+
+    width = dimensions(branch)
+    units = qmc.Sobol(width, rng=rng).random(_POINTS) if width else np.zeros((1, 0))
+    found: list[Candidate] = []
+    for u in units:
+        point = from_units(branch, u)
+        configuration = problem.admissible(point)
+        if configuration is not None and configuration.key not in taken:
+            found.append((point, configuration))
+    return found
+
+
+def _farthest(problem: Problem, candidates: Sequence[Candidate], history: Sequence[Trial]) -> int:
+    if not history:
+        return 0
+    new = [configuration for _, configuration in candidates]
+    old = [trial.configuration for trial in history]
+    encoding = Encoding.fit(problem, [*new, *old])
+    return int(np.argmax(_distances(encoding.encode(new), encoding.encode(old), encoding.weights)))
+
+
+def _distances(new: Array, old: Array, weights: Array) -> Array:
+    """(len(new),) weighted distance of each new row to its nearest old one."""
+    gaps = (new[:, None, :] - old[None, :, :]) * weights
+    return np.asarray(np.sqrt((gaps**2).sum(axis=2)).min(axis=1))

@@ -1,0 +1,136 @@
+"""The `autopeft` sampler: an initial design, then the candidate with the largest expected gain.
+
+The mixed space is searched by scoring random candidates and the neighbours of the front, then by
+climbing from the best of them over neighbours (one option, one bit, one step along a range).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.front import outcomes
+from autopeft.domain.pareto import non_dominated
+from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.space import Point
+from autopeft.domain.trial import State, Trial
+from autopeft.search import initial
+from autopeft.search.encoding import Array
+from autopeft.search.outcomes import holds_known
+from autopeft.search.points import Candidate, draw_new, evaluated, fits, neighbours
+
+_FEWEST_RESULTS = 3  # below it a model says nothing
+_STARTS = 4  # climbs, from the best candidates
+_ROUNDS = 4
+_NEIGHBOURS = 48  # scored per climb and round
+_PARENTS = 12  # members of the front whose neighbours join the pool
+
+
+@dataclass(frozen=True)
+class ModelBasedSampler:
+    """See `ports.Sampler` for the contract.
+
+    initial: trials of these branches before the model decides; None: `initial.default_size`.
+    candidates: random candidates in the pool of a suggestion.
+    """
+
+    initial: int | None = None
+    candidates: int = 384
+
+    def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+        design = initial.default_size(problem) if self.initial is None else self.initial
+        names = {branch.name for branch in problem.space.branches}
+        own = sum(trial.configuration.branch in names for trial in history)
+        told = sum(_has_result(trial) for trial in history)
+        if own < design or told < _FEWEST_RESULTS:
+            return initial.suggest(problem, history, seed=seed)
+        return self._by_model(problem, history, seed)
+
+    def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
+        from autopeft.search.acquisition import make_score
+        from autopeft.search.gaussian_process import deterministic
+
+        rng = np.random.default_rng(seed)
+        pool = self._pool(problem, history, rng)
+        if not pool:
+            return initial.suggest(problem, history, seed=seed)
+        built = [configuration for _, configuration in pool]
+        with deterministic(seed):
+            score = make_score(problem, history, built, seed)
+            pool, gains = self._climb(problem, history, pool, score(built), score, rng)
+        best = int(np.argmax(gains))
+        branch = pool[best][0]["branch"]
+        why = (
+            f"model-based: expected gain largest at branch {branch}, "
+            f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gains[best]:.1f}"
+        )
+        return Suggestion(pool[best][0], why)
+
+    def _pool(
+        self, problem: Problem, history: Sequence[Trial], rng: np.random.Generator
+    ) -> list[Candidate]:
+        taken = evaluated(history)
+        drawn = draw_new(problem, taken, rng, count=self.candidates, tries=2 * self.candidates)
+        near = (
+            point
+            for parent in _front_points(problem, history)
+            for point in neighbours(problem.space[parent["branch"]], parent, rng)
+        )
+        taken |= {configuration.key for _, configuration in drawn}
+        pool = [*drawn, *_admitted(problem, near, taken)]
+        return [c for c in pool if holds_known(problem, history, c[1])]
+
+    def _climb(
+        self,
+        problem: Problem,
+        history: Sequence[Trial],
+        pool: list[Candidate],
+        gains: Array,
+        score: Callable[[Sequence[Configuration]], Array],
+        rng: np.random.Generator,
+    ) -> tuple[list[Candidate], Array]:
+        """Improve the best candidates until a round brings nothing."""
+        taken = evaluated(history) | {configuration.key for _, configuration in pool}
+        best = float("-inf")
+        for _ in range(_ROUNDS):
+            if gains.max() <= best:
+                break
+            best = float(gains.max())
+            new: list[Candidate] = []
+            for i in np.argsort(-gains, kind="stable")[:_STARTS]:
+                point = pool[i][0]
+                steps = list(neighbours(problem.space[point["branch"]], point, rng))
+                order = rng.permutation(len(steps))[:_NEIGHBOURS]
+                new += _admitted(problem, (steps[j] for j in order), taken)
+            new = [c for c in new if holds_known(problem, history, c[1])]
+            if not new:
+                break
+            pool = [*pool, *new]
+            gains = np.append(gains, score([configuration for _, configuration in new]))
+        return pool, gains
+
+
+def _has_result(trial: Trial) -> bool:
+    return trial.state is not State.FAILED and bool(trial.rungs)
+
+
+def _front_points(problem: Problem, history: Sequence[Trial]) -> list[Point]:
+    """The points of non-dominated trials that this space can still express."""
+    told = [t for t in history if _has_result(t) and fits(problem, t.point)]
+    if not told:
+        return []
+    mask = non_dominated(outcomes(problem.objectives, told))
+    front = [trial.point for trial, on in zip(told, mask, strict=True) if on]
+    return front[-_PARENTS:]
+
+
+def _admitted(problem: Problem, points: Iterable[Point], taken: set[str]) -> list[Candidate]:
+    """The admissible points that are not in `taken`, which they join."""
+    found: list[tuple[Point, Configuration]] = []
+    for point in points:
+        configuration = problem.admissible(point)
+        if configuration is not None and configuration.key not in taken:
+            taken.add(configuration.key)
+            found.append((point, configuration))
+    return found

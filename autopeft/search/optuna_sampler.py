@@ -1,0 +1,258 @@
+"""Optuna's samplers behind our port.
+
+Every call replays the history into an in-memory study and asks for one trial, so the sampler stays
+a pure function. A branch is one categorical parameter; its variables exist under it, named
+`branch/path`. A choice of growing numbers is an integer (its order means something), other choices
+are categorical, a bit is an integer 0 or 1. Scores are maximised. Failed trials are replayed as
+FAIL, which Optuna ignores; running ones as RUNNING, which TPE's constant liar stays away from.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from autopeft.domain.errors import AutopeftError, OutcomeError
+from autopeft.domain.front import baseline_metrics
+from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.space import Bits, Branch, Choice, Json, Point, Range, Subset, Variable
+from autopeft.domain.trial import State, Trial
+from autopeft.search.points import evaluated, fits
+from autopeft.search.random_sampler import RandomSampler
+
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "TPESampler": {"multivariate": True, "group": True, "constant_liar": True},
+    # Optuna's own 50 makes a study of 60 trials a random search.
+    "NSGAIISampler": {"population_size": 16},
+}
+
+_ASKS = 20  # before a random draw takes over
+_STATES = {
+    State.COMPLETED: optuna.trial.TrialState.COMPLETE,
+    State.PAUSED: optuna.trial.TrialState.COMPLETE,
+    State.RUNNING: optuna.trial.TrialState.RUNNING,
+    State.FAILED: optuna.trial.TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class OptunaSampler:
+    """`name` of `optuna.samplers` with these options; see `ports.Sampler` for the contract.
+
+    Raises:
+        AutopeftError: Optuna refuses an option.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            self._make(0)
+        except (TypeError, ValueError) as error:
+            raise AutopeftError(
+                f"optuna.{self.name} does not take these options: {error}: see Optuna's "
+                f"documentation of {self.name}"
+            ) from error
+
+    def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+        taken = evaluated(history)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = self._replayed(problem, history, seed)
+            for _ in range(_ASKS):
+                point = _ask(problem, study)
+                configuration = problem.admissible(point)
+                if configuration is not None and configuration.key not in taken:
+                    return Suggestion(point, f"optuna {self.name}, branch {point['branch']}")
+        found = RandomSampler().suggest(problem, history, seed=seed)
+        return Suggestion(found.point, f"{found.why} (optuna {self.name} found nothing new)")
+
+    def _make(self, seed: int) -> optuna.samplers.BaseSampler:
+        options = {**DEFAULTS.get(self.name, {}), **self.options}
+        sampler_class = getattr(optuna.samplers, self.name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return sampler_class(seed=seed % 2**32, **options)
+
+    def _replayed(
+        self, problem: Problem, history: Sequence[Trial], seed: int
+    ) -> optuna.study.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = self._make(seed)
+        study = optuna.create_study(
+            directions=["maximize"] * len(problem.objectives), sampler=sampler
+        )
+        population = getattr(sampler, "population_size", None)
+        baselines = baseline_metrics(problem.objectives, history)
+        complete = 0
+        for trial in history:
+            if not fits(problem, trial.point):
+                continue
+            attributes = {}
+            if population is not None:
+                key = f"{type(sampler).__name__}:generation"
+                attributes[key] = complete // population
+            replayed = _frozen_trial(problem, trial, attributes, baselines)
+            complete += replayed.state is optuna.trial.TrialState.COMPLETE
+            study.add_trial(replayed)
+        return study
+
+
+def known_names() -> tuple[str, ...]:
+    """The samplers of the installed Optuna, with our prefix."""
+    names = [name for name in optuna.samplers.__all__ if name.endswith("Sampler")]
+    left_out = {"BaseSampler", "BaseGASampler", "GridSampler", "PartialFixedSampler"}
+    return tuple(f"optuna.{name}" for name in sorted(names) if name not in left_out)
+
+
+def _frozen_trial(
+    problem: Problem,
+    trial: Trial,
+    attributes: Mapping[str, Any],
+    baselines: Mapping[str, Mapping[str, float]],
+) -> optuna.trial.FrozenTrial:
+    state, values = _STATES[trial.state], None
+    if state is optuna.trial.TrialState.COMPLETE:
+        try:
+            values = [objective.score(trial.metrics) for objective in problem.objectives]
+        except OutcomeError:
+            state = optuna.trial.TrialState.FAIL
+    params, distributions = _parameters(problem, trial.point)
+    violations = {}
+    for constraint in problem.constraints:
+        bound, value = constraint.bound(baselines), trial.metrics.get(constraint.metric)
+        if values is not None and bound is not None and value is not None:
+            sign = 1.0 if constraint.operator in ("<", "<=") else -1.0
+            violations[constraint.text] = sign * (value - bound)
+    return optuna.trial.create_trial(
+        state=state,
+        values=values,
+        params=params,
+        distributions=distributions,
+        system_attrs=dict(attributes),
+        constraints=violations or None,
+    )
+
+
+def _parameters(
+    problem: Problem, point: Point
+) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """A point as Optuna's parameters."""
+    branches = tuple(branch.name for branch in problem.space.branches)
+    params: dict[str, Any] = {"branch": point["branch"]}
+    distributions: dict[str, BaseDistribution] = {"branch": CategoricalDistribution(branches)}
+    branch = problem.space[point["branch"]]
+    for parameter in branch.parameters:
+        if parameter.active(point):
+            numbers = _to_numbers(parameter.variable, point[parameter.name])
+            for (name, distribution), number in zip(
+                _distributions(branch, parameter.name, parameter.variable), numbers, strict=True
+            ):
+                params[name], distributions[name] = number, distribution
+    return params, distributions
+
+
+def _ask(problem: Problem, study: optuna.study.Study) -> Point:
+    trial = study.ask()
+    branches = tuple(branch.name for branch in problem.space.branches)
+    point: dict[str, Json] = {"branch": trial.suggest_categorical("branch", branches)}
+    branch = problem.space[point["branch"]]
+    for parameter in branch.parameters:
+        if parameter.active(point):
+            numbers = [
+                _suggest(trial, name, distribution)
+                for name, distribution in _distributions(branch, parameter.name, parameter.variable)
+            ]
+            point[parameter.name] = _from_numbers(parameter.variable, numbers)
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return point
+
+
+def _suggest(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case IntDistribution():
+            return trial.suggest_int(
+                name, distribution.low, distribution.high, log=distribution.log
+            )
+        case FloatDistribution():
+            return trial.suggest_float(
+                name, distribution.low, distribution.high, log=distribution.log
+            )
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, distribution.choices)
+        case _:
+            raise TypeError(f"no other distribution is made here, got {distribution!r}")
+
+
+def _distributions(
+    branch: Branch, path: str, variable: Variable
+) -> list[tuple[str, BaseDistribution]]:
+    """The parameters that stand for one variable, in order."""
+    name = f"{branch.name}/{path}"
+    match variable:
+        case Choice(options):
+            count = len(options)
+            if _growing(options):
+                return [(name, IntDistribution(0, count - 1))]
+            return [(name, CategoricalDistribution(tuple(range(count))))]
+        case Range():
+            return [(name, _of_range(variable))]
+        case Subset(options):
+            return [(f"{name}#{i}", IntDistribution(0, 1)) for i in range(len(options))]
+        case Bits(length):
+            return [(f"{name}#{i}", IntDistribution(0, 1)) for i in range(length)]
+
+
+def _of_range(variable: Range) -> BaseDistribution:
+    if variable.step is not None:  # steps are counted: Optuna would move an uneven upper end
+        steps = int((variable.high - variable.low) / variable.step + 1e-9)
+        return IntDistribution(0, steps)
+    if variable.integer:
+        return IntDistribution(int(variable.low), int(variable.high), log=variable.log)
+    return FloatDistribution(variable.low, variable.high, log=variable.log)
+
+
+def _growing(options: Sequence[Json]) -> bool:
+    numbers = all(isinstance(o, int | float) and not isinstance(o, bool) for o in options)
+    return numbers and len(options) > 1 and list(options) == sorted(options)
+
+
+def _to_numbers(variable: Variable, value: Json) -> list[Any]:
+    match variable:
+        case Range(step=float() | int() as step):
+            return [round((value - variable.low) / step)]
+        case Subset() | Bits():
+            return list(value)
+        case _:
+            return [value]
+
+
+def _from_numbers(variable: Variable, numbers: list[Any]) -> Json:
+    match variable:
+        case Range(step=float() | int() as step):
+            value = variable.low + step * numbers[0]
+            return variable.at(variable.unit(value))
+        case Subset():
+            return _at_least(numbers, variable.min)
+        case Bits():
+            return _at_least(numbers, 1)
+        case _:
+            return numbers[0]
+
+
+def _at_least(bits: list[int], least: int) -> tuple[int, ...]:
+    """Turn on the first bits that are off until enough are on."""
+    missing = least - sum(bits)
+    for i, bit in enumerate(bits):
+        if missing > 0 and not bit:
+            bits[i], missing = 1, missing - 1
+    return tuple(bits)

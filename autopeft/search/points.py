@@ -1,0 +1,155 @@
+"""Points of a space: from the unit cube, at random, and next to another point.
+
+u: (d,) coordinates in [0, 1); every parameter of a branch owns as many as it has degrees of
+   freedom, active or not, so that a branch has one cube.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.ports import Problem
+from autopeft.domain.space import (
+    Bits,
+    Branch,
+    Choice,
+    Json,
+    Parameter,
+    Point,
+    Range,
+    Subset,
+    Variable,
+)
+from autopeft.domain.trial import Trial
+
+Candidate = tuple[Point, Configuration]
+"""A point that the problem admits, and what it builds."""
+
+_JITTERS = (0.03, 0.1, 0.3)  # of a range's width: fine, middle and coarse steps
+
+
+def dimensions(branch: Branch) -> int:
+    """Coordinates of the branch's unit cube."""
+    return sum(_width(parameter.variable) for parameter in branch.parameters)
+
+
+def from_units(branch: Branch, u: NDArray[np.float64]) -> dict[str, Json]:
+    """Map u, (dimensions(branch),), to a point; coordinates of inactive parameters are ignored."""
+    point: dict[str, Json] = {"branch": branch.name}
+    start = 0
+    for parameter in branch.parameters:
+        width = _width(parameter.variable)
+        if parameter.active(point):
+            point[parameter.name] = _value(parameter.variable, u[start : start + width])
+        start += width
+    return point
+
+
+def fits(problem: Problem, point: Point) -> bool:
+    """Whether a point (of a trial) assigns exactly the active parameters of one of the branches."""
+    names = {branch.name: branch for branch in problem.space.branches}
+    if point.get("branch") not in names:
+        return False
+    parameters = names[point["branch"]].parameters
+    active = {parameter.name for parameter in parameters if parameter.active(point)}
+    return active == set(point) - {"branch"}
+
+
+def evaluated(history: Sequence[Trial]) -> set[str]:
+    """Keys of the configurations that were tried or are running."""
+    return {trial.configuration.key for trial in history}
+
+
+def draw_new(
+    problem: Problem, taken: set[str], rng: np.random.Generator, *, count: int, tries: int
+) -> list[Candidate]:
+    """Up to `count` different random candidates that are not in `taken`."""
+    found: dict[str, Candidate] = {}
+    for _ in range(tries):
+        if len(found) == count:
+            break
+        point = problem.space.draw(rng)
+        configuration = problem.admissible(point)
+        if configuration is not None and configuration.key not in taken:
+            found.setdefault(configuration.key, (point, configuration))
+    return list(found.values())
+
+
+def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterator[Point]:
+    """Points that differ in one parameter: another option, one bit, a step along a range.
+
+    A new option's own parameters are drawn at random.
+    """
+    for parameter in branch.parameters:
+        if parameter.active(point):
+            for value in _nearby(parameter.variable, point[parameter.name], rng):
+                yield _settle(branch.parameters, {**point, parameter.name: value}, rng)
+
+
+def _settle(
+    parameters: Sequence[Parameter], changed: dict[str, Json], rng: np.random.Generator
+) -> Point:
+    point: dict[str, Json] = {"branch": changed["branch"]}
+    for parameter in parameters:
+        if parameter.active(point):
+            known = parameter.name in changed
+            point[parameter.name] = (
+                changed[parameter.name] if known else parameter.variable.draw(rng)
+            )
+    return point
+
+
+def _width(variable: Variable) -> int:
+    match variable:
+        case Bits():
+            return 1 + variable.length
+        case Subset():
+            return 1 + len(variable.options)
+        case _:
+            return 1
+
+
+def _value(variable: Variable, u: NDArray[np.float64]) -> Json:
+    match variable:
+        case Choice():
+            return min(int(u[0] * len(variable.options)), len(variable.options) - 1)
+        case Range():
+            return variable.at(float(u[0]))
+        case Subset():
+            return _dense_bits(u, variable.min)
+        case Bits():
+            return _dense_bits(u, 1)
+
+
+def _dense_bits(u: NDArray[np.float64], at_least: int) -> tuple[int, ...]:
+    # The first coordinate says how many are on: plain coin flips leave only half-full ones.
+    length = len(u) - 1
+    count = min(at_least + int(u[0] * (length - at_least + 1)), length)
+    on = set(np.argsort(-u[1:], kind="stable")[:count].tolist())
+    return tuple(int(i in on) for i in range(length))
+
+
+def _nearby(variable: Variable, value: Json, rng: np.random.Generator) -> Iterator[Json]:
+    match variable:
+        case Choice():
+            yield from (i for i in range(len(variable.options)) if i != value)
+        case Range():
+            unit = variable.unit(value)
+            for jitter in _JITTERS:
+                for sign in (-1.0, 1.0):
+                    step = sign * jitter * float(rng.uniform(0.5, 1.5))
+                    moved = variable.at(min(1.0, max(0.0, unit + step)))
+                    if moved != value:
+                        yield moved
+        case Subset():
+            yield from _flips(value, variable.min)
+        case Bits():
+            yield from _flips(value, 1)
+
+
+def _flips(bits: Sequence[int], at_least: int) -> Iterator[tuple[int, ...]]:
+    for i, bit in enumerate(bits):
+        if not bit or sum(bits) > at_least:
+            yield tuple(1 - b if j == i else b for j, b in enumerate(bits))

@@ -1,0 +1,117 @@
+"""Studies from Python: look at one, take its best, hand it to PEFT.
+
+study = autopeft.load_study("quickstart")
+chosen = study.best("trainable_params <= 50000")
+model = peft.get_peft_model(base, chosen.peft_config())
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autopeft import build
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.front import front, parse_when, pick
+from autopeft.domain.model import ModelShape
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.home import Home
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A trial of a study, and why it was chosen."""
+
+    study: "Study"
+    trial: Trial
+    reason: str
+
+    @property
+    def configuration(self) -> Configuration:
+        return self.trial.configuration
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.trial.metrics
+
+    @property
+    def adapter(self) -> Path:
+        """The folder of the trained adapter; it exists for the front and the best baselines."""
+        return self.study.home.adapter(self.study.spec.name, self.trial.number)
+
+    def peft_config(self) -> "PeftConfig":
+        """PEFT's own configuration object, ready for `get_peft_model`."""
+        return build.peft_config(self.study.spec, self.study.shape, self.trial)
+
+    def export(self, to: Path, *, force: bool = False) -> tuple[Path, ...]:
+        """Write adapter, recipe, train.py and provenance; returns the files.
+
+        Raises:
+            ExportError: the trial is not complete, its adapter was not kept, or `to` is in use.
+        """
+        return build.export(
+            self.study.spec, self.study.shape, self.trial, self.adapter, to, force=force
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as the store has it now."""
+
+    spec: StudySpec
+    trials: tuple[Trial, ...]
+    home: Home
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        """The model's shapes; reads the model's config on first use."""
+        return build.bound(self.spec)[1]
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        return front(self.spec.objectives, self.spec.constraints, self.trials)
+
+    def trial(self, number: int) -> Chosen:
+        """A trial by its number.
+
+        Raises:
+            AutopeftError: there is none.
+        """
+        for trial in self.trials:
+            if trial.number == number:
+                return Chosen(self, trial, f"trial {number}, as asked for")
+        raise AutopeftError(
+            f"study {self.spec.name!r} has trials 0 to {len(self.trials) - 1}, got {number}: "
+            f"see `autopeft front {self.spec.name}`"
+        )
+
+    def best(self, when: str = "", *, prefer: str | None = None) -> Chosen:
+        """One trial of the front: the knee, or the best by `prefer`, within the limits `when`.
+
+        Raises:
+            AutopeftError: no trial is left, or a name is unknown.
+        """
+        chosen = pick(
+            self.spec.objectives,
+            self.spec.constraints,
+            self.trials,
+            when=parse_when(when),
+            prefer=prefer,
+        )
+        return Chosen(self, chosen.trial, chosen.reason)
+
+
+def load_study(name: str, *, home: Path | None = None) -> Study:
+    """Read a study from the store of `home` (default: AUTOPEFT_HOME or ./autopeft-studies).
+
+    Raises:
+        StudyError: there is none of this name.
+    """
+    place = Home.from_environment() if home is None else Home(home.resolve())
+    store = build.open_store(place)
+    return Study(build.stored(name, store), store.history(name), place)

@@ -1,0 +1,194 @@
+"""What the terminal shows: tables of a study, and the live view of a running search.
+
+stdout is data, stderr is talk: only what a verb was asked for goes to stdout.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autopeft.domain.describe import describe
+from autopeft.domain.front import amount, baseline_metrics
+from autopeft.domain.objective import Objective
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import State, Trial
+from autopeft.orchestrator.session import StudySession
+
+out = Console()
+talk = Console(stderr=True)
+
+_FRONT_ROWS = 8
+_RUNNING_ROWS = 6
+
+
+def trial_table(
+    objectives: Sequence[Objective], trials: Iterable[Trial], *, title: str = ""
+) -> Table:
+    """One row a trial: number, configuration, every objective with its standard error."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    table.add_column("trial", justify="right")
+    table.add_column("configuration", overflow="fold")
+    for objective in objectives:
+        table.add_column(objective.metric, justify="right", no_wrap=True)
+    for trial in trials:
+        name = describe(trial.configuration) + (" (baseline)" if trial.baseline else "")
+        table.add_row(
+            str(trial.number), Text(name), *(_cell(trial, objective) for objective in objectives)
+        )
+    return table
+
+
+def trial_row(trial: Trial, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """A trial as `--json` prints it."""
+    return {
+        "trial": trial.number,
+        "state": str(trial.state),
+        "baseline": trial.baseline,
+        "name": describe(trial.configuration),
+        "objectives": {o.metric: trial.metrics.get(o.metric) for o in objectives},
+        "stderr": dict(trial.stderr),
+        "metrics": trial.metrics,
+        "configuration": trial.configuration.document(),
+        "seed": trial.seed,
+        "why": trial.why,
+    }
+
+
+def counts(trials: Sequence[Trial]) -> str:
+    """`12 completed, 9 paused at a rung, 1 failed, 2 running`, without what is none."""
+    names = {
+        State.COMPLETED: "completed",
+        State.PAUSED: "paused at a rung",
+        State.FAILED: "failed",
+        State.RUNNING: "running",
+    }
+    parts = [
+        f"{number} {name}"
+        for state, name in names.items()
+        if (number := sum(trial.state is state for trial in trials))
+    ]
+    return ", ".join(parts) or "no trials"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03` or `02:03`."""
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes:02d}:{left:02d}"
+
+
+def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[Trial]) -> str:
+    """A sentence for each baseline: what the front gains over it, with its standard error."""
+    first = next((o for o in spec.objectives if not o.known), spec.objectives[0])
+    best = max(front, key=lambda t: first.score(t.metrics), default=None)
+    lines = []
+    for name, metrics in baseline_metrics(spec.objectives, trials).items():
+        if best is None:
+            continue
+        base = next(t for t in trials if t.metrics == metrics)
+        gain = best.metrics[first.metric] - metrics[first.metric]
+        error = (
+            best.stderr.get(first.metric, 0.0) ** 2 + base.stderr.get(first.metric, 0.0) ** 2
+        ) ** 0.5
+        costs = ", ".join(
+            f"{o.metric} {amount(o.metric, best.metrics[o.metric])} against "
+            f"{amount(o.metric, metrics[o.metric])}"
+            for o in spec.objectives
+            if o is not first
+        )
+        lines.append(
+            f"Best {first.metric} {amount(first.metric, best.metrics[first.metric])} is "
+            f"{gain:+.4f} (s.e. {error:.4f}) over baseline {name}; {costs}."
+        )
+    return "\n".join(lines)
+
+
+class LiveView:
+    """The view of a running search: live on a terminal, plain lines elsewhere."""
+
+    def __init__(self, spec: StudySpec, *, quiet: bool = False) -> None:
+        self._spec = spec
+        self._quiet = quiet
+        self._began = time.monotonic()
+        self._session: StudySession | None = None
+        self._live: Live | None = None
+
+    def watch(self, session: StudySession) -> "LiveView":
+        self._session = session
+        return self
+
+    def __enter__(self) -> "LiveView":
+        if talk.is_terminal and not self._quiet:
+            self._live = Live(
+                get_renderable=self._render,
+                console=talk,
+                refresh_per_second=2,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def changed(self, trial: Trial) -> None:
+        """Told of every trial that changed; prints a line where there is no live view."""
+        if self._live is None and not self._quiet and trial.state is not State.RUNNING:
+            talk.print(Text(self._line(trial)), soft_wrap=True)
+
+    def _line(self, trial: Trial) -> str:
+        at = clock(time.monotonic() - self._began)
+        head = f"[{at}] trial {trial.number} {trial.state}: {describe(trial.configuration)}"
+        if trial.failure is not None:
+            return f"{head}: {trial.failure.reason}: {trial.failure.message}"
+        values = ", ".join(
+            f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in self._spec.objectives
+        )
+        return f"{head}: {values}"
+
+    def _render(self) -> RenderableType:
+        if self._session is None:
+            return Text("starting")
+        trials = self._session.trials
+        limit = self._spec.budget.trials
+        total = f" of {limit}" if limit else ""
+        elapsed = self._session.wall_seconds
+        head = Text.assemble(
+            (f"{self._spec.name}  ", "bold"),
+            f"{len(trials)}{total} trials: {counts(trials)}  ",
+            (f"{clock(elapsed)} gone{self._left(trials, elapsed)}", "dim"),
+        )
+        hypervolume = Text(f"hypervolume {self._session.hypervolume:.4f}", style="cyan")
+        running = [trial for trial in trials if trial.state is State.RUNNING]
+        rows = [
+            Text(f"  ▸ {t.number} rung {t.next_rung + 1}: {describe(t.configuration)}", style="dim")
+            for t in running[:_RUNNING_ROWS]
+        ]
+        failed = [trial for trial in trials if trial.failure is not None]
+        if failed and failed[-1].failure is not None:
+            reason = failed[-1].failure
+            rows.append(Text(f"  last failure: {reason.reason}: {reason.message}", style="red"))
+        members = self._session.front
+        table = trial_table(self._spec.objectives, members[:_FRONT_ROWS], title="front so far")
+        return Group(head, hypervolume, *rows, table)
+
+    def _left(self, trials: Sequence[Trial], elapsed: float) -> str:
+        limit = self._spec.budget.trials
+        ended = sum(trial.state is not State.RUNNING for trial in trials)
+        if not limit or ended < 3:
+            return ""
+        return f", about {clock(elapsed / ended * max(0, limit - ended))} left"
+
+
+def _cell(trial: Trial, objective: Objective) -> str:
+    value = trial.metrics.get(objective.metric)
+    if value is None:
+        return "-"
+    error = trial.stderr.get(objective.metric)
+    return amount(objective.metric, value) + (f" ±{error:.3f}" if error else "")

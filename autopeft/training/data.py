@@ -1,0 +1,210 @@
+"""The data of a study: loaded by `datasets`, with labels as integers and columns by one name.
+
+Classification rows have `text`, where the file says so `text_pair`, and `label`; rows for language
+models keep the columns that TRL reads (`messages`, or `prompt` and `completion`, or `text`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+from sklearn.model_selection import train_test_split
+
+from autopeft.domain.architecture import fingerprint
+from autopeft.domain.errors import AutopeftError
+from autopeft.training import docstrings
+
+_FILES = ("json", "csv", "parquet", "text")
+_SPLITS = ("train", "validation", "test")
+_LANGUAGE_COLUMNS = ("messages", "prompt", "completion", "text")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three splits and the names of the labels by id; `test` may be missing."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset | None
+    labels: tuple[str, ...]
+    fingerprint: str
+
+
+def label_names(data: Mapping[str, Any], *, folder: str, task_type: str) -> tuple[str, ...]:
+    """The names of the labels by id; empty for language models."""
+    return load_data(data, folder=folder, task_type=task_type).labels
+
+
+def load_data(data: Mapping[str, Any], *, folder: str, task_type: str) -> Data:
+    """Load the file's `data:`.
+
+    Raises:
+        AutopeftError: a file, column, split or label that is not there or makes no sense.
+    """
+    return _load(json.dumps(data, sort_keys=True), folder, task_type)
+
+
+@lru_cache(maxsize=4)
+def _load(data_json: str, folder: str, task_type: str) -> Data:
+    data = json.loads(data_json)
+    splits = {name: _split(data, name, folder) for name in _SPLITS if name in data}
+    for name in _SPLITS:
+        if "carve" in data.get(name, {}):
+            _carve(splits, name, data[name], data.get("columns", {}))
+    found: dict[str, Dataset] = {}
+    for name, split in splits.items():
+        if task_type == "SEQ_CLS":
+            found[name] = _classification(split, name, data.get("columns", {}))
+        else:
+            found[name] = _language(split, name, data.get("columns", {}))
+    labels: tuple[str, ...] = ()
+    if task_type == "SEQ_CLS":
+        labels = _labels(found["train"])
+        found = {name: _numbered(split, name, labels) for name, split in found.items()}
+    for name, limit in dict(data.get("limit", {})).items():
+        found[name] = found[name].select(range(min(int(limit), len(found[name]))))
+    for name, split in found.items():
+        if len(split) == 0:
+            raise AutopeftError(f"data.{name} needs at least one row, got none")
+    return Data(
+        train=found["train"],
+        validation=found["validation"],
+        test=found.get("test"),
+        labels=labels,
+        fingerprint=fingerprint([_digest(split) for split in found.values()]),
+    )
+
+
+def _digest(split: Dataset) -> str:
+    return fingerprint([split.num_rows, split[0], split[-1], split.column_names])
+
+
+def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
+    source = data[name]
+    if "carve" in source:
+        return None
+    where = f"data.{name}"
+    path = str(source["path"])
+    rest = {key: value for key, value in source.items() if key not in ("path", "split")}
+    if path == docstrings.SOURCE:
+        return docstrings.load_split(str(source.get("split", name)), rest)
+    if path in _FILES and "data_files" in rest:
+        rest["data_files"] = _files(rest["data_files"], folder, where)
+    try:
+        if (local := Path(folder) / path).is_dir() and (
+            (local / "dataset_info.json").exists() or (local / "dataset_dict.json").exists()
+        ):
+            loaded = load_from_disk(str(local))
+        else:
+            loaded = load_dataset(str(local) if local.is_dir() else path, **rest)
+    except Exception as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AutopeftError(f"{where}: {path!r} cannot be loaded: {said}") from error
+    if isinstance(loaded, DatasetDict):
+        wanted = str(source.get("split") or (name if name in loaded else next(iter(loaded))))
+        if wanted not in loaded:
+            raise AutopeftError(f"{where} has splits {', '.join(loaded)}, got split {wanted!r}")
+        return loaded[wanted]
+    return loaded
+
+
+def _files(files: Any, folder: str, where: str) -> Any:
+    names = [files] if isinstance(files, str) else list(files)
+    paths = [name if "://" in name else str((Path(folder) / name).resolve()) for name in names]
+    for path in paths:
+        if "://" not in path and not any(Path("/").glob(path.lstrip("/"))):
+            raise AutopeftError(f"{where}.data_files names a file that does not exist: {path}")
+    return paths
+
+
+def _carve(
+    splits: dict[str, Dataset], name: str, how: Mapping[str, Any], columns: Mapping[str, Any]
+) -> None:
+    """Move a share of one split into another; stratified by label where that is possible."""
+    share, origin = float(how["carve"]), str(how.get("from", "train"))
+    if not 0 < share < 1:
+        raise AutopeftError(f"data.{name}.carve needs a share between 0 and 1, got {share}")
+    source = splits.get(origin)
+    if source is None:
+        raise AutopeftError(f"data.{name}.from names a split that is not loaded: {origin!r}")
+    rows = range(len(source))
+    label = columns.get("label", "label")
+    by = [str(value) for value in source[label]] if label in source.column_names else None
+    seed = int(how.get("seed", 0))
+    try:
+        kept, carved = train_test_split(rows, test_size=share, random_state=seed, stratify=by)
+    except ValueError:  # a class with a single row cannot be stratified
+        kept, carved = train_test_split(rows, test_size=share, random_state=seed)
+    splits[origin], splits[name] = source.select(sorted(kept)), source.select(sorted(carved))
+
+
+def _column(split: Dataset, name: str, key: str, column: str) -> str:
+    if column not in split.column_names:
+        raise AutopeftError(
+            f"data.columns.{key} names a column that data.{name} does not have: {column!r}; "
+            f"it has {', '.join(split.column_names)}"
+        )
+    return column
+
+
+def _classification(split: Dataset, name: str, columns: Mapping[str, Any]) -> Dataset:
+    kept = {"text": columns.get("text", "text"), "label": columns.get("label", "label")}
+    if "text_pair" in columns:
+        kept["text_pair"] = columns["text_pair"]
+    for key, column in kept.items():
+        _column(split, name, key, column)
+        missing = sum(value is None for value in split[column])
+        if missing:
+            raise AutopeftError(
+                f"data.{name} needs a value in every row of {column!r}, "
+                f"got {missing} rows without: drop them"
+            )
+    split = split.select_columns(list(kept.values()))
+    renames = {column: key for key, column in kept.items() if column != key}
+    return split.rename_columns(renames) if renames else split
+
+
+def _language(split: Dataset, name: str, columns: Mapping[str, Any]) -> Dataset:
+    renames = {
+        _column(split, name, key, column): key for key, column in columns.items() if column != key
+    }
+    split = split.rename_columns(renames) if renames else split
+    kept = [column for column in _LANGUAGE_COLUMNS if column in split.column_names]
+    if not kept:
+        raise AutopeftError(
+            f"data.{name} needs one of the columns {', '.join(_LANGUAGE_COLUMNS)}, "
+            f"got {', '.join(split.column_names)}: name them under data.columns"
+        )
+    return split.select_columns(kept)
+
+
+def _labels(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["label"]
+    if isinstance(feature, ClassLabel):
+        return tuple(feature.names)
+    values = set(train["label"])
+    if any(isinstance(value, float) for value in values):
+        raise AutopeftError(
+            "data.columns.label takes strings or integers, got fractions: "
+            "regression is not supported"
+        )
+    if len(values) < 2:
+        raise AutopeftError(f"data.train needs two labels or more, got only {sorted(values)!r}")
+    return tuple(str(value) for value in sorted(values))
+
+
+def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
+    if isinstance(split.features["label"], ClassLabel):
+        return split
+    ids = {label: i for i, label in enumerate(labels)}
+    unseen = sorted({str(value) for value in split["label"]} - set(ids))
+    if unseen:
+        raise AutopeftError(
+            f"data.{name} has labels that data.train does not: {', '.join(unseen[:5])}"
+        )
+    numbers = [ids[str(value)] for value in split["label"]]
+    return split.remove_columns("label").add_column("label", numbers)

@@ -1,0 +1,113 @@
+"""The evaluator of one worker process: it keeps the base model and the data between trials."""
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autopeft import __version__
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.ports import Report
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.training.data import Data, load_data
+from autopeft.training.model import load_base, model_fingerprint, model_shape
+from autopeft.training.pausing import NotFiniteError
+from autopeft.training.trial import Bench, run_segment, tokenize
+
+DEFAULT_MAX_LENGTH = 128  # tokens of a classification row, where the file does not say
+
+
+class TrialEvaluator:
+    """Runs the segments of a study; see `autopeft.domain.ports.Evaluator`.
+
+    Args:
+        home: the folder of the studies; the study's own folder is made in it.
+    """
+
+    def __init__(self, spec: StudySpec, home: Path) -> None:
+        self._spec = spec
+        self._home = home
+        self._bench: Bench | None = None
+        self._provenance: Mapping[str, Any] = {}
+
+    def run(self, segment: Segment, report: Report) -> Result | Failure:
+        """Train and measure one segment; whatever goes wrong comes back as a Failure."""
+        started, clock = time.time(), time.perf_counter()
+        try:
+            bench = self._open()
+            measured = run_segment(bench, segment, report)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            return _failure(FailureReason.OUT_OF_MEMORY, error)
+        except NotFiniteError as error:
+            return _failure(FailureReason.NOT_FINITE, error)
+        except AutopeftError as error:
+            return Failure(FailureReason.ERROR, str(error), traceback.format_exc())
+        except ValueError as error:
+            return _failure(FailureReason.UNFIT, error)
+        except Exception as error:
+            return _failure(FailureReason.ERROR, error)
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return Result(
+            step=measured.step,
+            metrics=measured.metrics,
+            stderr=measured.stderr,
+            seconds=time.perf_counter() - clock,
+            started=started,
+            ended=time.time(),
+            worker=f"{platform.node()}:{os.getpid()}",
+            provenance={**self._provenance, **measured.notes},
+        )
+
+    def _open(self) -> Bench:
+        if self._bench is None:
+            torch.set_num_threads(max(1, int(self._spec.resources.cpus_per_trial)))
+            # A bit-equal resume and a bit-equal export need the same kernels each time.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            spec = self._spec
+            data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+            self._bench = open_bench(spec, data, self._home)
+            self._provenance = provenance(self._bench, data)
+        return self._bench
+
+
+def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
+    """Load the base model and make the data ready for it."""
+    shape = model_shape(spec.model, folder=spec.folder, num_labels=max(1, len(data.labels)))
+    base = load_base(spec.model, folder=spec.folder, labels=data.labels, head=shape.head)
+    train, validation = data.train, data.validation
+    if spec.model["task_type"] == "SEQ_CLS":
+        length = int(spec.data.get("max_length", DEFAULT_MAX_LENGTH))
+        train, validation = (tokenize(base, split, length) for split in (train, validation))
+    return Bench(spec, base, train, validation, home / spec.name)
+
+
+def provenance(bench: Bench, data: Data) -> dict[str, Any]:
+    """Versions and fingerprints: what someone needs to get the same bits again."""
+    versions = {"autopeft": __version__, "python": platform.python_version()}
+    for package in ("torch", "peft", "transformers", "datasets", "accelerate", "trl"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "model": bench.base.path,
+        "model_fingerprint": model_fingerprint(bench.base.path),
+        "data_fingerprint": data.fingerprint,
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def _failure(reason: FailureReason, error: BaseException) -> Failure:
+    lines = str(error).strip().splitlines() or [""]
+    return Failure(reason, f"{type(error).__name__}: {lines[0]}", traceback.format_exc())

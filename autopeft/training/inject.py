@@ -1,0 +1,59 @@
+"""A configuration put into a copy of the base model."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from peft import PeftConfig, get_peft_model
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from transformers import set_seed
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.peft_config import peft_kwargs
+from autopeft.domain.space import Json
+from autopeft.training.model import Base
+
+
+def peft_config(configuration: Configuration, *, task_type: str, total_steps: int) -> PeftConfig:
+    """PEFT's own config object of a configuration.
+
+    Raises:
+        ValueError: PEFT refuses the fields.
+    """
+    arguments = peft_kwargs(
+        configuration.architecture, task_type=task_type, total_steps=total_steps
+    )
+    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[arguments.pop("peft_type")]
+    return config_class(**arguments)
+
+
+def build(
+    base: Base, configuration: Configuration, *, task_type: str, total_steps: int, seed: int
+) -> Any:
+    """The model of a trial, the same bits for the same seed.
+
+    Order: copy the base, draw the head, set the seed again, inject; an exported script the same.
+    """
+    model = base.copy(seed)
+    set_seed(seed)
+    architecture = configuration.architecture
+    if architecture.full_fine_tuning:
+        model.requires_grad_(True)
+        return model
+    if architecture.frozen:
+        for name in base.head:
+            getattr(model, name).requires_grad_(True)
+        return model
+    config = peft_config(configuration, task_type=task_type, total_steps=total_steps)
+    config.base_model_name_or_path = base.path
+    return get_peft_model(model, config)
+
+
+def total_steps(recipe: Mapping[str, Json], rows: int) -> int:
+    """Optimiser steps of the full run on one device, as the Trainer counts them."""
+    steps = int(recipe.get("max_steps", -1))
+    if steps > 0:
+        return steps
+    batches = math.ceil(rows / int(recipe.get("per_device_train_batch_size", 8)))
+    per_epoch = max(1, math.ceil(batches / int(recipe.get("gradient_accumulation_steps", 1))))
+    return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))

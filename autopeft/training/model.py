@@ -1,0 +1,209 @@
+"""The base model: where it lies, what it looks like, and a pristine copy for every trial."""
+
+import copy
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers.pytorch_utils import Conv1D
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.model import ModelShape, TargetModule
+
+_LAYER = re.compile(r"^(?:.*\.)?(?:layers?|h|blocks?)\.(\d+)\.(.+)$")
+_SECOND_FEEDFORWARD = re.compile(
+    r"(^|\.)(?<!attention\.)(output\.dense|fc2|down_proj|mlp\.c_proj|wo|lin2|dense_4h_to_h)$"
+)
+_HEADS = ("classifier", "score")
+_OURS = ("model_name_or_path", "task_type", "max_length")
+
+
+def resolve_model(name: str, *, folder: str) -> str:
+    """The folder or hub name that transformers loads.
+
+    `package:NAME/FOLDER` is a folder inside an installed package, found without importing it; a
+    relative path starts from `folder`; what is no path is a hub name.
+
+    Raises:
+        AutopeftError: the package is not installed, or the folder does not exist.
+    """
+    if name.startswith("package:"):
+        package, _, inside = name.removeprefix("package:").partition("/")
+        found = importlib.util.find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            raise AutopeftError(f"model {name!r}: package {package!r} is not installed")
+        name = str(Path(next(iter(found.submodule_search_locations))) / inside)
+    path = Path(folder) / name
+    if path.is_dir():
+        return str(path.resolve())
+    if name.startswith((".", "/", "~")) or path.exists():
+        raise AutopeftError(f"model_name_or_path names no folder: {path}")
+    return name
+
+
+def auto_class(task_type: str) -> Any:
+    """The transformers auto class of a task type."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    return {
+        "SEQ_CLS": AutoModelForSequenceClassification,
+        "CAUSAL_LM": AutoModelForCausalLM,
+    }[task_type]
+
+
+def load_arguments(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the file's `model:` goes to `from_pretrained`; weights as safetensors only."""
+    found = {name: value for name, value in model.items() if name not in _OURS}
+    return {**found, "use_safetensors": True}
+
+
+def _config(model: Mapping[str, Any], folder: str, num_labels: int) -> Any:
+    name = resolve_model(model["model_name_or_path"], folder=folder)
+    extra = {"num_labels": num_labels} if model["task_type"] == "SEQ_CLS" else {}
+    passed = {k: model[k] for k in ("revision", "trust_remote_code") if k in model}
+    try:
+        return AutoConfig.from_pretrained(name, **passed, **extra)
+    except (OSError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise AutopeftError(
+            f"model {name!r} cannot be loaded: {said} "
+            "(give a local folder where the hub is out of reach)"
+        ) from error
+
+
+def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> ModelShape:
+    """The shapes of the file's model, from its config alone: built on the meta device.
+
+    Raises:
+        AutopeftError: the model is not there, or has no transformer layers that we recognise.
+    """
+    config = _config(model, folder, num_labels)
+    with torch.device("meta"):
+        built = auto_class(model["task_type"]).from_config(config)
+    text = config.get_text_config()
+    count = int(text.num_hidden_layers)
+    modules = []
+    for name, module in built.named_modules():
+        found = _LAYER.match(name)
+        if found is None or int(found[1]) >= count:
+            continue
+        if (target := _target(name, int(found[1]), found[2], module)) is not None:
+            modules.append(target)
+    if not modules:
+        raise AutopeftError(f"{config.model_type}: no transformer layers were found in this model")
+    heads = [name for name, _ in built.named_children() if name in _HEADS]
+    head_parameters = sum(_size(getattr(built, name)) for name in heads)
+    attention_heads = int(text.num_attention_heads)
+    width = int(getattr(text, "head_dim", None) or text.hidden_size // attention_heads)
+    return ModelShape(
+        model_type=str(config.model_type),
+        layers=count,
+        modules=tuple(modules),
+        kv_width=width * int(getattr(text, "num_key_value_heads", None) or attention_heads),
+        head=tuple(heads),
+        head_parameters=head_parameters if model["task_type"] == "SEQ_CLS" else 0,
+        total_parameters=_size(built),
+    )
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _target(name: str, layer: int, kind: str, module: torch.nn.Module) -> TargetModule | None:
+    if isinstance(module, torch.nn.Linear):
+        inputs, outputs = module.in_features, module.out_features
+    elif isinstance(module, Conv1D):
+        inputs, outputs = module.weight.shape
+    elif "norm" in type(module).__name__.lower():
+        inputs = outputs = module.weight.shape[0]
+    else:
+        return None
+    return TargetModule(
+        name=name,
+        layer=layer,
+        kind=kind,
+        type=type(module).__name__,
+        inputs=int(inputs),
+        outputs=int(outputs),
+        parameters=_size(module),
+        bias=getattr(module, "bias", None) is not None,
+        feedforward=_SECOND_FEEDFORWARD.search(kind) is not None and "attention" not in kind,
+    )
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded model that no trial touches, with its tokenizer and the path it came from."""
+
+    model: Any
+    tokenizer: Any
+    path: str
+    head: tuple[str, ...]
+
+    def copy(self, seed: int) -> Any:
+        """A copy whose head is drawn anew from the seed: the same bits for the same seed.
+
+        `PeftModel.unload` would be cheaper and is wrong: heads, biases and, after pissa or olora,
+        base weights stay changed.
+        """
+        model = copy.deepcopy(self.model)
+        set_seed(seed)
+        for name in self.head:
+            for module in getattr(model, name).modules():
+                if isinstance(module, torch.nn.Linear):
+                    std = model.config.initializer_range
+                    torch.nn.init.normal_(module.weight, mean=0.0, std=std)
+                    if module.bias is not None:
+                        torch.nn.init.zeros_(module.bias)
+        return model
+
+
+def load_base(
+    model: Mapping[str, Any], *, folder: str, labels: tuple[str, ...], head: tuple[str, ...]
+) -> Base:
+    """Load the file's model and tokenizer.
+
+    labels: names of the classes, by id; empty for language models.
+    """
+    path = resolve_model(model["model_name_or_path"], folder=folder)
+    extra: dict[str, Any] = {}
+    if model["task_type"] == "SEQ_CLS":
+        extra = {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+        }
+    built = auto_class(model["task_type"]).from_pretrained(path, **load_arguments(model), **extra)
+    tokenizer = AutoTokenizer.from_pretrained(
+        path, trust_remote_code=model.get("trust_remote_code", False)
+    )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if built.config.pad_token_id is None:
+        built.config.pad_token_id = tokenizer.pad_token_id
+    built.requires_grad_(False)
+    return Base(built, tokenizer, path, head)
+
+
+@lru_cache(maxsize=8)
+def model_fingerprint(path: str) -> str:
+    """SHA-256 over config and weights of a local folder; the name itself for a hub model."""
+    import hashlib
+
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    digest = hashlib.sha256()
+    for file in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,118 @@
+"""A Trainer that pauses at a step and goes on from there to the same bits.
+
+The Trainer's own checkpoints cannot resume AdaLoRA: PEFT saves its matrices shrunken and forgets
+the allocator. Here every trainable tensor is kept at full size, with the allocator's state; the
+optimiser, the scheduler and the random state are written and read by the Trainer's own methods.
+"""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Trainer, TrainerCallback
+
+from autopeft.allocation.adalora import allocator_state, restore_allocator
+
+_TENSORS, _ALLOCATOR, _PAUSE = "trainable.safetensors", "allocator.safetensors", "pause.json"
+
+
+class NotFiniteError(Exception):
+    """The training loss became NaN or infinite."""
+
+
+class StopAt(TrainerCallback):  # type: ignore[misc]
+    """Stops after so many steps and measures every step."""
+
+    def __init__(self, step: int | None) -> None:
+        self._step = step
+        self._began = 0.0
+        self.step_seconds: list[float] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.step_seconds.append(time.perf_counter() - self._began)
+        if self._step is not None and state.global_step >= self._step:
+            control.should_training_stop = True
+
+
+class PausingMixin:
+    """Added in front of `transformers.Trainer` or one of its children."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
+        if not torch.isfinite(loss):
+            raise NotFiniteError(
+                f"the training loss is {loss.item()} at step {self.state.global_step + 1}"  # type: ignore[attr-defined]
+            )
+        return loss
+
+    def pause(self: Any, folder: Path, progress: dict[str, Any]) -> None:
+        """Write a checkpoint; it is there whole or not at all.
+
+        progress: what the caller wants back when it resumes (JSON).
+        """
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_file(
+            {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad},
+            draft / _TENSORS,
+        )
+        if (ranks := _ranks(self.model)) is not None:
+            flat = {
+                f"{kind}/{name}": tensor.clone()
+                for kind, tensors in allocator_state(self.model).items()
+                for name, tensor in tensors.items()
+            }
+            save_file(flat, draft / _ALLOCATOR)
+        (draft / _PAUSE).write_text(json.dumps({"ranks": ranks, "progress": progress}))
+        self._save_optimizer_and_scheduler(str(draft))
+        self._save_rng_state(str(draft))
+        self.state.save_to_json(str(draft / "trainer_state.json"))
+        for file in draft.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        tensors = load_file(folder / _TENSORS)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(tensors.pop(name))
+        if tensors:
+            raise ValueError(f"the checkpoint holds tensors of another network: {sorted(tensors)}")
+        if (folder / _ALLOCATOR).exists():
+            state: dict[str, dict[str, Any]] = {"ipt": {}, "exp_avg_ipt": {}, "exp_avg_unc": {}}
+            for name, tensor in load_file(folder / _ALLOCATOR).items():
+                kind, _, parameter_name = name.partition("/")
+                state[kind][parameter_name] = tensor
+            restore_allocator(self.model, state, json.loads((folder / _PAUSE).read_text())["ranks"])
+
+
+def progress_of(folder: Path) -> dict[str, Any]:
+    """What `pause` was given."""
+    found: dict[str, Any] = json.loads((folder / _PAUSE).read_text())["progress"]
+    return found
+
+
+def pausing(trainer_class: type[Trainer]) -> type[Any]:
+    """A trainer class that can pause."""
+    return type(f"Pausing{trainer_class.__name__}", (PausingMixin, trainer_class), {})
+
+
+def _ranks(model: Any) -> dict[str, Any] | None:
+    """AdaLoRA's ranks so far ({} before the first allocation); None for other models."""
+    if not hasattr(getattr(model, "base_model", None), "rankallocator"):
+        return None
+    config = model.peft_config[model.base_model.trainable_adapter_name]
+    return dict(config.rank_pattern or {})
