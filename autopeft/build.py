@@ -39,8 +39,10 @@ def open_store(home: Home) -> Store:
     return SqlStore(home.store_url)
 
 
-def bound(spec: StudySpec) -> tuple[StudySpec, ModelShape]:
-    """Read the model's shape and check the file against it.
+def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, ModelShape]:
+    """Read the model's shape and check the spec against it.
+
+    source: the file that it came from, for the lines of mistakes.
 
     Raises:
         SpecError: something that this model cannot take.
@@ -50,7 +52,7 @@ def bound(spec: StudySpec) -> tuple[StudySpec, ModelShape]:
 
     labels = label_names(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
     shape = model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
-    return config.bind(spec, shape), shape
+    return config.bind(spec, shape, source=source), shape
 
 
 def problem(spec: StudySpec, shape: ModelShape) -> Problem:

@@ -71,7 +71,7 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     from autopeft import build
     from autopeft.config import load
 
-    spec, shape = build.bound(load(space, overrides or ()))
+    spec, shape = build.bound(load(space, overrides or ()), space)
     names = ", ".join(branch.name for branch in spec.space.searched)
     print(
         f"{space}: valid: study {spec.name}, {len(spec.space.searched)} branches ({names}), "
@@ -86,7 +86,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft.config import load
     from autopeft.plan_view import cost_of, plan_rows, print_plan
 
-    spec, shape = build.bound(load(space, overrides or ()))
+    spec, shape = build.bound(load(space, overrides or ()), space)
     rows = plan_rows(build.problem(spec, shape))
     cost = cost_of(spec, shape)
     if as_json:
@@ -111,7 +111,7 @@ def search(
 
     spec = load(space, overrides or ())
     home = Home.from_environment()
-    build.bound(spec)
+    build.bound(spec, space)
     store = build.open_store(home)
     spec = build.enter(spec, store, new=new, extend=extend)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)

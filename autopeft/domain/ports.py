@@ -36,11 +36,11 @@ class Problem:
         """
         try:
             configuration = self.configure(point)
+            metrics = self.known(configuration.architecture)
         except ValueError:
             return None
         if configuration.architecture.frozen:
             return None
-        metrics = self.known(configuration.architecture)
         held = all(c.holds(metrics) for c in self.constraints if c.known)
         return configuration if held else None
 

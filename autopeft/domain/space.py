@@ -68,9 +68,9 @@ class Range:
         else:
             value = self.low + unit * (self.high - self.low)
         if self.step is not None:
-            value = self.low + self.step * round((value - self.low) / self.step)
-            if value > self.high:
-                value -= self.step
+            # Counted, so that one value has one spelling in floating point.
+            most = int((self.high - self.low) / self.step + 1e-9)
+            value = self.low + self.step * min(most, round((value - self.low) / self.step))
         if self.integer:
             return min(int(self.high), max(int(self.low), round(value)))
         return min(float(self.high), max(float(self.low), float(value)))
@@ -262,7 +262,7 @@ def _take(tree: Json, path: str, point: Point) -> Json:
 def _follow(tree: Json, scopes: tuple[Mapping[str, Json], ...]) -> Json:
     match tree:
         case Expr():
-            return tree.evaluate(_names(scopes))
+            return _resolve(tree, _names(scopes))
         case Mapping():
             return {key: _follow(value, (*scopes, tree)) for key, value in tree.items()}
         case list():
@@ -277,12 +277,18 @@ def _names(scopes: tuple[Mapping[str, Json], ...]) -> dict[str, Json]:
         for module in scope.get("modules", ()):
             names |= module
         names |= scope
-    return {
-        name: value.evaluate({k: v for k, v in names.items() if k != name})
-        if isinstance(value, Expr)
-        else value
-        for name, value in names.items()
-    }
+    return names
+
+
+def _resolve(expression: Expr, names: Mapping[str, Json]) -> float | int:
+    # Only the names it uses are followed, each without itself: a circle ends in a missing name.
+    values = {}
+    for name in check_expression(expression.text):
+        value = names.get(name)
+        if isinstance(value, Expr):
+            value = _resolve(value, {k: v for k, v in names.items() if k != name})
+        values[name] = value
+    return expression.evaluate(values)
 
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {

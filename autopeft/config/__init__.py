@@ -1,0 +1,7 @@
+"""Space files: YAML to a checked StudySpec, every mistake at once, with its path and line."""
+
+from autopeft.config.binding import bind
+from autopeft.config.change import difference, widens
+from autopeft.config.spec import load, parse
+
+__all__ = ["bind", "difference", "load", "parse", "widens"]

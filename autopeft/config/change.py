@@ -1,0 +1,69 @@
+"""What changed between two space files, and whether earlier trials stay valid."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_FREE = ("budget", "resources", "confirm")  # how much and where, not what
+_FREE_SEARCH = ("parallel",)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """A line for every path that differs; empty when nothing does."""
+    return "\n".join(f"  {path}: {before} -> {after}" for path, before, after in _changes(old, new))
+
+
+def widens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the new file only adds: trials of the old one are points of the new space."""
+    return all(_keeps(path, before, after) for path, before, after in _raw(old, new, ""))
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for path, before, after in _raw(old, new, ""):
+        yield path, _text(before), _text(after)
+
+
+_MISSING = object()
+
+
+def _text(value: Any) -> str:
+    return "nothing" if value is _MISSING else repr(value)
+
+
+def _raw(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and not _is_variable(old):
+        for key in [*old, *(key for key in new if key not in old)]:
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _raw(old.get(key, _MISSING), new.get(key, _MISSING), inner)
+    elif (
+        isinstance(old, list)
+        and isinstance(new, list)
+        and len(old) == len(new)
+        and any(isinstance(item, Mapping) for item in old)
+    ):
+        for i, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _raw(before, after, f"{path}[{i}]")
+    elif old is _MISSING or new is _MISSING or old != new or type(old) is not type(new):
+        yield path, old, new
+
+
+def _is_variable(node: Mapping[str, Any]) -> bool:
+    return bool(set(node) & {"choice", "subset", "low", "high", "expr"})
+
+
+def _keeps(path: str, before: Any, after: Any) -> bool:
+    top, _, rest = path.partition(".")
+    if top in _FREE or (top == "search" and rest in _FREE_SEARCH):
+        return True
+    # A new branch; the branches that were there keep their names.
+    if top == "space" and before is _MISSING and "." not in rest:
+        return True
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        if "choice" in before and "choice" in after:
+            known = before["choice"]
+            return bool(after["choice"][: len(known)] == known)
+        if "low" in before and "low" in after:
+            same = {k: v for k, v in before.items() if k not in ("low", "high")} == {
+                k: v for k, v in after.items() if k not in ("low", "high")
+            }
+            return bool(same and after["low"] <= before["low"] and after["high"] >= before["high"])
+    return False

@@ -1,0 +1,116 @@
+"""Trials and rungs as rows and back. JSON knows no NaN: such a number is kept as a text."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
+
+Row = Mapping[Any, Any]
+
+
+def trial_row(study: str, trial: Trial) -> dict[str, Any]:
+    failure = trial.failure
+    return {
+        "study": study,
+        "number": trial.number,
+        "configuration": trial.configuration.document(),
+        "configuration_key": trial.configuration.key,
+        "seed": trial.seed,
+        "point": _thaw(trial.point),
+        "known": numbers_out(trial.known),
+        "why": trial.why,
+        "baseline": trial.baseline,
+        "state": str(trial.state),
+        "next_rung": trial.next_rung,
+        "failure": None
+        if failure is None
+        else {
+            "reason": str(failure.reason),
+            "message": failure.message,
+            "details": failure.details,
+        },
+        "created": trial.created,
+        "provenance": plain(trial.provenance),
+    }
+
+
+def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
+    failure = row["failure"]
+    return Trial(
+        number=row["number"],
+        configuration=Configuration.from_document(row["configuration"]),
+        seed=row["seed"],
+        point=_freeze(row["point"]),
+        known=numbers_in(row["known"]),
+        why=row["why"],
+        baseline=row["baseline"],
+        state=State(row["state"]),
+        next_rung=row["next_rung"],
+        rungs=rungs,
+        failure=None
+        if failure is None
+        else Failure(FailureReason(failure["reason"]), failure["message"], failure["details"]),
+        created=row["created"],
+        provenance=row["provenance"],
+    )
+
+
+def rung_row(study: str, trial: int, rung: Rung) -> dict[str, Any]:
+    return {
+        "study": study,
+        "trial": trial,
+        "rung": rung.index,
+        "step": rung.step,
+        "metrics": numbers_out(rung.metrics),
+        "stderr": numbers_out(rung.stderr),
+        "seconds": rung.seconds,
+        "started": rung.started,
+        "ended": rung.ended,
+        "worker": rung.worker,
+    }
+
+
+def rung_of(row: Row) -> Rung:
+    return Rung(
+        index=row["rung"],
+        step=row["step"],
+        metrics=numbers_in(row["metrics"]),
+        stderr=numbers_in(row["stderr"]),
+        seconds=row["seconds"],
+        started=row["started"],
+        ended=row["ended"],
+        worker=row["worker"],
+    )
+
+
+def numbers_out(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    return {k: float(v) if math.isfinite(v) else str(float(v)) for k, v in numbers.items()}
+
+
+def numbers_in(numbers: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def plain(value: Any) -> Any:
+    """JSON data without NaN or infinity, which databases refuse, and without NUL in texts."""
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case str():
+            return value.replace("\x00", "")
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def _thaw(point: Row) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in point.items()}
+
+
+def _freeze(point: Row) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in point.items()}

@@ -1,0 +1,220 @@
+"""The store on any database that SQLAlchemy speaks; SQLite in WAL mode by default."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+
+from autopeft.domain.errors import StudyError
+from autopeft.domain.ports import Event, StudyRecord
+from autopeft.domain.trial import Rung, Trial
+from autopeft.store import rows, tables
+from autopeft.store.upgrade import upgrade
+
+_BUSY_S = 30
+
+
+class SqlStore:
+    """See `autopeft.domain.ports.Store` for the contract.
+
+    Args:
+        url: an SQLAlchemy URL; tables are made or migrated on opening.
+
+    Raises:
+        StudyError: the database cannot be opened, or is newer than this autopeft.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        with self._said():
+            upgrade(self._engine)
+
+    def create(self, record: StudyRecord) -> None:
+        with self._said(), self._engine.begin() as connection:
+            if _exists(connection, record.name):
+                raise StudyError(f"study {record.name!r} exists: choose another name")
+            connection.execute(insert(tables.studies).values(_study_row(record)))
+
+    def update(self, record: StudyRecord) -> None:
+        with self._said(), self._engine.begin() as connection:
+            connection.execute(
+                update(tables.studies)
+                .where(tables.studies.c.name == record.name)
+                .values(_study_row(record))
+            )
+
+    def study(self, name: str) -> StudyRecord:
+        with self._said(), self._engine.connect() as connection:
+            found = connection.execute(
+                select(tables.studies).where(tables.studies.c.name == name)
+            ).first()
+        if found is None:
+            names = ", ".join(record.name for record in self.studies()) or "none"
+            raise StudyError(f"there is no study {name!r} in the store: it has {names}")
+        return StudyRecord(**found._mapping)
+
+    def studies(self) -> Sequence[StudyRecord]:
+        with self._said(), self._engine.connect() as connection:
+            found = connection.execute(select(tables.studies).order_by(tables.studies.c.created))
+            return [StudyRecord(**row._mapping) for row in found]
+
+    def history(self, name: str) -> tuple[Trial, ...]:
+        rungs: dict[int, list[Rung]] = {}
+        with self._said(), self._engine.connect() as connection:
+            table = tables.rungs
+            for row in connection.execute(
+                select(table).where(table.c.study == name).order_by(table.c.trial, table.c.rung)
+            ):
+                rungs.setdefault(row.trial, []).append(rows.rung_of(row._mapping))
+            found = connection.execute(
+                select(tables.trials)
+                .where(tables.trials.c.study == name)
+                .order_by(tables.trials.c.number)
+            )
+            return tuple(
+                rows.trial_of(row._mapping, tuple(rungs.get(row.number, ()))) for row in found
+            )
+
+    def commit(self, name: str, trials: Sequence[Trial], events: Sequence[Event]) -> None:
+        with self._said(), self._engine.begin() as connection:
+            for trial in trials:
+                _put_trial(connection, name, trial)
+                _put_rungs(connection, name, trial)
+            if events:
+                connection.execute(insert(tables.outbox), [_event_row(name, e) for e in events])
+
+    def undelivered(self, name: str, limit: int) -> Sequence[tuple[int, Event]]:
+        table = tables.outbox
+        query = (
+            select(table)
+            .where(table.c.study == name, table.c.delivered.is_(False))
+            .order_by(table.c.id)
+            .limit(limit)
+        )
+        with self._said(), self._engine.connect() as connection:
+            return [
+                (row.id, Event(row.kind, row.trial, row.time, row.payload))
+                for row in connection.execute(query)
+            ]
+
+    def delivered(self, name: str, ids: Sequence[int]) -> None:
+        table = tables.outbox
+        with self._said(), self._engine.begin() as connection:
+            connection.execute(
+                update(table)
+                .where(table.c.study == name, table.c.id.in_(ids))
+                .values(delivered=True)
+            )
+
+    def remember(self, name: str, key: str, value: str) -> None:
+        table = tables.facts
+        with self._said(), self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.study == name, table.c.key == key))
+            connection.execute(insert(table).values(study=name, key=key, value=value))
+
+    def recall(self, name: str) -> Mapping[str, str]:
+        table = tables.facts
+        with self._said(), self._engine.connect() as connection:
+            found = connection.execute(
+                select(table.c.key, table.c.value).where(table.c.study == name)
+            )
+            return {row.key: row.value for row in found}
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turn a database error into one message without the URL's password."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            said = (str(cause).strip().splitlines() or [type(error).__name__])[0]
+            raise StudyError(f"store {self._engine.url!r}: {said}") from error
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(parsed, connect_args={"timeout": _BUSY_S})
+            event.listen(engine, "connect", _prepare_sqlite)
+            return engine
+        return create_engine(parsed, pool_pre_ping=True)
+    except ArgumentError as error:
+        raise StudyError(
+            "AUTOPEFT_STORE takes an SQLAlchemy URL such as sqlite:///studies.db or "
+            "postgresql://user@host/name, got something else"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise StudyError(f"AUTOPEFT_STORE needs the driver {error.name}: pip install it") from error
+    except OSError as error:
+        raise StudyError(f"the store's folder cannot be made: {error}") from error
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # WAL: readers never block the driver. FULL: a commit survives a power cut, too.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _exists(connection: Connection, name: str) -> bool:
+    query = select(tables.studies.c.name).where(tables.studies.c.name == name)
+    return connection.execute(query).first() is not None
+
+
+def _study_row(record: StudyRecord) -> dict[str, Any]:
+    return {**vars(record), "document": rows.plain(record.document)}
+
+
+def _put_trial(connection: Connection, study: str, trial: Trial) -> None:
+    table, row = tables.trials, rows.trial_row(study, trial)
+    changed = connection.execute(
+        update(table).where(table.c.study == study, table.c.number == trial.number).values(row)
+    )
+    if changed.rowcount == 0:
+        connection.execute(insert(table).values(row))
+
+
+def _put_rungs(connection: Connection, study: str, trial: Trial) -> None:
+    table = tables.rungs
+    found = connection.execute(
+        select(table).where(table.c.study == study, table.c.trial == trial.number)
+    )
+    stored = {
+        row.rung: rows.rung_row(study, trial.number, rows.rung_of(row._mapping)) for row in found
+    }
+    for rung in trial.rungs:
+        row = rows.rung_row(study, trial.number, rung)
+        if rung.index not in stored:
+            try:
+                connection.execute(insert(table).values(row))
+            except IntegrityError as error:
+                raise _told_twice(study, trial.number, rung.index) from error
+        elif stored[rung.index] != row:
+            raise _told_twice(study, trial.number, rung.index)
+
+
+def _told_twice(study: str, trial: int, rung: int) -> StudyError:
+    return StudyError(
+        f"rung {rung} of trial {trial} of study {study!r} was told already, with another result: "
+        "is a second driver running?"
+    )
+
+
+def _event_row(study: str, event: Event) -> dict[str, Any]:
+    return {
+        "study": study,
+        "kind": event.kind,
+        "trial": event.trial,
+        "time": event.time,
+        "payload": rows.plain(event.payload),
+        "delivered": False,
+    }

@@ -1,0 +1,57 @@
+from collections import Counter
+from dataclasses import replace
+
+from search.landscape import (
+    HOUSE,
+    LORA,
+    baseline_trial,
+    failed,
+    make_problem,
+    started,
+)
+
+from autopeft.domain.space import Space
+from autopeft.search import initial
+
+
+def design(problem, count):
+    history = []
+    for i in range(count):
+        point = initial.suggest(problem, history, seed=i).point
+        history.append(failed(started(problem, i, point)))
+    return history
+
+
+def test_branches_take_turns():
+    history = design(make_problem(), 9)
+    assert Counter(trial.configuration.branch for trial in history) == {
+        "lora": 3,
+        "ia3": 3,
+        "prefix": 3,
+    }
+
+
+def test_layer_bits_are_diverse_in_density():
+    history = design(make_problem(Space((LORA,))), 8)
+    counts = [sum(trial.point["layers.bits"]) for trial in history]
+    assert min(counts) <= 2
+    assert max(counts) >= 5
+
+
+def test_points_avoid_each_other_more_than_random_ones():
+    problem = replace(make_problem(), space=Space((HOUSE,)))
+    history = [baseline_trial(problem, 0, 1e-5)]
+    rates = []
+    for i in range(3):
+        point = initial.suggest(problem, history, seed=i).point
+        history.append(started(problem, i + 1, point, baseline=True))
+        rates.append(point["training.learning_rate"])
+    assert max(rates) > 4e-3
+    assert any(1e-4 < rate < 1e-3 for rate in rates)
+
+
+def test_the_size_follows_the_number_of_branches_and_of_variables():
+    problem = make_problem()
+    assert initial.default_size(problem) == 8
+    assert initial.default_size(replace(problem, space=Space((HOUSE,)))) == 3
+    assert initial.default_size(replace(problem, space=Space((LORA,)))) == 8

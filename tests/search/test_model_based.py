@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from search.landscape import (
+    ACCURACY,
+    PARAMETERS,
+    baseline_trial,
+    failed,
+    make_problem,
+    random_trials,
+    search,
+    started,
+    told,
+    true_hypervolume,
+)
+
+from autopeft.domain.trial import FailureReason, Rung
+from autopeft.search import make_sampler
+from autopeft.search.acquisition import make_score
+from autopeft.search.gaussian_process import deterministic
+from autopeft.search.outcomes import Scale, of_failures, of_objective
+
+
+@pytest.mark.slow
+def test_thirty_trials_beat_random_search_in_median_hypervolume():
+    problem = make_problem()
+    sampler, chance = make_sampler("autopeft", {"candidates": 192}), make_sampler("random", {})
+    ours = [true_hypervolume(search(sampler, problem, trials=30, seed=s)) for s in range(3)]
+    theirs = [true_hypervolume(search(chance, problem, trials=30, seed=s)) for s in range(9)]
+    assert np.median(ours) > np.median(theirs)
+    assert np.median(ours) > 1.05 * np.median(theirs)
+
+
+def test_the_first_suggestions_are_the_initial_design_and_the_rest_come_from_the_model():
+    history = search(make_sampler("autopeft", {"initial": 5}), make_problem(), trials=8, seed=0)
+    whys = [trial.why for trial in history if not trial.baseline]
+    assert all(why.startswith("initial design (quasi-random, branch ") for why in whys[:5])
+    assert all(why.startswith("model-based: expected gain largest") for why in whys[5:])
+    assert "log EHVI" in whys[-1]
+
+
+def scored(problem, history, candidates):
+    with deterministic(0):
+        return make_score(problem, history, candidates, 0)(candidates)
+
+
+def test_a_pending_trial_takes_the_gain_of_its_surroundings():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 14)]
+    candidates = [trial.configuration for trial in random_trials(problem, 60, seed=1)]
+    before = scored(problem, history, candidates)
+    best = int(np.argmax(before))
+    point = next(t.point for t in random_trials(problem, 60, seed=1) if t.number == best)
+    after = scored(problem, [*history, started(problem, 14, point)], candidates)
+    assert after[best] < before[best] - 1
+
+
+def test_a_region_that_fails_loses_its_gain():
+    problem = make_problem()
+    trials = random_trials(problem, 24)
+    healthy = [told(trial) for trial in trials]
+    broken = [
+        failed(trial) if trial.configuration.branch == "lora" else told(trial) for trial in trials
+    ]
+    point = next(t.point for t in random_trials(problem, 40, seed=3) if t.point["branch"] == "lora")
+    other = next(t.point for t in random_trials(problem, 40, seed=3) if t.point["branch"] == "ia3")
+    candidates = [problem.configure(point), problem.configure(other)]
+    lessons = of_failures(broken)
+    assert lessons is not None
+    assert of_failures(healthy) is None
+    with deterministic(0):
+        from autopeft.search.acquisition import Inputs, _trainable
+        from autopeft.search.encoding import Encoding
+
+        encoding = Encoding.fit(problem, [t.configuration for t in trials])
+        inputs = Inputs(problem, encoding, Scale.of(problem, healthy, candidates))
+        lora, ia3 = _trainable(inputs, broken)(inputs.rows(candidates))
+    assert lora < -1
+    assert ia3 > lora + 1
+
+
+def test_an_error_of_the_code_teaches_nothing():
+    problem = make_problem()
+    first, *rest = random_trials(problem, 6)
+    history = [failed(first, FailureReason.ERROR), *(told(trial) for trial in rest)]
+    assert of_failures(history) is None
+
+
+def test_known_objectives_are_exact_in_the_acquisition():
+    problem = make_problem(objectives=[PARAMETERS])
+    history = [told(trial) for trial in random_trials(problem, 8)]
+    least = min(trial.known["adapter_params"] for trial in history)
+    candidates = [trial.configuration for trial in random_trials(problem, 50, seed=2)]
+    gains = scored(problem, history, candidates)
+    smaller = [problem.known(c.architecture)["adapter_params"] < least for c in candidates]
+    assert any(smaller)
+    assert ((gains > -20) == np.array(smaller)).all()
+
+
+def test_partial_results_inform_at_their_share_of_training():
+    problem = make_problem()
+    done, paused, other = random_trials(problem, 3)
+    scale = Scale.of(problem, [told(done)], [])
+    history = [told(done), told(paused, share=0.25), told(other, share=0.5).promoted()]
+    seen = of_objective(history, scale, 0)
+    assert seen.trials == (0, 1, 2)
+    np.testing.assert_allclose(seen.fidelity, [1.0, 0.25, 0.5])
+
+
+def test_standard_errors_reach_the_model_on_the_objectives_scale():
+    objective = replace(ACCURACY, scale="log")
+    problem = make_problem(objectives=[objective])
+    trials = random_trials(problem, 2)
+    metrics = [{"accuracy": 0.5}, {"accuracy": 0.8}]
+    history = [
+        trial.advanced(Rung(0, 100, values, {"accuracy": 0.02}), last=True)
+        for trial, values in zip(trials, metrics, strict=True)
+    ]
+    scale = Scale.of(problem, history, [])
+    seen = of_objective(history, scale, 0)
+    expected = (np.array([0.02 / 0.5, 0.02 / 0.8]) / scale.span[0]) ** 2
+    np.testing.assert_allclose(seen.noise, expected)
+
+
+def test_a_strong_baseline_does_not_hide_what_is_cheaper_and_slightly_worse():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 9)]
+    history.append(baseline_trial(problem, 9))
+    scale = Scale.of(problem, history, [])
+    assert scale.reference[0] == np.median([t.metrics["accuracy"] for t in history])

@@ -1,0 +1,55 @@
+import optuna
+from search.landscape import make_problem, random_trials, search, started, told
+
+from autopeft.domain.space import Range
+from autopeft.search import make_sampler
+from autopeft.search.optuna_sampler import _from_numbers, _of_range, _to_numbers
+
+
+def test_every_value_of_a_stepped_range_survives_the_way_there_and_back():
+    for variable in (Range(0, 95, step=10), Range(0.1, 1.0, step=0.25), Range(1, 5)):
+        for unit in (0.0, 0.3, 0.5, 0.99, 1.0):
+            value = variable.at(unit)
+            assert _from_numbers(variable, _to_numbers(variable, value)) == value
+
+
+def test_an_uneven_upper_end_is_not_moved():
+    distribution = _of_range(Range(0, 95, step=10))
+    assert isinstance(distribution, optuna.distributions.IntDistribution)
+    assert (distribution.low, distribution.high) == (0, 9)
+
+
+def test_the_history_is_replayed_with_states_values_and_generations():
+    problem = make_problem(constraints=["peak_memory_gib <= 1.2"])
+    trials = random_trials(problem, 20)
+    history = [told(trial) for trial in trials[:18]]
+    history += [started(problem, 18, trials[18].point)]
+    study = make_sampler("optuna.NSGAIISampler", {"population_size": 8})._replayed(
+        problem, history, 0
+    )
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE"] * 18 + ["RUNNING"]
+    generations = [
+        t.system_attrs["NSGAIISampler:generation"] for t in study.trials if t.values is not None
+    ]
+    assert generations == [0] * 8 + [1] * 8 + [2] * 2
+    first = study.trials[0]
+    assert first.values[0] == history[0].metrics["accuracy"]
+    violation = history[0].metrics["peak_memory_gib"] - 1.2
+    assert first.constraints["peak_memory_gib <= 1.2"] == violation
+
+
+def test_nsga_breeds_after_its_first_population():
+    problem = make_problem()
+    history = search(
+        make_sampler("optuna.NSGAIISampler", {"population_size": 6}), problem, trials=24, seed=0
+    )
+    assert len({trial.configuration.key for trial in history}) == 24
+
+
+def test_other_samplers_of_optuna_work_by_name():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 4)]
+    for name in ("optuna.RandomSampler", "optuna.NSGAIIISampler", "optuna.QMCSampler"):
+        suggestion = make_sampler(name, {}).suggest(problem, history, seed=0)
+        assert problem.admissible(suggestion.point) is not None
