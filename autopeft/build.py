@@ -5,6 +5,7 @@ Heavy libraries are imported when a function needs them, so that `validate` of a
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from autopeft import config
-from autopeft.domain.architecture import canonical
+from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
 from autopeft.domain.front import front, normalised_hypervolume
@@ -27,6 +29,11 @@ from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+
+if TYPE_CHECKING:
+    from autopeft.tracking.mlflow import MlflowTracker
+
+_SYNC_S = 300
 
 log = logging.getLogger("autopeft")
 
@@ -58,7 +65,7 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 def problem(spec: StudySpec, shape: ModelShape) -> Problem:
     """What a sampler may know of a bound study."""
 
-    def configure(point: Point):  # type: ignore[no-untyped-def]
+    def configure(point: Point) -> Configuration:
         return canonical(
             spec.space.realise(point),
             branch=point["branch"],
@@ -214,28 +221,37 @@ def _driver(
     )
 
 
-def _tracker(spec: StudySpec, home: Home, store: Store):  # type: ignore[no-untyped-def]
-    import os
-
-    from autopeft.report.front import front_figure, front_json
+def _tracker(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker":
     from autopeft.tracking.mlflow import MlflowTracker
+
+    return MlflowTracker(store, spec.name, **_tracking(spec, home, store))
+
+
+def deliver(spec: StudySpec, home: Home, store: Store) -> int:
+    """Deliver to MLflow what it has missed; returns the number of events that are left."""
+    from autopeft.tracking.mlflow import deliver as deliver_events
+
+    return deliver_events(store, spec.name, timeout_s=_SYNC_S, **_tracking(spec, home, store))
+
+
+def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
+    """Where a study is tracked, and what is shown there beside its trials."""
+    from autopeft.report.front import front_figure, front_json
 
     def artifacts() -> dict[str, str]:
         trials = store.history(spec.name)
         members = [t.number for t in front(spec.objectives, spec.constraints, trials)]
         return {
             "front.json": front_json(spec.objectives, trials, members),
-            "front.html": front_figure(spec.objectives, trials, members),
+            "front.html": front_figure(spec.objectives, trials, members, title=spec.name),
         }
 
-    return MlflowTracker(
-        store,
-        spec.name,
-        uri=home.mlflow_uri,
-        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
-        artifacts=artifacts,
-        artifact_location=home.mlflow_artifacts,
-    )
+    return {
+        "uri": home.mlflow_uri,
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
+        "artifacts": artifacts,
+        "artifact_location": home.mlflow_artifacts,
+    }
 
 
 def hypervolume_by_trial(spec: StudySpec, trials: Sequence[Trial]) -> list[float]:

@@ -55,9 +55,11 @@ def _store(home: Home) -> str:
 
 
 def _mlflow(home: Home) -> str:
-    from autopeft.tracking.mlflow import reachable
+    from mlflow import MlflowClient
 
-    return reachable(home.mlflow_uri)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    count = len(MlflowClient(home.mlflow_uri).search_experiments())
+    return f"{home.mlflow_uri}, {count} experiments"
 
 
 def _ray(_: Home) -> str:

@@ -27,7 +27,7 @@ def plan_rows(problem: Problem) -> list[dict[str, Any]]:
 
 
 def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
-    """What the budget buys: steps and matrix FLOPs of one full trial, hours at this machine's speed.
+    """What the budget buys: steps and FLOPs of a full trial, hours at this machine's speed.
 
     FLOPs: 4 N per token of an adapter's step (forward, and backward through activations), N the
     backbone's parameters in its layers; the machine's speed is measured by one matrix product.

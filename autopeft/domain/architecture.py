@@ -221,6 +221,7 @@ def _allocation(value: Json) -> tuple[str, Mapping[str, Json]]:
     return name, dict(options or {})
 
 
+_OWN_DEFAULT = ("tinit", "tfinal")  # absent is a share of the run, PEFT's default is 0
 _PLACEMENT = ("peft_type", "layers", "target_modules", "layers_to_transform", "layers_pattern")
 
 
@@ -244,7 +245,8 @@ def _module(
     fields = {
         name: value
         for name, value in sorted(module.items())
-        if name not in _PLACEMENT and not (name in default and default[name] == value)
+        if name not in _PLACEMENT
+        and (name in _OWN_DEFAULT or not (name in default and default[name] == value))
     }
     if "feedforward_modules" in default:
         fields["feedforward_modules"] = _feedforward(module, targets, shape)

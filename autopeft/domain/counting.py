@@ -2,7 +2,7 @@
 
 i, o: inputs and outputs of a targeted linear map; r: rank; L: layers; v: virtual tokens.
 
-    LORA           r (i + o)        + o with use_dora, + o with lora_bias
+    LORA           r (i + o)      + o with use_dora, lora_bias, or bias: lora_only where it has one
     ADALORA        r (i + o) + r    trained at init_r, stored at target_r
     IA3            i for a feed-forward module, else o
     LN_TUNING      the norm's own
@@ -10,7 +10,7 @@ i, o: inputs and outputs of a targeted linear map; r: rank; L: layers; v: virtua
     LOHA           2 r (i + o)
     DELORA         r (i + o) + 1
     HRA            r i
-    MISS           r o
+    MISS           r o            r mini_r with init_weights: mini
 
 The built model is the oracle of the tests.
 """
@@ -22,8 +22,22 @@ from autopeft.domain.allocation import deployed
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.model import ModelShape, TargetModule
 
-_RANK = 8  # PEFT's default of `r` in LORA, LOHA, DELORA, HRA and MISS
+_RANK: Mapping[str, int] = {"MISS": 64}  # PEFT's default of `r` where it is not 8
 _INIT_R, _TARGET_R = 12, 8  # AdaLoRA's defaults
+_UNCOUNTED = frozenset(
+    {
+        "arrow_config",
+        "exclude_modules",
+        "kasa_config",
+        "layer_replication",
+        "modules_to_save",
+        "target_parameters",
+        "trainable_token_indices",
+        "use_bdlora",
+        "use_qalora",
+    }
+)
+"""Fields that train or store something else than the formulas say."""
 
 
 def known_metrics(architecture: Architecture, shape: ModelShape) -> dict[str, float]:
@@ -37,14 +51,17 @@ def known_metrics(architecture: Architecture, shape: ModelShape) -> dict[str, fl
     """
     if architecture.full_fine_tuning:
         stored = trained = shape.total_parameters - shape.head_parameters
+        width = shape.backbone_bytes
     else:
         modules = deployed(architecture)
+        own = any(module.peft_type == "LN_TUNING" for module in modules)
+        width = shape.backbone_bytes if own else shape.bytes_per_parameter
         trained = sum(_trained(module, shape) for module in modules)
         stored = sum(_stored(module, shape) for module in modules)
     return {
         "adapter_params": float(stored),
         "trainable_params": float(trained + shape.head_parameters),
-        "adapter_bytes": float(stored * shape.bytes_per_parameter),
+        "adapter_bytes": float(stored * width),
     }
 
 
@@ -54,6 +71,7 @@ def _targets(module: Module, shape: ModelShape) -> list[TargetModule]:
 
 
 def _trained(module: Module, shape: ModelShape) -> int:
+    _refuse_uncounted(module)
     if module.peft_type == "PREFIX_TUNING":
         return _prefix(module, shape, stored=False)
     return _over_targets(module, shape)
@@ -65,6 +83,18 @@ def _stored(module: Module, shape: ModelShape) -> int:
     if module.peft_type == "ADALORA":
         return _adalora_stored(module, shape)
     return _over_targets(module, shape)
+
+
+def _refuse_uncounted(module: Module) -> None:
+    found = sorted(_UNCOUNTED & set(module.fields))
+    if module.fields.get("bias", "none") not in ("none", "lora_only"):
+        found.append("bias")  # `all` trains biases outside the adapter
+    if module.peft_type != "LORA" and module.fields.get("bias", "none") != "none":
+        found.append("bias")
+    if found:
+        raise ValueError(
+            f"{module.peft_type} cannot be counted exactly with {', '.join(found)}: remove it"
+        )
 
 
 def _over_targets(module: Module, shape: ModelShape) -> int:
@@ -80,7 +110,7 @@ def _rank(module: Module, target: TargetModule) -> int:
     for pattern, rank in dict(module.fields.get("rank_pattern", {})).items():
         if re.match(rf"(.*\.)?({pattern})$", target.name):
             return int(rank)
-    return int(module.fields.get("r", _RANK))
+    return int(module.fields.get("r", _RANK.get(module.peft_type, 8)))
 
 
 def _lora(module: Module, target: TargetModule) -> int:
@@ -90,10 +120,7 @@ def _lora(module: Module, target: TargetModule) -> int:
         count += target.outputs
     if module.fields.get("lora_bias"):
         count += target.outputs
-    bias = module.fields.get("bias", "none")
-    if bias == "all":
-        raise ValueError("bias: all trains biases outside the adapter: use none or lora_only")
-    if bias == "lora_only" and target.bias:
+    if module.fields.get("bias") == "lora_only" and target.bias:
         count += target.outputs
     return count
 
@@ -116,7 +143,17 @@ def _adalora_stored(module: Module, shape: ModelShape) -> int:
     return count
 
 
+def _miss(module: Module, target: TargetModule) -> int:
+    mini = module.fields.get("init_weights") == "mini"
+    return _rank(module, target) * (int(module.fields.get("mini_r", 1)) if mini else target.outputs)
+
+
 def _prefix(module: Module, shape: ModelShape, *, stored: bool) -> int:
+    if len(module.layers) != shape.layers:
+        raise ValueError(
+            f"PREFIX_TUNING lives in all {shape.layers} layers, got {list(module.layers)}: "
+            "give it layers: all"
+        )
     tokens = int(module.fields["num_virtual_tokens"])
     width = 2 * shape.layers * shape.kv_width
     if stored or not module.fields.get("prefix_projection"):
@@ -134,7 +171,7 @@ _PER_TARGET: Mapping[str, Callable[[Module, TargetModule], int]] = {
     "LOHA": lambda module, t: 2 * _rank(module, t) * (t.inputs + t.outputs),
     "DELORA": lambda module, t: _rank(module, t) * (t.inputs + t.outputs) + 1,
     "HRA": lambda module, t: _rank(module, t) * t.inputs,
-    "MISS": lambda module, t: _rank(module, t) * t.outputs,
+    "MISS": _miss,
 }
 COUNTED = frozenset({*_PER_TARGET, "PREFIX_TUNING"})
 """The peft_types of this version."""

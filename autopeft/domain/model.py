@@ -38,6 +38,7 @@ class ModelShape:
     head: names of the modules outside the backbone that are trained in full (`classifier`).
     head_parameters: their size; total_parameters: of the whole model, head included.
     bytes_per_parameter: of the dtype that adapters are stored in.
+    backbone_bytes: of the dtype of the model itself, for what trains its own parameters.
     """
 
     model_type: str
@@ -48,6 +49,7 @@ class ModelShape:
     head_parameters: int
     total_parameters: int
     bytes_per_parameter: int = 4
+    backbone_bytes: int = 4
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Evaluator(Protocol):
 class Event:
     """Something that MLflow shows later.
 
-    kind: `study_started`, `trial_started`, `rung`, `trial_ended`, `study_ended`.
+    kind: `study_started`, `trial_started`, `curve`, `rung`, `trial_ended`, `front`, `study_ended`.
     time: seconds since the epoch.
     """
 

@@ -90,16 +90,18 @@ class StudySession:
 
     def ask(self) -> Segment | None:
         """The next segment to run; None: nothing to start before a running one is told."""
+        while (segment := self.ask_ready()) is None and self._may_start:
+            self.prepare()
+        return segment
+
+    def ask_ready(self) -> Segment | None:
+        """Like `ask`, but never waits for the sampler: None also while nothing is prepared."""
         with self._lock:
             if (segment := self._interrupted() or self._promotion()) is not None:
                 return segment
-            if not self._may_start:
+            if self._proposal is None or not self._may_start:
                 return None
-        self.prepare()
-        with self._lock:
             proposal, self._proposal = self._proposal, None
-            if proposal is None or not self._may_start:
-                return None
             return self._start(proposal)
 
     def prepare(self) -> None:

@@ -18,8 +18,8 @@ _OPTUNA = "optuna."
 def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     """The sampler of a space file's `search.sampler`, with its options.
 
-    name: `autopeft` (options `initial`, `candidates`), `random` (no options), or `optuna.X` with
-    X a class of optuna.samplers and its arguments as options.
+    name: `autopeft` (options `initial`, `candidates`, `budget`: see `ModelBasedSampler`), `random`
+    (no options), or `optuna.X`, a class of optuna.samplers with its arguments as options.
 
     Raises:
         AutopeftError: no such sampler, or an option that it does not take.
@@ -41,7 +41,7 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     if name == "autopeft":
         from autopeft.search.model_based import ModelBasedSampler
 
-        return ModelBasedSampler(**_counts(name, options, ("initial", "candidates")))
+        return ModelBasedSampler(**_counts(name, options, ("initial", "candidates", "budget")))
     raise AutopeftError(
         f"search.sampler takes a known sampler, got {name!r}: one of autopeft, random, "
         "optuna.TPESampler, optuna.NSGAIISampler, or another class of optuna.samplers"
@@ -53,7 +53,7 @@ def _counts(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> di
     for option, value in options.items():
         if option not in known:
             raise AutopeftError(
-                f"sampler {name} takes {' and '.join(known) or 'no options'}, got {option!r}: "
+                f"sampler {name} takes {', '.join(known) or 'no options'}, got {option!r}: "
                 "remove it or correct its name"
             )
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -22,11 +22,15 @@ _POINTS = 16  # Sobol points to choose from; more of them push the design into t
 _TRIES = 500
 
 
-def default_size(problem: Problem) -> int:
-    """Points before the model: two per branch, at least 8; fewer where little varies."""
+def default_size(problem: Problem, budget: int | None = None) -> int:
+    """Points before the model: two per branch, at least 8; fewer where little varies.
+
+    budget: trials of the study; at most a third of them, but three at least.
+    """
     branches = problem.space.branches
     varying = max((dimensions(branch) for branch in branches), default=0)
-    return min(max(8, 2 * len(branches)), len(branches) * (1 + 2 * varying))
+    size = min(max(8, 2 * len(branches)), len(branches) * (1 + 2 * varying))
+    return size if budget is None else min(size, max(3, budget // 3))
 
 
 def suggest(problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:

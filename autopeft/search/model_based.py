@@ -31,15 +31,19 @@ _PARENTS = 12  # members of the front whose neighbours join the pool
 class ModelBasedSampler:
     """See `ports.Sampler` for the contract.
 
-    initial: trials of these branches before the model decides; None: `initial.default_size`.
+    initial: trials of the offered branches before the model decides; None: `initial.default_size`.
     candidates: random candidates in the pool of a suggestion.
+    budget: trials of the study, if it counts them: at most a third is spent on the default design.
     """
 
     initial: int | None = None
     candidates: int = 384
+    budget: int | None = None
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
-        design = initial.default_size(problem) if self.initial is None else self.initial
+        design = (
+            initial.default_size(problem, self.budget) if self.initial is None else self.initial
+        )
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)

@@ -17,10 +17,12 @@ from autopeft.domain.ports import Report
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.data import Data, load_data
+from autopeft.training.inject import UnfitError
 from autopeft.training.model import load_base, model_fingerprint, model_shape
 from autopeft.training.pausing import NotFiniteError
 from autopeft.training.trial import Bench, run_segment, tokenize
 
+_CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full
 DEFAULT_MAX_LENGTH = 128  # tokens of a classification row, where the file does not say
 
 
@@ -47,15 +49,14 @@ class TrialEvaluator:
             return _failure(FailureReason.OUT_OF_MEMORY, error)
         except NotFiniteError as error:
             return _failure(FailureReason.NOT_FINITE, error)
+        except UnfitError as error:
+            return Failure(FailureReason.UNFIT, str(error), traceback.format_exc())
         except AutopeftError as error:
             return Failure(FailureReason.ERROR, str(error), traceback.format_exc())
-        except ValueError as error:
-            return _failure(FailureReason.UNFIT, error)
         except Exception as error:
+            if _CPU_FULL in str(error):
+                return _failure(FailureReason.OUT_OF_MEMORY, error)
             return _failure(FailureReason.ERROR, error)
-        finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
         return Result(
             step=measured.step,
             metrics=measured.metrics,

@@ -1,7 +1,8 @@
 """A configuration put into a copy of the base model."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peft import PeftConfig, get_peft_model
@@ -13,15 +14,35 @@ from autopeft.domain.peft_config import peft_kwargs
 from autopeft.domain.space import Json
 from autopeft.training.model import Base
 
+_REFUSALS = (AssertionError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
+"""What PEFT and the trainers raise for what they cannot take."""
 
-def peft_config(configuration: Configuration, *, task_type: str, total_steps: int) -> PeftConfig:
+
+class UnfitError(ValueError):
+    """The model or the trainer cannot take this configuration."""
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what is raised while a configuration is put together into UnfitError."""
+    try:
+        yield
+    except UnfitError:
+        raise
+    except _REFUSALS as error:
+        raise UnfitError(str(error) or type(error).__name__) from error
+
+
+def peft_config(
+    configuration: Configuration, *, task_type: str, total_steps: int, head: Sequence[str] = ()
+) -> PeftConfig:
     """PEFT's own config object of a configuration.
 
     Raises:
         ValueError: PEFT refuses the fields.
     """
     arguments = peft_kwargs(
-        configuration.architecture, task_type=task_type, total_steps=total_steps
+        configuration.architecture, task_type=task_type, total_steps=total_steps, head=head
     )
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[arguments.pop("peft_type")]
     return config_class(**arguments)
@@ -33,6 +54,9 @@ def build(
     """The model of a trial, the same bits for the same seed.
 
     Order: copy the base, draw the head, set the seed again, inject; an exported script the same.
+
+    Raises:
+        UnfitError: the model cannot take it.
     """
     model = base.copy(seed)
     set_seed(seed)
@@ -44,9 +68,12 @@ def build(
         for name in base.head:
             getattr(model, name).requires_grad_(True)
         return model
-    config = peft_config(configuration, task_type=task_type, total_steps=total_steps)
-    config.base_model_name_or_path = base.path
-    return get_peft_model(model, config)
+    with refusals():
+        config = peft_config(
+            configuration, task_type=task_type, total_steps=total_steps, head=base.head
+        )
+        config.base_model_name_or_path = base.path
+        return get_peft_model(model, config)
 
 
 def total_steps(recipe: Mapping[str, Json], rows: int) -> int:
@@ -54,6 +81,7 @@ def total_steps(recipe: Mapping[str, Json], rows: int) -> int:
     steps = int(recipe.get("max_steps", -1))
     if steps > 0:
         return steps
-    batches = math.ceil(rows / int(recipe.get("per_device_train_batch_size", 8)))
+    whole = math.floor if recipe.get("dataloader_drop_last") else math.ceil
+    batches = whole(rows / int(recipe.get("per_device_train_batch_size", 8)))
     per_epoch = max(1, math.ceil(batches / int(recipe.get("gradient_accumulation_steps", 1))))
     return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))

@@ -1,5 +1,11 @@
-"""What a trial is judged by: validation metrics with their standard errors, memory, time."""
+"""What a trial is judged by: validation metrics with their standard errors, memory, time.
 
+n: rows of the validation split; k: classes; C: (k, k) confusion counts, C[i, j] rows of class i
+that were taken for j. Losses are cross-entropy from the logits: a tuner's own penalty is not in it.
+"""
+
+import ctypes
+import gc
 import threading
 from typing import Any
 
@@ -7,23 +13,31 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, matthews_corrcoef
+from torch.nn.functional import cross_entropy
 
 _RESAMPLES = 200
+_IGNORED = -100  # the label of a token that carries no loss
 
 
-def classify(model: Any, loader: Any, device: torch.device) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(n,) cross-entropy and (n,) predicted label of every row, without any penalty of a tuner."""
+def classify(
+    model: Any, loader: Any, device: torch.device
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """(n,) cross-entropy, (n,) label and (n,) predicted label, in the loader's order."""
     model.eval()
-    losses, predictions = [], []
+    losses, labels, predictions = [], [], []
     with torch.no_grad():
         for batch in loader:
             batch = {name: value.to(device) for name, value in batch.items()}
-            labels = batch.pop("labels")
+            truth = batch.pop("labels")
             logits = model(**batch).logits.float()
-            losses.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+            losses.append(cross_entropy(logits, truth, reduction="none"))
+            labels.append(truth)
             predictions.append(logits.argmax(-1))
-    return torch.cat(losses).double().cpu().numpy(), torch.cat(predictions).cpu().numpy()
+    return (
+        torch.cat(losses).double().cpu().numpy(),
+        torch.cat(labels).cpu().numpy(),
+        torch.cat(predictions).cpu().numpy(),
+    )
 
 
 def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[Any]:
@@ -33,38 +47,69 @@ def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[An
     with torch.no_grad():
         for batch in loader:
             batch = {name: value.to(device) for name, value in batch.items()}
-            labels = batch.pop("labels")
-            logits = model(**batch).logits.float()
-            token_losses = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none"
-            )
-            losses.append(token_losses[labels[:, 1:].flatten() != -100])
-    return torch.cat(losses).double().cpu().numpy()
+            truth = batch.pop("labels")[:, 1:]
+            logits = model(**batch).logits[:, :-1]
+            # Row by row: (tokens, vocabulary) in float32 is the largest tensor of an evaluation.
+            for row, labels in zip(logits, truth, strict=True):
+                counted = labels != _IGNORED
+                losses.append(
+                    cross_entropy(row[counted].float(), labels[counted], reduction="none")
+                )
+    found: NDArray[Any] = torch.cat(losses).double().cpu().numpy()
+    return found
 
 
 def classification_metrics(
-    losses: NDArray[Any], predictions: NDArray[Any], labels: NDArray[Any]
+    losses: NDArray[Any], labels: NDArray[Any], predictions: NDArray[Any]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics and their standard errors; those of f1 and Matthews by bootstrap."""
+    """Metrics and their standard errors; those of f1 and Matthews by a bootstrap over rows."""
     n = len(labels)
-    accuracy = float(np.mean(predictions == labels))
-    scores = {
-        "f1": lambda rows: f1_score(
-            labels[rows], predictions[rows], average="macro", zero_division=0.0
-        ),
-        "matthews_correlation": lambda rows: matthews_corrcoef(labels[rows], predictions[rows]),
+    classes = int(max(labels.max(), predictions.max())) + 1
+    cells = np.bincount(labels * classes + predictions, minlength=classes**2)
+    counts = cells.reshape(classes, classes)
+    draws = np.random.default_rng(0).multinomial(n, cells / n, size=_RESAMPLES)
+    draws = draws.reshape(_RESAMPLES, classes, classes)
+    accuracy = float(np.trace(counts) / n)
+    metrics = {
+        "accuracy": accuracy,
+        "eval_loss": float(losses.mean()),
+        "f1": float(macro_f1(counts)),
+        "matthews_correlation": float(matthews(counts)),
     }
-    rng = np.random.default_rng(0)
-    draws = [rng.integers(0, n, n) for _ in range(_RESAMPLES)]
-    metrics = {"accuracy": accuracy, "eval_loss": float(losses.mean())}
     errors = {
         "accuracy": float(np.sqrt(accuracy * (1 - accuracy) / n)),
         "eval_loss": float(losses.std() / np.sqrt(n)),
+        "f1": float(np.std(macro_f1(draws))),
+        "matthews_correlation": float(np.std(matthews(draws))),
     }
-    for name, score in scores.items():
-        metrics[name] = float(score(np.arange(n)))
-        errors[name] = float(np.std([score(rows) for rows in draws]))
     return metrics, errors
+
+
+def macro_f1(counts: NDArray[Any]) -> NDArray[Any]:
+    """F1, averaged over the classes that occur as label or prediction.
+
+    counts: (..., k, k); returns (...).
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    seen = counts.sum(-1) + counts.sum(-2)
+    scores = np.divide(2 * hits, seen, out=np.zeros(hits.shape), where=seen > 0)
+    mean: NDArray[Any] = scores.sum(-1) / np.maximum((seen > 0).sum(-1), 1)
+    return mean
+
+
+def matthews(counts: NDArray[Any]) -> NDArray[Any]:
+    """The Matthews correlation of k classes (Gorodkin 2004); 0 where one side never varies.
+
+    counts: (..., k, k); returns (...).
+    """
+    counts = counts.astype(float)
+    total = counts.sum((-2, -1))
+    labels, predictions = counts.sum(-1), counts.sum(-2)
+    hits = np.trace(counts, axis1=-2, axis2=-1)
+    above = hits * total - (labels * predictions).sum(-1)
+    below = np.sqrt(total**2 - (labels**2).sum(-1)) * np.sqrt(total**2 - (predictions**2).sum(-1))
+    correlation: NDArray[Any] = np.divide(above, below, out=np.zeros(below.shape), where=below > 0)
+    return correlation
 
 
 def language_metrics(losses: NDArray[Any]) -> tuple[dict[str, float], dict[str, float]]:
@@ -75,13 +120,24 @@ def language_metrics(losses: NDArray[Any]) -> tuple[dict[str, float], dict[str, 
     )
 
 
+def release_memory() -> None:
+    """Give back what earlier trials left, so that the next one is measured from the same start."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    # Without it the heap of a trial is re-used by the next, whose resident set then grows by 0.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 class PeakMemory:
     """Peak memory while the block runs: of the GPU, or the growth of the resident set.
 
     kind: `cuda` or `rss_growth`; peak_gib: after the block.
     """
 
-    def __init__(self, *, every_s: float = 0.05) -> None:
+    def __init__(self, *, every_s: float = 0.02) -> None:
         self.kind = "cuda" if torch.cuda.is_available() else "rss_growth"
         self.peak_gib = 0.0
         self._every_s = every_s
@@ -89,6 +145,7 @@ class PeakMemory:
         self._process = psutil.Process()
 
     def __enter__(self) -> "PeakMemory":
+        release_memory()
         if self.kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
             return self

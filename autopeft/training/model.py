@@ -16,11 +16,12 @@ from transformers.pytorch_utils import Conv1D
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.model import ModelShape, TargetModule
 
-_LAYER = re.compile(r"^(?:.*\.)?(?:layers?|h|blocks?)\.(\d+)\.(.+)$")
+_LAYER = re.compile(r"^(?:.*?\.)?(?:layers?|h|blocks?)\.(\d+)\.(.+)$")
 _SECOND_FEEDFORWARD = re.compile(
     r"(^|\.)(?<!attention\.)(output\.dense|fc2|down_proj|mlp\.c_proj|wo|lin2|dense_4h_to_h)$"
 )
-_HEADS = ("classifier", "score")
+_PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
+_MISSING_SEED = 0  # of weights that the checkpoint lacks: the same bits in every worker
 _OURS = ("model_name_or_path", "task_type", "max_length")
 
 
@@ -97,8 +98,7 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
             modules.append(target)
     if not modules:
         raise AutopeftError(f"{config.model_type}: no transformer layers were found in this model")
-    heads = [name for name, _ in built.named_children() if name in _HEADS]
-    head_parameters = sum(_size(getattr(built, name)) for name in heads)
+    heads = _heads(built) if model["task_type"] == "SEQ_CLS" else ()
     attention_heads = int(text.num_attention_heads)
     width = int(getattr(text, "head_dim", None) or text.hidden_size // attention_heads)
     return ModelShape(
@@ -106,10 +106,31 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
         layers=count,
         modules=tuple(modules),
         kv_width=width * int(getattr(text, "num_key_value_heads", None) or attention_heads),
-        head=tuple(heads),
-        head_parameters=head_parameters if model["task_type"] == "SEQ_CLS" else 0,
+        head=heads,
+        head_parameters=sum(_size(getattr(built, name)) for name in heads),
         total_parameters=_size(built),
+        backbone_bytes=_dtype(model, config).itemsize,
     )
+
+
+def _heads(built: Any) -> tuple[str, ...]:
+    """What stands beside the backbone (`classifier`, `score`, `pre_classifier`): new, so trained.
+
+    A pooler inside the backbone is pretrained, and stays as it is.
+    """
+    return tuple(
+        name
+        for name, child in built.named_children()
+        if name not in (built.base_model_prefix, *_PRETRAINED) and _size(child) > 0
+    )
+
+
+def _dtype(model: Mapping[str, Any], config: Any) -> torch.dtype:
+    """The dtype that transformers loads: the file's, else the checkpoint's."""
+    wanted = model.get("dtype", "auto")
+    if wanted == "auto":
+        wanted = config.dtype or torch.float32
+    return wanted if isinstance(wanted, torch.dtype) else getattr(torch, str(wanted))
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -121,7 +142,7 @@ def _target(name: str, layer: int, kind: str, module: torch.nn.Module) -> Target
         inputs, outputs = module.in_features, module.out_features
     elif isinstance(module, Conv1D):
         inputs, outputs = module.weight.shape
-    elif "norm" in type(module).__name__.lower():
+    elif "norm" in type(module).__name__.lower() and _size(module) > 0:
         inputs = outputs = module.weight.shape[0]
     else:
         return None
@@ -158,7 +179,7 @@ class Base:
         for name in self.head:
             for module in getattr(model, name).modules():
                 if isinstance(module, torch.nn.Linear):
-                    std = model.config.initializer_range
+                    std = getattr(model.config, "initializer_range", 0.02)
                     torch.nn.init.normal_(module.weight, mean=0.0, std=std)
                     if module.bias is not None:
                         torch.nn.init.zeros_(module.bias)
@@ -179,7 +200,10 @@ def load_base(
             "num_labels": len(labels),
             "id2label": dict(enumerate(labels)),
             "label2id": {label: i for i, label in enumerate(labels)},
+            # The head of a checkpoint for other labels is drawn anew for every trial anyway.
+            "ignore_mismatched_sizes": True,
         }
+    set_seed(_MISSING_SEED)
     built = auto_class(model["task_type"]).from_pretrained(path, **load_arguments(model), **extra)
     tokenizer = AutoTokenizer.from_pretrained(
         path, trust_remote_code=model.get("trust_remote_code", False)

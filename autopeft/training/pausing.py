@@ -22,7 +22,7 @@ _TENSORS, _ALLOCATOR, _PAUSE = "trainable.safetensors", "allocator.safetensors",
 
 
 class NotFiniteError(Exception):
-    """The training loss became NaN or infinite."""
+    """The training or validation loss became NaN or infinite."""
 
 
 class StopAt(TrainerCallback):  # type: ignore[misc]
@@ -74,13 +74,10 @@ class PausingMixin:
             save_file(flat, draft / _ALLOCATOR)
         (draft / _PAUSE).write_text(json.dumps({"ranks": ranks, "progress": progress}))
         self._save_optimizer_and_scheduler(str(draft))
+        self._save_scaler(str(draft))
         self._save_rng_state(str(draft))
         self.state.save_to_json(str(draft / "trainer_state.json"))
-        for file in draft.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        draft.rename(folder)
+        settle(draft, folder)
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -90,13 +87,29 @@ class PausingMixin:
                 if parameter.requires_grad:
                     parameter.copy_(tensors.pop(name))
         if tensors:
-            raise ValueError(f"the checkpoint holds tensors of another network: {sorted(tensors)}")
+            raise RuntimeError(
+                f"the checkpoint holds tensors of another network: {sorted(tensors)}"
+            )
         if (folder / _ALLOCATOR).exists():
             state: dict[str, dict[str, Any]] = {"ipt": {}, "exp_avg_ipt": {}, "exp_avg_unc": {}}
             for name, tensor in load_file(folder / _ALLOCATOR).items():
                 kind, _, parameter_name = name.partition("/")
                 state[kind][parameter_name] = tensor
             restore_allocator(self.model, state, json.loads((folder / _PAUSE).read_text())["ranks"])
+
+
+def settle(draft: Path, folder: Path) -> None:
+    """Put a finished folder in its place, on the disk before it is seen."""
+    for file in draft.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    parent = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
 
 
 def progress_of(folder: Path) -> dict[str, Any]:

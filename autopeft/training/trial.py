@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -18,7 +18,7 @@ from autopeft.domain.ports import Report
 from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment, Stop
-from autopeft.training.inject import build, total_steps
+from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.measure import (
     PeakMemory,
     classification_metrics,
@@ -27,7 +27,13 @@ from autopeft.training.measure import (
     language_metrics,
 )
 from autopeft.training.model import Base
-from autopeft.training.pausing import StopAt, pausing, progress_of
+from autopeft.training.pausing import NotFiniteError, StopAt, pausing, progress_of, settle
+
+_NOTHING_YET: Mapping[str, Any] = {
+    "train_seconds": 0.0,
+    "step_seconds": [],
+    "peak_memory_gib": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -57,15 +63,24 @@ class Curve(TrainerCallback):  # type: ignore[misc]
 
 
 class SegmentStop(StopAt):
-    """Turns a rung into a step once the Trainer knows the length of an epoch."""
+    """Turns a rung into a step once the Trainer knows the length of an epoch.
 
-    def __init__(self, stop: Stop) -> None:
+    planned: steps that a schedule in the model counts on; None: nothing depends on them.
+    """
+
+    def __init__(self, stop: Stop, planned: int | None) -> None:
         super().__init__(stop.steps)
         self._epochs = stop.epochs
+        self._planned = planned
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
     ) -> None:
+        if self._planned not in (None, state.max_steps):
+            raise UnfitError(
+                f"AdaLoRA's schedule counts on {self._planned} steps, the trainer does "
+                f"{state.max_steps}: set max_steps, or leave packing out"
+            )
         if self._epochs is not None:
             accumulated = math.ceil(len(train_dataloader) / args.gradient_accumulation_steps)
             self._step = max(1, math.ceil(self._epochs * max(1, accumulated)))
@@ -74,10 +89,11 @@ class SegmentStop(StopAt):
 def tokenize(base: Base, split: Dataset, max_length: int) -> Dataset:
     """Classification rows as the model's inputs, truncated, not padded; labels as `labels`."""
     pairs = "text_pair" in split.column_names
+    tokenizer = base.tokenizer  # datasets hashes what `encode` holds: never the model
 
     def encode(batch: dict[str, list[Any]]) -> Any:
         texts = (batch["text"], batch["text_pair"]) if pairs else (batch["text"],)
-        encoded = base.tokenizer(*texts, truncation=True, max_length=max_length)
+        encoded = tokenizer(*texts, truncation=True, max_length=max_length)
         encoded["labels"] = batch["label"]
         return encoded
 
@@ -110,10 +126,57 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     """Train a segment and measure it.
 
     Raises:
-        NotFiniteError, ValueError, torch.OutOfMemoryError: the caller makes failures of them.
+        NotFiniteError, UnfitError, torch.OutOfMemoryError: the caller makes failures of them.
     """
-    recipe = segment.configuration.recipe
-    steps = total_steps(recipe, len(bench.train))
+    steps = total_steps(segment.configuration.recipe, len(bench.train))
+    origin = bench.checkpoint(segment.trial, segment.rung - 1)
+    resume = segment.resume and origin.is_dir()
+    before = progress_of(origin) if resume else _NOTHING_YET
+    with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
+        with PeakMemory() as memory:
+            trainer = _trainer(bench, segment, steps, scratch)
+            adalora = hasattr(getattr(trainer.model, "base_model", None), "rankallocator")
+            stop = SegmentStop(segment.stop, steps if adalora else None)
+            for callback in (stop, Curve(report), *([AdaLoraCallback()] if adalora else [])):
+                trainer.add_callback(callback)
+            trainer.train(resume_from_checkpoint=str(origin) if resume else None)
+        progress = {
+            "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
+            "step_seconds": [*before["step_seconds"], *stop.step_seconds],
+            "peak_memory_gib": max(before["peak_memory_gib"], memory.peak_gib),
+        }
+        if segment.last:
+            _save_adapter(trainer.model, bench.adapter(segment.trial))
+        else:
+            trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
+            _forget(bench, segment)
+        # After the checkpoint: what measuring draws cannot reach the training that goes on.
+        metrics, stderr = _measure(bench, trainer)
+    notes = {
+        "memory": memory.kind,
+        "device": _device_name(trainer.args.device),
+        "threads": torch.get_num_threads(),
+        "total_steps": trainer.state.max_steps,
+        "resumed": resume,
+    }
+    if adalora and (ranks := _final_ranks(trainer.model)):
+        notes["ranks"] = ranks
+    return Measured(trainer.state.global_step, {**metrics, **_costs(progress)}, stderr, notes)
+
+
+def _costs(progress: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        "peak_memory_gib": progress["peak_memory_gib"],
+        "train_seconds": progress["train_seconds"],
+        "step_ms": 1000 * median(progress["step_seconds"]),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _trainer(bench: Bench, segment: Segment, steps: int, scratch: str) -> Any:
     model = build(
         bench.base,
         segment.configuration,
@@ -121,47 +184,6 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         total_steps=steps,
         seed=segment.seed,
     )
-    origin = bench.checkpoint(segment.trial, segment.rung - 1)
-    resume = segment.resume and origin.is_dir()
-    before = progress_of(origin) if resume else {"train_seconds": 0.0, "step_seconds": []}
-    stop = SegmentStop(segment.stop)
-    with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
-        trainer = _trainer(bench, model, segment, steps, scratch)
-        trainer.add_callback(stop)
-        trainer.add_callback(Curve(report))
-        if hasattr(getattr(model, "base_model", None), "rankallocator"):
-            trainer.add_callback(AdaLoraCallback())
-        with PeakMemory() as memory:
-            trainer.train(resume_from_checkpoint=str(origin) if resume else None)
-        step_seconds = [*before["step_seconds"], *stop.step_seconds]
-        progress = {
-            "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
-            "step_seconds": step_seconds,
-        }
-        if segment.last:
-            _save_adapter(model, bench.adapter(segment.trial))
-        else:
-            trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
-            _forget(bench, segment)
-        metrics, stderr = _measure(bench, trainer)
-    costs = {
-        "peak_memory_gib": memory.peak_gib,
-        "train_seconds": progress["train_seconds"],
-        "step_ms": 1000 * sorted(step_seconds)[len(step_seconds) // 2],
-    }
-    notes = {
-        "memory": memory.kind,
-        "device": str(trainer.args.device),
-        "threads": torch.get_num_threads(),
-        "total_steps": trainer.state.max_steps,
-        "resumed": resume,
-    }
-    if (ranks := _final_ranks(model)) is not None:
-        notes["ranks"] = ranks
-    return Measured(trainer.state.global_step, {**metrics, **costs}, stderr, notes)
-
-
-def _trainer(bench: Bench, model: Any, segment: Segment, steps: int, scratch: str) -> Any:
     arguments = trainer_arguments(
         segment.configuration.recipe,
         seed=segment.seed,
@@ -176,31 +198,41 @@ def _trainer(bench: Bench, model: Any, segment: Segment, steps: int, scratch: st
         trainer_class, arguments_class = SFTTrainer, SFTConfig
     else:
         trainer_class, arguments_class = Trainer, TrainingArguments
-    trainer = pausing(trainer_class)(
-        model=model,
-        args=arguments_class(output_dir=scratch, **arguments),
-        train_dataset=bench.train,
-        eval_dataset=bench.validation,
-        processing_class=bench.base.tokenizer,
-    )
+    with refusals():
+        trainer = pausing(trainer_class)(
+            model=model,
+            args=arguments_class(output_dir=scratch, **arguments),
+            train_dataset=bench.train,
+            eval_dataset=bench.validation,
+            processing_class=bench.base.tokenizer,
+        )
+    if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
+        # Recomputed layers get no cache, so the prefix would be left out, silently.
+        raise UnfitError(
+            "PREFIX_TUNING does not work with gradient checkpointing: "
+            "put gradient_checkpointing: false into training"
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 def _measure(bench: Bench, trainer: Any) -> tuple[dict[str, float], dict[str, float]]:
     loader = trainer.get_eval_dataloader()
-    if not bench.classification:
-        return language_metrics(language_losses(trainer.model, loader, trainer.args.device))
-    losses, predictions = classify(trainer.model, loader, trainer.args.device)
-    return classification_metrics(losses, predictions, np.array(bench.validation["labels"]))
+    if bench.classification:
+        measured = classification_metrics(*classify(trainer.model, loader, trainer.args.device))
+    else:
+        measured = language_metrics(language_losses(trainer.model, loader, trainer.args.device))
+    loss = measured[0]["eval_loss"]
+    if not math.isfinite(loss):
+        raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")
+    return measured
 
 
 def _save_adapter(model: Any, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
     model.save_pretrained(draft, safe_serialization=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    settle(draft, folder)
 
 
 def _forget(bench: Bench, segment: Segment) -> None:
@@ -209,12 +241,7 @@ def _forget(bench: Bench, segment: Segment) -> None:
         shutil.rmtree(bench.checkpoint(segment.trial, rung), ignore_errors=True)
 
 
-def _final_ranks(model: Any) -> dict[str, int] | None:
-    config = getattr(model, "peft_config", {}).get("default")
-    pattern = getattr(config, "rank_pattern", None)
-    if not hasattr(getattr(model, "base_model", None), "rankallocator") or not pattern:
-        return None
-    return {
-        name: sum(ranks) if isinstance(ranks, list) else int(ranks)
-        for name, ranks in pattern.items()
-    }
+def _final_ranks(model: Any) -> dict[str, int]:
+    """AdaLoRA's ranks by module; {} before the first allocation."""
+    pattern = model.peft_config["default"].rank_pattern or {}
+    return {name: sum(ranks) for name, ranks in pattern.items()}

@@ -55,3 +55,10 @@ def test_the_size_follows_the_number_of_branches_and_of_variables():
     assert initial.default_size(problem) == 8
     assert initial.default_size(replace(problem, space=Space((HOUSE,)))) == 3
     assert initial.default_size(replace(problem, space=Space((LORA,)))) == 8
+
+
+def test_at_most_a_third_of_a_known_budget_is_spent_on_it():
+    problem = make_problem()
+    assert initial.default_size(problem, 18) == 6
+    assert initial.default_size(problem, 200) == 8
+    assert initial.default_size(problem, 4) == 3

@@ -1,0 +1,51 @@
+"""A configuration as PEFT's own config object, for `get_peft_model`."""
+
+from typing import TYPE_CHECKING
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.errors import ExportError
+from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_config import peft_kwargs
+from autopeft.domain.space import Json
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+def peft_config(
+    configuration: Configuration, shape: ModelShape, *, task_type: str, total_steps: int
+) -> "PeftConfig":
+    """The config of a configuration's module; its targets are full names in the base model.
+
+    Args:
+        total_steps: optimiser steps of the run; AdaLoRA's schedule needs them.
+
+    Raises:
+        ExportError: the configuration trains no adapter, or more than a single PEFT config says.
+    """
+    arguments = config_arguments(configuration, shape, task_type=task_type, total_steps=total_steps)
+    return config_class(arguments.pop("peft_type"))(**arguments)
+
+
+def config_arguments(
+    configuration: Configuration, shape: ModelShape, *, task_type: str, total_steps: int
+) -> dict[str, Json]:
+    """The arguments of that config, `peft_type` among them; raises as `peft_config` does."""
+    architecture = configuration.architecture
+    if architecture.full_fine_tuning or architecture.frozen:
+        what = "full fine-tuning" if architecture.full_fine_tuning else "the frozen model"
+        raise ExportError(f"a PEFT config needs a PEFT module, got {what}: choose another trial")
+    try:
+        return peft_kwargs(
+            architecture, task_type=task_type, total_steps=total_steps, head=shape.head
+        )
+    except ValueError as error:
+        raise ExportError(f"this configuration is no single PEFT config: {error}") from error
+
+
+def config_class(peft_type: str) -> type["PeftConfig"]:
+    """PEFT's config class of a peft_type."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    found: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]
+    return found

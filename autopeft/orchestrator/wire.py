@@ -1,0 +1,55 @@
+"""Segments and results as plain data: what travels between the driver and the workers."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
+
+
+def segment_out(segment: Segment) -> dict[str, Any]:
+    return {
+        "study": segment.study,
+        "trial": segment.trial,
+        "configuration": segment.configuration.document(),
+        "seed": segment.seed,
+        "rung": segment.rung,
+        "stop": asdict(segment.stop),
+        "resume": segment.resume,
+        "last": segment.last,
+    }
+
+
+def segment_in(data: Mapping[str, Any]) -> Segment:
+    return Segment(
+        study=data["study"],
+        trial=data["trial"],
+        configuration=Configuration.from_document(data["configuration"]),
+        seed=data["seed"],
+        rung=data["rung"],
+        stop=Stop(**data["stop"]),
+        resume=data["resume"],
+        last=data["last"],
+    )
+
+
+def result_out(result: Result | Failure) -> dict[str, Any]:
+    if isinstance(result, Failure):
+        return {"failure": {**asdict(result), "reason": str(result.reason)}}
+    return {
+        "result": {
+            **{name: getattr(result, name) for name in ("step", "seconds", "started", "ended")},
+            "worker": result.worker,
+            "metrics": dict(result.metrics),
+            "stderr": dict(result.stderr),
+            "provenance": dict(result.provenance),
+        }
+    }
+
+
+def result_in(data: Mapping[str, Any]) -> Result | Failure:
+    if "failure" in data:
+        failure = data["failure"]
+        return Failure(FailureReason(failure["reason"]), failure["message"], failure["details"])
+    return Result(**data["result"])

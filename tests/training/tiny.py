@@ -1,0 +1,78 @@
+"""Tiny models of several families, made from their configs, as folders that transformers loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
+
+_CHAT = (
+    "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} </s>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+_WIDE = {"hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 48, "vocab_size": 96}
+_ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+CONFIGS = {
+    "bert": BertConfig(num_attention_heads=4, max_position_embeddings=64, **_WIDE),
+    "distilbert": DistilBertConfig(
+        dim=32, n_layers=3, n_heads=4, hidden_dim=48, vocab_size=96, max_position_embeddings=64
+    ),
+    "gpt2": GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=96, **_ENDS),
+    "llama": LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **_WIDE, **_ENDS),
+    "qwen3": Qwen3Config(
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16, **_WIDE, **_ENDS
+    ),
+}
+
+
+def make_model(family: str, folder: Path, task_type: str) -> Path:
+    """A folder with config, random weights and a tokenizer with a chat template."""
+    torch.manual_seed(0)
+    auto = {
+        "SEQ_CLS": AutoModelForSequenceClassification,
+        "CAUSAL_LM": AutoModelForCausalLM,
+    }[task_type]
+    auto.from_config(CONFIGS[family]).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    special = ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>"]
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.train_from_iterator(
+        [json.dumps(row) for row in chats(20)],
+        trainers.BpeTrainer(vocab_size=96, special_tokens=special, show_progress=False),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        chat_template=_CHAT,
+    )
+
+
+def chats(count: int) -> list[dict]:
+    """Conversations of one question and one answer."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"what comes after {i % 9}"},
+                {"role": "assistant", "content": f"after {i % 9} comes {i % 9 + 1}"},
+            ]
+        }
+        for i in range(count)
+    ]
