@@ -184,7 +184,7 @@ def open_search(
         spec,
         problem=problem(spec, shape),
         store=store,
-        sampler=make_sampler(spec.search.sampler, spec.search.options),
+        sampler=make_sampler(spec.search.sampler, _options(spec)),
         clock=time.time,
         listeners=(keep_house, *listeners),
     )
@@ -199,6 +199,12 @@ def open_search(
             tidy(spec, session.trials, folder, finished=True)
         if left := tracker.close(timeout_s=30):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
+
+
+def _options(spec: StudySpec) -> dict[str, Any]:
+    """The sampler's options; ours sizes its initial design by the number of trials."""
+    known = {"budget": spec.budget.trials} if spec.budget.trials else {}
+    return {**(known if spec.search.sampler == "autopeft" else {}), **spec.search.options}
 
 
 def _driver(

@@ -19,7 +19,11 @@ from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Trial
 
 LORA = {
     "modules": [
-        {"peft_type": "LORA", "r": Choice((1, 2, 4, 8, 16, 32)), "target_modules": ["query", "value"]}
+        {
+            "peft_type": "LORA",
+            "r": Choice((1, 2, 4, 8, 16, 32)),
+            "target_modules": ["query", "value"],
+        }
     ],
     "layers": {"last": Choice((1, 2, 3, 6))},
     "training": {"learning_rate": Range(1e-5, 1e-2, log=True)},
@@ -83,7 +87,10 @@ def study_spec(
     wall_hours: float | None = None,
 ) -> StudySpec:
     """A study of two branches and a baseline that needs no file."""
-    found = [Branch(n, t) for n, t in ({"lora": LORA, "ia3": IA3} if branches is None else branches).items()]
+    found = [
+        Branch(n, t)
+        for n, t in ({"lora": LORA, "ia3": IA3} if branches is None else branches).items()
+    ]
     found += [
         Branch(n, t, baseline=True)
         for n, t in ({"house": HOUSE} if baselines is None else baselines).items()
@@ -206,7 +213,9 @@ class FakeEvaluator:
         rate = segment.configuration.recipe["learning_rate"]
         if self._fail_above is not None and rate > self._fail_above:
             return Failure(FailureReason.NOT_FINITE, f"loss is nan at {rate}")
-        size = sum(len(m.targets) * (m.size or 1) for m in segment.configuration.architecture.modules)
+        size = sum(
+            len(m.targets) * (m.size or 1) for m in segment.configuration.architecture.modules
+        )
         share = 1.0 if segment.last else (segment.stop.epochs or 1) / 9
         accuracy = 0.5 + 0.3 * share * np.exp(-((np.log10(rate) + 3) ** 2)) * size / (size + 8)
         return Result(
@@ -228,5 +237,3 @@ def drive(session, evaluator, *, limit: int = 1000) -> int:
 
 def record_of(spec: StudySpec) -> StudyRecord:
     return StudyRecord(spec.name, spec.document, spec.folder, 0.0, "running")
-
-

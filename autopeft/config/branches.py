@@ -47,7 +47,14 @@ _OWNED = {
     "label_names": "autopeft knows the labels",
     "remove_unused_columns": "autopeft knows the columns",
 }
-_SILENT = ("output_dir", "logging_dir", "run_name")
+_SILENT = (
+    "output_dir",
+    "logging_dir",
+    "run_name",
+    "hub_token",
+    "push_to_hub_token",
+    "disable_tqdm",
+)
 _LITERAL = (str, int, float, bool, type(None))
 
 

@@ -8,7 +8,7 @@ i, o: inputs and outputs of a targeted linear map; r: rank; L: layers; v: virtua
     LN_TUNING      the norm's own
     PREFIX_TUNING  2 L v d          d: width of one layer's keys
     LOHA           2 r (i + o)
-    DELORA         r (i + o) + 1
+    DELORA         r (i + o) + 1  stored with the i column norms of the weight
     HRA            r i
     MISS           r o            r mini_r with init_weights: mini
 
@@ -82,6 +82,9 @@ def _stored(module: Module, shape: ModelShape) -> int:
         return _prefix(module, shape, stored=True)
     if module.peft_type == "ADALORA":
         return _adalora_stored(module, shape)
+    if module.peft_type == "DELORA":
+        norms = sum(target.inputs for target in _targets(module, shape))
+        return norms + _over_targets(module, shape)
     return _over_targets(module, shape)
 
 

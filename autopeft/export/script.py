@@ -1,17 +1,16 @@
 """`train.py` and the files that it needs: a trial again, without autopeft.
 
-The templates mirror `training/` step by step; that they give the same bits is the test of both.
+The templates mirror `training/` step by step; that both give the same bits is tested.
 """
 
 import inspect
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from io import StringIO
 from pathlib import Path
 from string import Template
-from typing import Any
 
-from autopeft.domain.architecture import fingerprint
+from ruamel.yaml import YAML
+
 from autopeft.domain.describe import describe
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
@@ -20,13 +19,143 @@ from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.configs import config_arguments, config_class
-from autopeft.export.source import call, constant, literal, module_names
 from autopeft.export.prepared import Prepared
+from autopeft.export.source import call, constant, literal, module_names
 
-_TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
     "transformers.Trainer": "train_classification.py.tmpl",
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
-_QUIET = ("disable_tqdm",)  # of the search, not of the recipe
+_PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 _MODULE_LISTS = ("target_modules", "feedforward_modules")
+
+
+def script_files(
+    spec: StudySpec, trial: Trial, shape: ModelShape, prepared: Prepared, columns: Iterable[str]
+) -> dict[str, str]:
+    """The text of train.py and what belongs to it, by file name.
+
+    columns: of the rows, for the reader.
+
+    Raises:
+        ExportError: nobody wrote a template for the study's trainer, or see `config_arguments`.
+    """
+    if spec.trainer not in _BY_TRAINER:
+        raise ExportError(
+            f"train.py can be written for {' and '.join(_BY_TRAINER)}, got {spec.trainer!r}"
+        )
+    packages = _packages(spec, trial)
+    training = training_arguments(trial)
+    allocates = False
+    values = {
+        "title": title(spec, trial),
+        "needs": f"{', '.join(packages[:-1])} and {packages[-1]}",
+        "columns": ", ".join(columns),
+        "model": constant("MODEL", prepared.model),
+        "model_arguments": constant("MODEL_ARGUMENTS", dict(prepared.load_arguments)),
+        "tokenizer_arguments": _tokenizer_arguments(prepared),
+        "labels": constant("LABELS", list(prepared.labels)),
+        "head": constant("HEAD", list(shape.head)),
+        "max_length": repr(prepared.max_length),
+        "texts": 'batch["text"], batch["text_pair"]' if "text_pair" in columns else 'batch["text"]',
+        "seed": repr(trial.seed),
+        "threads": repr(trial.provenance["threads"]),
+        "eval_loss": repr(trial.metrics["eval_loss"]),
+        "training": constant("TRAINING", {k: v for k, v in training.items() if k != "seed"}),
+        "import_peft": "",
+        "import_callback": "",
+        "peft": "",
+        "trained": "model.requires_grad_(True)",
+        "add_callback": "",
+    }
+    if not trial.configuration.architecture.full_fine_tuning:
+        arguments = config_arguments(
+            trial.configuration,
+            shape,
+            task_type=spec.model["task_type"],
+            total_steps=trial.provenance["total_steps"],
+        )
+        allocates = arguments["peft_type"] == "ADALORA"
+        values |= _peft_values(arguments, shape)
+    if allocates:
+        values["import_callback"] = "\nfrom adalora import AdaLoraCallback\n"
+        values["add_callback"] = "\n    trainer.add_callback(AdaLoraCallback())"
+    template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
+    files = {
+        "train.py": template.substitute(values),
+        "training_args.yaml": _yaml(training),
+        "requirements.txt": _requirements(packages, trial),
+    }
+    return files | ({"adalora.py": _adalora_module()} if allocates else {})
+
+
+def title(spec: StudySpec, trial: Trial) -> str:
+    """One line on what was trained."""
+    return f"{describe(trial.configuration)}: trial {trial.number} of study {spec.name}"
+
+
+def training_arguments(trial: Trial) -> dict[str, Json]:
+    """The arguments of the trainer as the trial had them, but that progress may show."""
+    arguments = trainer_arguments(
+        trial.configuration.recipe,
+        seed=trial.seed,
+        total_steps=trial.provenance["total_steps"],
+        on_cpu=trial.provenance["device"] == "cpu",
+    )
+    del arguments["disable_tqdm"]
+    return arguments
+
+
+def _peft_values(arguments: Mapping[str, Json], shape: ModelShape) -> dict[str, str]:
+    class_name = config_class(arguments["peft_type"]).__name__
+    names = [name for name in _MODULE_LISTS if arguments.get(name)]
+    constants = [module_names(name.upper(), arguments[name], shape) for name in names]
+    sources = [
+        (name, name.upper() if name in names else literal(value, indent=4, used=len(name) + 2))
+        for name, value in arguments.items()
+        if name != "peft_type"
+    ]
+    return {
+        "import_peft": f"\nfrom peft import {class_name}, get_peft_model",
+        "peft": "\n" + "\n".join([*constants, f"PEFT = {call(class_name, sources)}"]) + "\n",
+        "trained": "get_peft_model(model, PEFT)",
+    }
+
+
+def _tokenizer_arguments(prepared: Prepared) -> str:
+    if prepared.load_arguments.get("trust_remote_code"):
+        return ", trust_remote_code=True"
+    return ""
+
+
+def _packages(spec: StudySpec, trial: Trial) -> list[str]:
+    packages = list(_PACKAGES)
+    if not trial.configuration.architecture.full_fine_tuning:
+        packages.append("peft")
+    if spec.trainer == "trl.SFTTrainer":
+        packages.append("trl")
+    return packages
+
+
+def _requirements(packages: Iterable[str], trial: Trial) -> str:
+    """The versions that the trial ran with; a local part (`+cpu`) is no package index's."""
+    versions = trial.provenance["versions"]
+    return "".join(f"{name}=={versions[name].split('+')[0]}\n" for name in packages)
+
+
+def _yaml(values: Mapping[str, Json]) -> str:
+    yaml = YAML()
+    yaml.default_flow_style = False
+    text = StringIO()
+    yaml.dump(dict(values), text)
+    return text.getvalue()
+
+
+def _adalora_module() -> str:
+    """The callback as `allocation/` has it, as a module of its own."""
+    from autopeft.allocation import adalora
+
+    callback = inspect.getsource(adalora.AdaLoraCallback).replace("  # type: ignore[misc]", "")
+    imports = "from typing import Any\n\nfrom transformers import TrainerCallback\n"
+    return f'"""{adalora.__doc__}"""\n\n{imports}\n\n{callback}'

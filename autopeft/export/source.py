@@ -1,5 +1,6 @@
 """Values as Python source, laid out as ruff and black do: on one line where it fits."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from autopeft.domain.model import ModelShape
@@ -85,18 +86,10 @@ def _lines(opening: str, items: Sequence[str], closing: str, indent: int) -> str
 def _flat(value: Json) -> str:
     match value:
         case str():
-            return _quoted(value)
+            return json.dumps(value, ensure_ascii=False)  # Python has the same escapes
         case dict():
             return "{" + ", ".join(f"{_flat(k)}: {_flat(v)}" for k, v in value.items()) + "}"
         case list() | tuple():
             return "[" + ", ".join(_flat(item) for item in value) + "]"
         case _:
             return repr(value)
-
-
-def _quoted(text: str) -> str:
-    """A string in double quotes, as `repr` escapes it."""
-    body = repr(text)[1:-1]
-    if repr(text)[0] == '"':  # it holds a single quote and no double one
-        return repr(text)
-    return '"' + body.replace("\\'", "'").replace('"', '\\"') + '"'

@@ -45,7 +45,10 @@ METHODS = {
 def spec(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     rows = [
-        {"text": f"{'good' if i % 3 else 'bad'} thing number {i % 11} of {i}", "label": int(i % 3 > 0)}
+        {
+            "text": f"{'good' if i % 3 else 'bad'} thing number {i % 11} of {i}",
+            "label": int(i % 3 > 0),
+        }
         for i in range(64)
     ]
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -69,7 +72,10 @@ def shape():
 
 
 def segment(shape, module, *, stop=None, rung=0, resume=False, last=True, trial=0, **recipe):
-    tree = {"modules": [module], "layers": "all" if module["peft_type"] == "PREFIX_TUNING" else LAYERS}
+    tree = {
+        "modules": [module],
+        "layers": "all" if module["peft_type"] == "PREFIX_TUNING" else LAYERS,
+    }
     configuration = canonical(
         tree, branch="b", shape=shape, training={**RECIPE, **recipe}, defaults=PEFT_DEFAULTS
     )

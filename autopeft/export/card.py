@@ -1,0 +1,67 @@
+"""The README of an exported trial: a model card."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.export.prepared import Prepared
+from autopeft.export.script import TEMPLATES, title
+
+_WHAT = {
+    "train.py": "the training, as it was, in one file",
+    "adalora.py": "the callback that AdaLoRA needs",
+    "training_args.yaml": "the recipe by the trainer's own names, for other tools",
+    "requirements.txt": "the versions that the trial ran with",
+    "data/train.jsonl": "the rows it trained on: leave them out where the data is not yours to give",
+    "data/validation.jsonl": "the rows it was measured on",
+    "provenance.json": "study, configuration, metrics, versions, fingerprints",
+    "adapter_config.json": "PEFT's configuration",
+    "adapter_model.safetensors": "the trained weights",
+}
+_AUTO_CLASSES = {
+    "SEQ_CLS": ("AutoModelForSequenceClassification", ", num_labels={labels}"),
+    "CAUSAL_LM": ("AutoModelForCausalLM", ""),
+}
+
+
+def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]) -> str:
+    """The text of README.md."""
+    full = trial.configuration.architecture.full_fine_tuning
+    local = Path(prepared.model).is_absolute()
+    template = Template((TEMPLATES / "README.md.tmpl").read_text(encoding="utf-8"))
+    return template.substitute(
+        library="transformers" if full else "peft",
+        base_model="" if local else f"\nbase_model: {prepared.model}",
+        title=title(spec, trial),
+        weights="The whole model was fine-tuned" if full else "The adapter was trained",
+        model=prepared.model,
+        seed=trial.seed,
+        metrics="\n".join(_metric_rows(trial)),
+        load=_load(spec, prepared, full=full),
+        files="\n".join(f"- `{name}`: {_WHAT.get(name, 'part of the model')}" for name in files),
+    )
+
+
+def _metric_rows(trial: Trial) -> list[str]:
+    rows = []
+    for name, value in trial.metrics.items():
+        error = f"{trial.stderr[name]:.2g}" if name in trial.stderr else ""
+        rows.append(f"| {name} | {value:.6g} | {error} |")
+    return rows
+
+
+def _load(spec: StudySpec, prepared: Prepared, *, full: bool) -> str:
+    auto_class, extra = _AUTO_CLASSES[spec.model["task_type"]]
+    if full:
+        return (
+            f"from transformers import {auto_class}\n\n"
+            f'model = {auto_class}.from_pretrained("path/to/this/folder")'
+        )
+    labels = extra.format(labels=len(prepared.labels))
+    return (
+        f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
+        f'base = {auto_class}.from_pretrained("{prepared.model}"{labels})\n'
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")'
+    )

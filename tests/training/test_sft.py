@@ -1,0 +1,119 @@
+"""Instruction tuning with TRL's own trainer, on a tiny Llama and `messages`."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from fakes import study_spec
+from safetensors.torch import load_file
+from tiny_models import chats, make_model
+
+from autopeft.domain.architecture import canonical
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
+from autopeft.training.evaluator import TrialEvaluator
+from autopeft.training.model import model_shape
+
+RECIPE = {
+    "learning_rate": 5e-3,
+    "per_device_train_batch_size": 4,
+    "num_train_epochs": 2,
+    "max_length": 48,
+}
+LORA = {
+    "peft_type": "LORA",
+    "r": 4,
+    "lora_dropout": 0.1,
+    "target_modules": ["q_proj", "v_proj", "down_proj"],
+}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft")
+    make_model("llama", folder / "llama", "CAUSAL_LM")
+    rows = chats(32)
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows[:24])))
+    (folder / "validation.jsonl").write_text("\n".join(map(json.dumps, rows[24:])))
+    return replace(
+        study_spec(name="sft"),
+        model={"model_name_or_path": "llama", "task_type": "CAUSAL_LM"},
+        trainer="trl.SFTTrainer",
+        data={
+            "train": {"path": "json", "data_files": "train.jsonl"},
+            "validation": {"path": "json", "data_files": "validation.jsonl"},
+        },
+        training={},
+        folder=str(folder),
+    )
+
+
+@pytest.fixture(scope="module")
+def shape(spec):
+    return model_shape(spec.model, folder=spec.folder, num_labels=1)
+
+
+def segment(shape, module, *, stop=None, rung=0, last=True, trial=0, allocation="uniform", **recipe):
+    configuration = canonical(
+        {"modules": [module], "allocation": allocation},
+        branch="b",
+        shape=shape,
+        training={**RECIPE, **recipe},
+        defaults=PEFT_DEFAULTS,
+    )
+    return Segment("sft", trial, configuration, 0, rung, stop or Stop(), rung > 0, last)
+
+
+def no_report(step, metrics):
+    pass
+
+
+def weights(home, trial=0):
+    return load_file(home / "sft" / "adapters" / f"trial-{trial}" / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "adalora"])
+def test_messages_train_and_a_pause_changes_no_bit(spec, shape, tmp_path, allocation):
+    evaluator = TrialEvaluator(spec, tmp_path)
+    whole = evaluator.run(segment(shape, LORA, allocation=allocation), no_report)
+    assert isinstance(whole, Result), whole
+    for rung, stop in enumerate([Stop(steps=2), Stop(epochs=1), Stop()]):
+        work = segment(
+            shape, LORA, stop=stop, rung=rung, last=rung == 2, trial=1, allocation=allocation
+        )
+        result = evaluator.run(work, no_report)
+        assert isinstance(result, Result), result
+    assert result.metrics["eval_loss"] == whole.metrics["eval_loss"]
+    assert result.stderr["eval_loss"] > 0
+    assert result.step == whole.step == 12
+    once, paused = weights(tmp_path, 0), weights(tmp_path, 1)
+    assert set(once) == set(paused)
+    assert all((once[name] == paused[name]).all() for name in once)
+
+
+def test_training_lowers_the_loss(spec, shape, tmp_path):
+    evaluator = TrialEvaluator(spec, tmp_path)
+    short = evaluator.run(segment(shape, LORA, max_steps=1), no_report)
+    long = evaluator.run(segment(shape, LORA, num_train_epochs=10, trial=1), no_report)
+    assert long.metrics["eval_loss"] < 0.8 * short.metrics["eval_loss"]
+
+
+def test_a_prefix_under_gradient_checkpointing_is_unfit(spec, shape, tmp_path):
+    prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 3}
+    evaluator = TrialEvaluator(spec, tmp_path)
+    failure = evaluator.run(segment(shape, prefix), no_report)
+    assert isinstance(failure, Failure)
+    assert failure.reason is FailureReason.UNFIT
+    assert "gradient_checkpointing: false" in failure.message
+    result = evaluator.run(segment(shape, prefix, gradient_checkpointing=False), no_report)
+    assert isinstance(result, Result), result
+
+
+def test_packing_under_adalora_is_unfit_as_the_schedule_would_miss_its_budget(
+    spec, shape, tmp_path
+):
+    work = segment(shape, LORA, allocation="adalora", packing=True, max_length=128)
+    failure = TrialEvaluator(spec, tmp_path).run(work, no_report)
+    assert isinstance(failure, Failure), failure
+    assert failure.reason is FailureReason.UNFIT
+    assert "AdaLoRA's schedule counts on 12 steps, the trainer does" in failure.message
