@@ -31,6 +31,8 @@ from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
 
 if TYPE_CHECKING:
+    from peft import PeftConfig
+
     from autopeft.tracking.mlflow import MlflowTracker
 
 _SYNC_S = 300
@@ -267,3 +269,49 @@ def hypervolume_by_trial(spec: StudySpec, trials: Sequence[Trial]) -> list[float
         normalised_hypervolume(spec.objectives, spec.constraints, done[: i + 1])
         for i in range(len(done))
     ]
+
+
+def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
+    """PEFT's own config object of a trial."""
+    from autopeft.export import peft_config as config_of
+    from autopeft.training.data import load_data
+    from autopeft.training.inject import total_steps
+
+    task_type = spec.model["task_type"]
+    data = load_data(spec.data, folder=spec.folder, task_type=task_type)
+    steps = total_steps(trial.configuration.recipe, len(data.train))
+    return config_of(trial.configuration, shape, task_type=task_type, total_steps=steps)
+
+
+def export(
+    spec: StudySpec,
+    shape: ModelShape,
+    trial: Trial,
+    adapter: Path,
+    to: Path,
+    *,
+    force: bool = False,
+) -> tuple[Path, ...]:
+    """Write a completed trial as files that need no autopeft.
+
+    Raises:
+        ExportError: the trial cannot be exported, or `to` is in use.
+    """
+    from autopeft.export import Prepared, export_trial
+    from autopeft.training.data import load_data
+    from autopeft.training.evaluator import DEFAULT_MAX_LENGTH
+    from autopeft.training.model import load_arguments, resolve_model
+
+    classification = spec.model["task_type"] == "SEQ_CLS"
+    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    prepared = Prepared(
+        model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
+        load_arguments=load_arguments(spec.model),
+        labels=data.labels,
+        splits={"train": data.train, "validation": data.validation},
+        data_fingerprint=data.fingerprint,
+        max_length=spec.data.get("max_length", DEFAULT_MAX_LENGTH) if classification else None,
+    )
+    return export_trial(
+        spec, trial, shape=shape, adapter=adapter, to=to, prepared=prepared, force=force
+    )

@@ -2,7 +2,6 @@
 that computes its metrics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np

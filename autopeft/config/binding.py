@@ -1,18 +1,28 @@
 """The checks that need the model: its layers, its modules, its widths."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from autopeft.config.reading import Lines, line_of, read
 from autopeft.config.tree import Complain, options_of
-from autopeft.domain.architecture import SIZE_FIELDS, match_targets, place
+from autopeft.domain.architecture import SIZE_FIELDS, canonical, match_targets, place
+from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 
 _LOW_RANK = ("LORA", "ADALORA", "LOHA", "DELORA", "HRA")
+_PREFIX_SHAPE = ("num_layers", "token_dim", "num_attention_heads", "num_transformer_submodules")
+"""What PEFT reads off the model and writes into a prefix's config."""
+
+_HEADS_OF_PEFT = ("classifier", "score")  # in every SEQ_CLS config that PEFT wrote
+_DRAWS = 32
 
 
 def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> StudySpec:
@@ -24,48 +34,56 @@ def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> S
         SpecError: every target that matches nothing, layer that is not there, size too large.
     """
     lines: Lines = read(source)[1] if source is not None else {}
-    mistakes: list[Mistake] = []
+    mistakes: dict[str, Mistake] = {}
 
     def complain(path: str, message: str, suggestion: str = "") -> None:
-        mistakes.append(Mistake(path, message, suggestion, line_of(lines, path)))
+        mistakes.setdefault(path, Mistake(path, message, suggestion, line_of(lines, path)))
 
-    branches = tuple(_branch(branch, spec, shape, complain) for branch in spec.space.branches)
+    branches = []
+    for branch in spec.space.branches:
+        path, before = _path(branch, spec), len(mistakes)
+        bound = _branch(branch, f"{path}." if path else "", shape, complain)
+        if len(mistakes) == before and (error := _refused(bound, spec, shape)):
+            complain(path or "modules", f"this model takes no configuration of it: {error}")
+        branches.append(bound)
     if mistakes:
-        raise SpecError(mistakes, str(source or f"study {spec.name}"))
-    return replace(spec, space=Space(branches))
+        found = sorted(mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
+        raise SpecError(found, str(source or f"study {spec.name}"))
+    return replace(spec, space=Space(tuple(branches)))
 
 
-def _branch(branch: Branch, spec: StudySpec, shape: ModelShape, complain: Complain) -> Branch:
-    group = "baselines" if branch.baseline else "space"
-    path = f"{group}.{branch.name}." if group in spec.document else ""
+def _path(branch: Branch, spec: StudySpec) -> str:
+    if branch.baseline:
+        return f"baselines.{branch.name}"
+    return f"space.{branch.name}" if "space" in spec.document else ""
+
+
+def _branch(branch: Branch, path: str, shape: ModelShape, complain: Complain) -> Branch:
     tree = dict(branch.tree)
     modules = [dict(module) for module in tree.get("modules", [])]
-    layers = tree.get("layers", "all")
-    if layers == {"bits": "own"}:
+    if tree.get("layers") == {"bits": "own"}:
         tree.pop("layers")
         for module in modules:
             module.setdefault("layers", {"bits": "own"})
     elif "layers" in tree:
-        tree["layers"] = _layers(layers, f"{path}layers", shape, complain)
+        tree["layers"] = _layers(tree["layers"], f"{path}layers", shape, complain)
     for i, module in enumerate(modules):
         at = f"{path}modules[{i}]"
         if "layers" in module:
             module["layers"] = _layers(module["layers"], f"{at}.layers", shape, complain)
-        _module(module, at, shape, complain)
-        if module["peft_type"] == "PREFIX_TUNING" and not _everywhere(tree, module, shape):
-            complain(
-                f"{path}layers",
-                "PEFT's prefix goes into every layer",
-                "layers: all, or leave it out",
+        _head(module, at, shape, complain)
+        if module["peft_type"] == "PREFIX_TUNING":
+            where = (
+                f"{at}.layers" if "layers" in branch.tree.get("modules", [])[i] else f"{path}layers"
             )
+            _prefix(
+                module, module.get("layers", tree.get("layers", "all")), at, where, shape, complain
+            )
+        else:
+            _module(module, at, shape, complain)
     if modules:
         tree["modules"] = modules
     return replace(branch, tree=tree)
-
-
-def _everywhere(tree: Mapping[str, Json], module: Mapping[str, Json], shape: ModelShape) -> bool:
-    layers = module.get("layers", tree.get("layers", "all"))
-    return bool(layers in ("all", {"first": shape.layers}, {"last": shape.layers}))
 
 
 def _layers(layers: Json, path: str, shape: ModelShape, complain: Complain) -> Json:
@@ -78,60 +96,111 @@ def _layers(layers: Json, path: str, shape: ModelShape, complain: Complain) -> J
         )
     if layers in ({"bits": "shared"}, {"bits": "own"}):
         return {"bits": Bits(shape.layers)}
-    for literal in _extremes(layers):
+    for suffix, literal in _placements(layers):
         try:
             place(literal, shape.layers)
         except ValueError as error:
-            complain(path, str(error))
+            complain(path + suffix, str(error))
     return layers
 
 
-def _extremes(layers: Json) -> list[Json]:
-    """The literal values of a `layers` node, a varying k at its largest."""
-    if isinstance(layers, Mapping) and len(layers) == 1:
+def _placements(layers: Json) -> Iterator[tuple[str, Json]]:
+    """The literal values of a `layers` node with their paths, a varying k at its largest."""
+    if isinstance(layers, Mapping) and not isinstance(layers.get("range"), list):
         ((key, k),) = layers.items()
-        if key in ("first", "last"):
-            return [
-                {key: int(value.high) if isinstance(value, Range) else value}
-                for _, value in options_of(k)
-            ]
-    return [layers]
+        for suffix, value in options_of(k):
+            yield f".{key}{suffix}", {key: int(value.high) if isinstance(value, Range) else value}
+    else:
+        yield "", layers
+
+
+def _head(module: dict[str, Json], path: str, shape: ModelShape, complain: Complain) -> None:
+    """PEFT names the head in modules_to_save; it is trained and saved anyway."""
+    saved = module.pop("modules_to_save", None) or []
+    others = [name for name in saved if name not in (*_HEADS_OF_PEFT, *shape.head)]
+    if others:
+        complain(
+            f"{path}.modules_to_save",
+            f"the head is trained and saved anyway, and nothing else, got {', '.join(others)}",
+            "remove it",
+        )
+
+
+def _prefix(
+    module: dict[str, Json],
+    layers: Json,
+    path: str,
+    where: str,
+    shape: ModelShape,
+    complain: Complain,
+) -> None:
+    everywhere = tuple(range(shape.layers))
+    for _, option in options_of(layers):
+        try:
+            # Layers that vary are never all of them.
+            if place(option, shape.layers) == everywhere:
+                continue
+        except (TypeError, ValueError):
+            pass
+        complain(where, "PEFT's prefix goes into every layer", "layers: all, or leave it out")
+    count = module.get("num_layers")
+    if count not in (None, shape.layers):
+        complain(f"{path}.num_layers", f"the model has {shape.layers} layers, got {count!r}")
+    for name in _PREFIX_SHAPE:
+        module.pop(name, None)
 
 
 def _module(module: Mapping[str, Json], path: str, shape: ModelShape, complain: Complain) -> None:
-    targeted: list[TargetModule] = []
-    for field in ("target_modules", "feedforward_modules"):
-        if field not in module and not (field == "target_modules" and _needs_targets(module)):
+    targeted = _matched(module, "target_modules", path, shape, complain)
+    if module.get("feedforward_modules") is not None:
+        _matched(module, "feedforward_modules", path, shape, complain)
+    _fits(module["peft_type"], targeted, f"{path}.target_modules", complain)
+    _sizes(module, path, targeted, complain)
+    _patterns(module, path, targeted, complain)
+    if (own := module.get("layers_to_transform")) is not None:
+        _layers(
+            [own] if isinstance(own, int) else own, f"{path}.layers_to_transform", shape, complain
+        )
+
+
+def _matched(
+    module: Mapping[str, Json], field: str, path: str, shape: ModelShape, complain: Complain
+) -> list[TargetModule]:
+    """Every module that any option of a field of names matches."""
+    found: list[TargetModule] = []
+    for suffix, value in options_of(module.get(field)):
+        entries = list(value.options) if isinstance(value, Subset) else value
+        if not entries and field == "feedforward_modules":
             continue
-        for suffix, value in options_of(module.get(field)):
-            entries = list(value.options) if isinstance(value, Subset) else value
-            if entries == [] and field == "feedforward_modules":
-                continue
-            if isinstance(entries, list) and any(isinstance(e, Choice | Subset) for e in entries):
-                complain(
-                    path + suffix, f"{field} varies as a whole: put the choice around the list"
-                )
+        at = f"{path}.{field}{suffix}"
+        for inner, entry in _entries(entries):
+            if not isinstance(entry, str | None):
+                complain(at + inner, f"{field} takes names of modules, got {entry!r}")
                 continue
             try:
-                matched = match_targets(entries, shape)
-            except (ValueError, TypeError) as error:
-                complain(f"{path}.{field}{suffix}", str(error))
-                continue
-            if field == "target_modules":
-                targeted += matched
-                _fits(module["peft_type"], matched, f"{path}.{field}{suffix}", complain)
-    _sizes(module, path, targeted, complain)
+                found += match_targets(entry, shape)
+            except ValueError as error:
+                complain(at + inner, str(error))
+    return found
 
 
-def _needs_targets(module: Mapping[str, Json]) -> bool:
-    return bool(module["peft_type"] != "PREFIX_TUNING")
+def _entries(entries: Json) -> Iterator[tuple[str, Json]]:
+    if not isinstance(entries, list):
+        yield "", entries
+        return
+    if not entries:
+        yield "", None
+    for i, entry in enumerate(entries):
+        for suffix, option in options_of(entry):
+            yield f"[{i}]{suffix}", option
 
 
-def _fits(peft_type: str, matched: tuple[TargetModule, ...], path: str, complain: Complain) -> None:
+def _fits(peft_type: str, matched: list[TargetModule], path: str, complain: Complain) -> None:
     wrong = [m.kind for m in matched if m.linear == (peft_type == "LN_TUNING")]
     if wrong:
         wanted = "norms" if peft_type == "LN_TUNING" else "linear maps"
-        complain(path, f"{peft_type} takes {wanted}, got {', '.join(dict.fromkeys(wrong))}")
+        got = ", ".join(dict.fromkeys(wrong))
+        complain(path, f"{peft_type} takes {wanted}, got {got}")
 
 
 def _sizes(
@@ -147,4 +216,46 @@ def _sizes(
             complain(
                 f"{path}.{size}{suffix}",
                 f"{size} stays within the narrowest targeted module ({least}), got {largest}",
+                f"lower it to {least}",
             )
+
+
+def _patterns(
+    module: Mapping[str, Json], path: str, targeted: list[TargetModule], complain: Complain
+) -> None:
+    """PEFT reads the keys of these as regular expressions on the end of a module's name."""
+    names = {target.name for target in targeted}
+    for field in ("rank_pattern", "alpha_pattern"):
+        for suffix, patterns in options_of(module.get(field)):
+            for pattern in patterns if isinstance(patterns, Mapping) and names else ():
+                try:
+                    matches = any(re.match(rf"(.*\.)?({pattern})$", name) for name in names)
+                except re.error as error:
+                    complain(f"{path}.{field}{suffix}", f"{pattern!r} is no pattern: {error}")
+                    continue
+                if not matches:
+                    kinds = ", ".join(dict.fromkeys(target.kind for target in targeted))
+                    complain(
+                        f"{path}.{field}{suffix}.{pattern}",
+                        f"{pattern!r} matches no targeted module: they are {kinds}",
+                    )
+
+
+def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
+    """The first refusal where every drawn point is refused, else nothing."""
+    rng, space, first = np.random.default_rng(0), Space((branch,)), ""
+    for _ in range(_DRAWS if branch.parameters else 1):
+        try:
+            configuration = canonical(
+                space.realise(space.draw(rng)),
+                branch=branch.name,
+                shape=shape,
+                training=spec.training,
+                defaults=PEFT_DEFAULTS,
+            )
+            known_metrics(configuration.architecture, shape)
+        except ValueError as error:
+            first = first or str(error)
+        else:
+            return ""
+    return first

@@ -13,7 +13,11 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def widens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether the new file only adds: trials of the old one are points of the new space."""
+    """Whether the new file only adds: trials of the old one are points of the new space.
+
+    Options are added at the end of a choice, because points hold the position of an option.
+    """
+    old, new = {"search": {}, **old}, {"search": {}, **new}
     return all(_keeps(path, before, after) for path, before, after in _raw(old, new, ""))
 
 

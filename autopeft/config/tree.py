@@ -1,6 +1,5 @@
 """Plain data to a tree with variables: the five forms that vary."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from autopeft.domain.space import Choice, Expr, Json, Range, Subset
 
 Complain = Callable[..., None]
 """complain(path, message, suggestion="")"""
+_LONGEST = 100
 
 _FORMS = {
     "choice": {"choice"},
@@ -32,7 +32,7 @@ def grow(node: Json, path: str, complain: Complain) -> Json:
         if "expr" in keys:
             _only(keys, "expr")
             return Expr(str(node["expr"]))
-        if keys & {"low", "high"}:
+        if keys & {"low", "high"} or (keys and keys <= _FORMS["range"]):
             return _range(node)
     except ValueError as error:
         complain(path, str(error))
@@ -65,20 +65,26 @@ def _choice(node: Mapping[str, Json], path: str, complain: Complain) -> Choice:
 
 def _subset(node: Mapping[str, Json]) -> Subset:
     _only(set(node), "subset")
-    if not isinstance(node["subset"], list):
-        raise ValueError(f"subset takes a list of options, got {node['subset']!r}")
-    return Subset(tuple(node["subset"]), node.get("min", 1))
+    options, least = node["subset"], node.get("min", 1)
+    if not isinstance(options, list):
+        raise ValueError(f"subset takes a list of options, got {options!r}: put it in [ ]")
+    if any(isinstance(option, Mapping | list) for option in options):
+        raise ValueError(f"subset takes plain options, got {options!r}: use choice for the rest")
+    if len({repr(option) for option in options}) < len(options):
+        raise ValueError(f"subset has an option twice: {options!r}")
+    if isinstance(least, bool) or not isinstance(least, int):
+        raise ValueError(f"min takes a whole number, got {least!r}")
+    return Subset(tuple(options), least)
 
 
 def _range(node: Mapping[str, Json]) -> Range:
     keys = set(node)
     _only(keys, "range")
     if missing := {"low", "high"} - keys:
-        raise ValueError(f"a range needs low and high, {missing.pop()} is missing")
+        raise ValueError(f"a range needs low and high, {' and '.join(sorted(missing))} is missing")
     for name in keys - {"log"}:
         if isinstance(node[name], bool) or not isinstance(node[name], int | float):
-            hint = " (write 1e-5 as 1.0e-5)" if re.match(r"^[\d.]+e", str(node[name])) else ""
-            raise ValueError(f"{name} takes a number, got {node[name]!r}{hint}")
+            raise ValueError(f"{name} takes a number, got {node[name]!r}")
     if not isinstance(node.get("log", False), bool):
         raise ValueError(f"log takes true or false, got {node['log']!r}")
     return Range(**node)
@@ -93,3 +99,27 @@ def options_of(node: Any) -> list[tuple[str, Any]]:
             for suffix, value in options_of(option)
         ]
     return [("", node)]
+
+
+def told(node: Json) -> str:
+    """A node as the file spells it, short enough for a message."""
+    text = repr(_spelt(node))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _spelt(node: Json) -> Json:
+    match node:
+        case Choice():
+            return {"choice": [_spelt(option) for option in node.options]}
+        case Subset():
+            return {"subset": list(node.options)}
+        case Range():
+            return {"low": node.low, "high": node.high}
+        case Expr():
+            return {"expr": node.text}
+        case Mapping():
+            return {key: _spelt(value) for key, value in node.items()}
+        case list():
+            return [_spelt(value) for value in node]
+        case _:
+            return node

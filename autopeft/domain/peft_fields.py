@@ -17,3 +17,8 @@ PEFT_DEFAULTS: Mapping[str, Mapping[str, Json]] = _TABLE["peft"]
 
 TRAINER_DEFAULTS: Mapping[str, Mapping[str, Json]] = _TABLE["trainers"]
 """{trainer: {field of its arguments class: default}}"""
+
+TRAINER_VALUES: Mapping[str, tuple[str, ...]] = {
+    field: tuple(values) for field, values in _TABLE["values"].items()
+}
+"""{field of an arguments class: its known values}"""

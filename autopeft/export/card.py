@@ -8,21 +8,22 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import TEMPLATES, title
+from autopeft.export.source import literal
 
 _WHAT = {
     "train.py": "the training, as it was, in one file",
     "adalora.py": "the callback that AdaLoRA needs",
     "training_args.yaml": "the recipe by the trainer's own names, for other tools",
     "requirements.txt": "the versions that the trial ran with",
-    "data/train.jsonl": "the rows it trained on: leave them out where the data is not yours to give",
+    "data/train.jsonl": "the rows it trained on: drop them where they are not yours to give",
     "data/validation.jsonl": "the rows it was measured on",
     "provenance.json": "study, configuration, metrics, versions, fingerprints",
     "adapter_config.json": "PEFT's configuration",
     "adapter_model.safetensors": "the trained weights",
 }
 _AUTO_CLASSES = {
-    "SEQ_CLS": ("AutoModelForSequenceClassification", ", num_labels={labels}"),
-    "CAUSAL_LM": ("AutoModelForCausalLM", ""),
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "CAUSAL_LM": "AutoModelForCausalLM",
 }
 
 
@@ -53,15 +54,17 @@ def _metric_rows(trial: Trial) -> list[str]:
 
 
 def _load(spec: StudySpec, prepared: Prepared, *, full: bool) -> str:
-    auto_class, extra = _AUTO_CLASSES[spec.model["task_type"]]
+    auto_class = _AUTO_CLASSES[spec.model["task_type"]]
     if full:
         return (
             f"from transformers import {auto_class}\n\n"
             f'model = {auto_class}.from_pretrained("path/to/this/folder")'
         )
-    labels = extra.format(labels=len(prepared.labels))
+    arguments = [("num_labels", len(prepared.labels))] if prepared.labels else []
+    arguments += [(k, v) for k, v in prepared.load_arguments.items() if k != "use_safetensors"]
+    source = "".join(f", {name}={literal(value)}" for name, value in arguments)
     return (
         f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
-        f'base = {auto_class}.from_pretrained("{prepared.model}"{labels})\n'
+        f"base = {auto_class}.from_pretrained({literal(prepared.model)}{source})\n"
         'model = PeftModel.from_pretrained(base, "path/to/this/folder")'
     )

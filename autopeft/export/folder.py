@@ -11,10 +11,10 @@ Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead
 import json
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from autopeft import __version__
 from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
@@ -26,7 +26,16 @@ from autopeft.export.prepared import Prepared
 from autopeft.export.script import script_files
 
 _WEIGHTS = ("*.safetensors", "*.json")
-_EARLIER = (*_WEIGHTS, "adalora.py")  # of an earlier export, which may have been another method's
+_NEEDED = ("threads", "total_steps", "device", "versions")
+_OF_ONE_METHOD = (
+    "adalora.py",
+    "adapter_config.json",
+    "adapter_model*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+)
+"""What an earlier export may have left that would mix with the weights of this one."""
 
 
 def export_trial(
@@ -52,6 +61,7 @@ def export_trial(
         ExportError: the trial is not complete, trained no weights or lost them, or `to` is in use.
     """
     _check(spec, trial, adapter)
+    _check_data(trial, prepared)
     rows = {name: list(split) for name, split in prepared.splits.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
     files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
@@ -59,7 +69,7 @@ def export_trial(
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
     names = [*files, *(path.name for path in weights)]
     files["README.md"] = card(spec, trial, prepared, names)
-    _make_room(to, force=force)
+    _make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +81,7 @@ def export_trial(
 def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
     """Where the weights come from, and what it takes to get the same bits again."""
     return {
-        "autopeft": __version__,
+        "exported_by": f"autopeft {version('autopeft')}",
         "study": spec.name,
         "space_file_fingerprint": fingerprint(dict(spec.document)),
         "trial": trial.number,
@@ -99,6 +109,11 @@ def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
             f"export takes a trial that trains the model, trial {trial.number} is the frozen model "
             f"with a trained head: choose one of `autopeft front {spec.name}`"
         )
+    if missing := [name for name in _NEEDED if name not in trial.provenance]:
+        raise ExportError(
+            f"export takes a trial that autopeft's own evaluator ran, trial {trial.number} does "
+            f"not say its {', '.join(missing)}: train it again with `autopeft search`"
+        )
     if not any(adapter.glob("*.safetensors")):
         raise ExportError(
             f"trial {trial.number} has no weights in {adapter}: they are kept for the front and "
@@ -106,12 +121,24 @@ def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
         )
 
 
-def _make_room(to: Path, *, force: bool) -> None:
+def _check_data(trial: Trial, prepared: Prepared) -> None:
+    then, now = trial.provenance.get("data_fingerprint"), prepared.data_fingerprint
+    if now is not None and then != now:
+        raise ExportError(
+            f"train.py needs the rows that trial {trial.number} had, the data has changed since "
+            f"(fingerprint {then}, now {now}): put the old files or package versions back, or "
+            "search again"
+        )
+
+
+def _make_room(to: Path, adapter: Path, *, force: bool) -> None:
+    if to.resolve() == adapter.resolve():
+        raise ExportError(f"{to} is where the study keeps the trial's weights: name another folder")
     if to.exists() and not to.is_dir():
         raise ExportError(f"export writes a folder, {to} is a file: name another")
     if to.is_dir() and any(to.iterdir()) and not force:
         raise ExportError(f"export needs an empty folder, {to} is not: name another or use --force")
-    for pattern in _EARLIER:
+    for pattern in _OF_ONE_METHOD:
         for path in to.glob(pattern):
             path.unlink()
     to.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ class Prepared:
     splits: rows by split, `train` and `validation` at least, labels as integers; they are written
         into the export, so `test` is best left out.
     max_length: tokens of a classification row; None for language models.
+    data_fingerprint: of the data as they are now; export refuses other rows than the trial had.
     """
 
     model: str
@@ -23,3 +24,4 @@ class Prepared:
     labels: tuple[str, ...]
     splits: Mapping[str, Iterable[Mapping[str, Json]]]
     max_length: int | None = None
+    data_fingerprint: str | None = None

@@ -58,7 +58,9 @@ def script_files(
         "labels": constant("LABELS", list(prepared.labels)),
         "head": constant("HEAD", list(shape.head)),
         "max_length": repr(prepared.max_length),
-        "texts": 'batch["text"], batch["text_pair"]' if "text_pair" in columns else 'batch["text"]',
+        "texts": 'batch["text"], batch["text_pair"]'
+        if "text_pair" in columns
+        else 'batch["text"],',
         "seed": repr(trial.seed),
         "threads": repr(trial.provenance["threads"]),
         "eval_loss": repr(trial.metrics["eval_loss"]),
@@ -145,11 +147,13 @@ def _requirements(packages: Iterable[str], trial: Trial) -> str:
 
 
 def _yaml(values: Mapping[str, Json]) -> str:
+    """In YAML 1.1, where `no` and 1e-05 need care: it is what the trainers' own parsers read."""
     yaml = YAML()
+    yaml.version = (1, 1)
     yaml.default_flow_style = False
     text = StringIO()
     yaml.dump(dict(values), text)
-    return text.getvalue()
+    return text.getvalue().removeprefix("%YAML 1.1\n---\n")
 
 
 def _adalora_module() -> str:

@@ -85,6 +85,8 @@ def _lines(opening: str, items: Sequence[str], closing: str, indent: int) -> str
 
 def _flat(value: Json) -> str:
     match value:
+        case str() if '"' in value:
+            return repr(value)
         case str():
             return json.dumps(value, ensure_ascii=False)  # Python has the same escapes
         case dict():

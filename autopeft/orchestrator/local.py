@@ -17,6 +17,10 @@ def run(session: StudySession, evaluator: Evaluator, *, stop: threading.Event) -
         def report(step: int, metrics: Mapping[str, float], to: Curve = curve) -> None:
             to.append((step, metrics))
 
-        result = evaluator.run(segment, report)
-        session.report(segment, curve)
-        session.tell(segment, result)
+        try:
+            result = evaluator.run(segment, report)
+            session.report(segment, curve)
+            session.tell(segment, result)
+        except BaseException:
+            session.release(segment)
+            raise

@@ -10,17 +10,25 @@ experiment state is read again.
 
 import json
 import logging
+import math
 import os
 import shutil
+import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Ray reads these when it is imported. A trial of 0 GPUs sees none; relative paths keep their
+# meaning on workers; Ctrl-C belongs to the caller.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_SYNCER", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
@@ -29,14 +37,19 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Evaluator
 from autopeft.domain.study import Resources
-from autopeft.domain.trial import Failure, FailureReason, Segment
+from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
 _METRIC = "told"
+_OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
+_THINKING_S = 10  # how long the end waits for a suggestion that is being computed
+
+log = logging.getLogger("autopeft")
 
 
 class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
@@ -52,14 +65,26 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
+        curve: list[tuple[int, dict[str, float]]] = []
+        result: Result | Failure
+        try:
+            result = self._run(curve)
+            payload = json.dumps({**result_out(result), "curve": curve})
+        except Exception as error:
+            # An evaluator that cannot be built, or a result that is none: as bad for the next one.
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            result = Failure(FailureReason.ERROR, said, traceback.format_exc())
+            payload = json.dumps({**result_out(result), "curve": []})
+        return {_METRIC: 1, "payload": payload, "done": True}
+
+    def _run(self, curve: list[tuple[int, dict[str, float]]]) -> Result | Failure:
         if self._evaluator is None:
             self._evaluator = self._make_evaluator()
-        curve: list[tuple[int, dict[str, float]]] = []
-        result = self._evaluator.run(
-            self._segment, lambda step, metrics: curve.append((step, dict(metrics)))
-        )
-        payload = json.dumps({**result_out(result), "curve": curve})
-        return {_METRIC: 1, "payload": payload, "done": True}
+
+        def report(step: int, metrics: Mapping[str, float]) -> None:
+            curve.append((int(step), {name: float(value) for name, value in metrics.items()}))
+
+        return self._evaluator.run(self._segment, report)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are the evaluator's own."""
@@ -73,44 +98,72 @@ class _Unpickled:
 
 
 class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
-    """Forwards ask and tell. Tune calls it from its own loop, so nothing here may take long."""
+    """Forwards ask and tell. Tune calls it from its own loop, so nothing here may take long.
+
+    broken: the error of a session or a sampler that ended the run; Tune would bury it in a
+        TuneError of its own.
+    """
 
     def __init__(self, session: StudySession, stop: threading.Event) -> None:
         super().__init__(metric=_METRIC, mode="max")
+        self.broken: Exception | None = None
         self._session = session
         self._stop = stop
         self._segments: dict[str, Segment] = {}
         self._losses: dict[tuple[int, int], int] = {}
         self._thinking: threading.Thread | None = None
-        self._broken: BaseException | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._broken is not None:
-            raise self._broken
-        if self._stop.is_set():
+        if self.over:
             return str(Searcher.FINISHED)
-        segment = self._session.ask_ready()
-        if segment is not None:
-            self._segments[trial_id] = segment
-            return {"segment": json.dumps(segment_out(segment))}
-        if self._session.finished:
-            return str(Searcher.FINISHED)
-        self._think()
-        return None
+        try:
+            segment = self._session.ask_ready()
+            if segment is None:
+                if self._session.finished:
+                    return str(Searcher.FINISHED)
+                self._think()
+                return None
+        except Exception as error:
+            self.broken = error
+            return None
+        self._segments[trial_id] = segment
+        return {"segment": json.dumps(segment_out(segment))}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        segment = self._segments.pop(trial_id, None)
+        segment = self._segments.get(trial_id)
         if segment is None:
             return
-        if result is None or "payload" not in result or error:
-            self._lost(segment)
+        try:
+            if error or result is None or "payload" not in result:
+                self._lost(segment)
+            else:
+                payload = json.loads(result["payload"])
+                self._session.report(
+                    segment, [(step, metrics) for step, metrics in payload["curve"]]
+                )
+                self._session.tell(segment, result_in(payload))
+        except Exception as broken:
+            self.broken = broken
             return
-        payload = json.loads(result["payload"])
-        self._session.report(segment, [(step, metrics) for step, metrics in payload["curve"]])
-        self._session.tell(segment, result_in(payload))
+        del self._segments[trial_id]
         self._think()
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has to end, whatever still runs."""
+        return self._stop.is_set() or self.broken is not None
+
+    def close(self) -> None:
+        """Give back what was not told, and let a suggestion that is being computed end.
+
+        A thread inside torch when Python ends would abort the process.
+        """
+        for segment in self._segments.values():
+            self._session.release(segment)
+        if self._thinking is not None:
+            self._thinking.join(_THINKING_S)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the only memory."""
@@ -122,7 +175,8 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         """The worker died: a node may go away, but a segment that kills its worker is a failure."""
         key = (segment.trial, segment.rung)
         self._losses[key] = self._losses.get(key, 0) + 1
-        if self._losses[key] < _LOSSES or self._stop.is_set():
+        if self._losses[key] < _LOSSES:
+            log.warning("the worker of trial %d died: the trial starts again", segment.trial)
             self._session.release(segment)
         else:
             said = f"the worker process died {_LOSSES} times in this trial"
@@ -137,19 +191,29 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     def _prepare(self) -> None:
         try:
             self._session.prepare()
-        except BaseException as error:
-            self._broken = error
+        except Exception as error:
+            self.broken = error
+
+
+class _Over(BaseException):
+    """Leaves Tune's loop at once; Tune takes an Exception for a reason to wait for its actors."""
 
 
 class _Interrupt(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Ends Tune's loop soon after `stop` is set, running segments or not."""
+    """Ends the run as soon as it is over, running segments or not."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, searcher: SegmentSearcher) -> None:
+        self._searcher = searcher
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
+        if not self._searcher.over:
+            return
+        for trial in trials:
+            # On a cluster that goes on, a worker would write the checkpoint of a trial that is
+            # resumed elsewhere.
+            if (actor := trial.temporary_state.ray_actor) is not None:
+                ray.kill(actor)
+        raise _Over
 
 
 def run(
@@ -173,11 +237,12 @@ def run(
         tune.with_parameters(SegmentTrainable, make_evaluator=make_evaluator),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
     )
-    with _cluster(parallel, resources):
+    with _cluster(parallel, resources), _quiet_tune():
+        searcher = SegmentSearcher(session, stop)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=SegmentSearcher(session, stop),
+                search_alg=searcher,
                 num_samples=-1,
                 max_concurrent_trials=parallel,
                 reuse_actors=True,
@@ -185,9 +250,9 @@ def run(
             ),
             run_config=tune.RunConfig(
                 name="segments",
-                storage_path=str(scratch),
+                storage_path=str(scratch.absolute()),
                 verbose=0,
-                callbacks=[_Interrupt(stop)],
+                callbacks=[_Interrupt(searcher)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_at_end=False, checkpoint_frequency=0
@@ -196,11 +261,13 @@ def run(
         )
         try:
             tuner.fit()
-        except KeyboardInterrupt:
-            if not stop.is_set():
-                raise
+        except _Over:
+            log.debug("the run was ended before the study")
         finally:
+            searcher.close()
             shutil.rmtree(scratch, ignore_errors=True)
+    if searcher.broken is not None:
+        raise searcher.broken
 
 
 @contextmanager
@@ -220,13 +287,62 @@ def _cluster(parallel: int, resources: Resources) -> Iterator[None]:
         "logging_level": logging.ERROR,
         "runtime_env": {"env_vars": environment},
     }
-    if not os.environ.get("RAY_ADDRESS"):
-        cpus = max(1, round(parallel * resources.cpus_per_trial))
-        options |= {"num_cpus": cpus, "include_dashboard": False}
-        if resources.gpus_per_trial == 0:
-            options["num_gpus"] = 0
-    ray.init(**options)
+    here = not os.environ.get("RAY_ADDRESS")
+    if here:
+        # "local": never a cluster that somebody else left running on this machine.
+        options |= {
+            "address": "local",
+            "num_cpus": max(1, math.ceil(parallel * resources.cpus_per_trial)),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+    with _own_sigterm():
+        ray.init(**options)
     try:
+        _check_gpus(resources, here=here)
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put back the caller's SIGTERM handler: `ray.init` replaces it by one that exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune logs a traceback for every worker that it loses; we say that in a line of our own."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _check_gpus(resources: Resources, *, here: bool) -> None:
+    """Trials that can never start would wait for ever, without a word.
+
+    Raises:
+        StudyError: a trial needs more GPUs than this machine has.
+    """
+    has, needs = ray.cluster_resources().get("GPU", 0), resources.gpus_per_trial
+    if has < needs and here:
+        raise StudyError(
+            f"resources.gpus_per_trial needs {needs:g}, this machine has {has:g}: lower it, "
+            "or name a cluster by RAY_ADDRESS"
+        )
+    if has < needs:
+        log.warning("trials need %g GPUs, the cluster has %g: they wait for a node", needs, has)
+    if has and not needs and here:
+        log.warning("resources.gpus_per_trial is 0: trials leave the GPU of this machine unused")

@@ -39,10 +39,11 @@ def result_out(result: Result | Failure) -> dict[str, Any]:
         return {"failure": {**asdict(result), "reason": str(result.reason)}}
     return {
         "result": {
-            **{name: getattr(result, name) for name in ("step", "seconds", "started", "ended")},
+            **{name: float(getattr(result, name)) for name in ("seconds", "started", "ended")},
+            "step": int(result.step),
             "worker": result.worker,
-            "metrics": dict(result.metrics),
-            "stderr": dict(result.stderr),
+            "metrics": {name: float(value) for name, value in result.metrics.items()},
+            "stderr": {name: float(value) for name, value in result.stderr.items()},
             "provenance": dict(result.provenance),
         }
     }

@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import AutopeftError
-from autopeft.training import docstrings
+from autopeft.training.docstrings import SOURCE, load_split
 
 _FILES = ("json", "csv", "parquet", "text")
 _SPLITS = ("train", "validation", "test")
@@ -90,8 +90,8 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
     where = f"data.{name}"
     path = str(source["path"])
     rest = {key: value for key, value in source.items() if key not in ("path", "split")}
-    if path == docstrings.SOURCE:
-        return docstrings.load_split(str(source.get("split", name)), rest)
+    if path == SOURCE:
+        return load_split(str(source.get("split", name)), rest)
     if path in _FILES and "data_files" in rest:
         rest["data_files"] = _files(rest["data_files"], folder, where)
     try:

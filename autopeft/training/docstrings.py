@@ -85,8 +85,8 @@ def load_split(split: str, options: Mapping[str, Any]) -> Dataset:
     folder = _cache() / f"docstrings-{_key(packages, seed)}"
     if not folder.is_dir():
         _write_whole(build_docstrings(packages, seed=seed), folder)
-    lines = (folder / f"{split}.jsonl").read_text().splitlines()
-    return Dataset.from_list([json.loads(line) for line in lines])
+    with (folder / f"{split}.jsonl").open(encoding="utf-8", newline="\n") as lines:
+        return Dataset.from_list([json.loads(line) for line in lines])
 
 
 def build_docstrings(packages: Sequence[str], *, seed: int = 0) -> dict[str, list[Row]]:
@@ -115,7 +115,8 @@ def write(splits: Mapping[str, Sequence[Row]], to: Path) -> tuple[Path, ...]:
     paths = []
     for name, rows in splits.items():
         path = to / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        path.write_text(text, encoding="utf-8", newline="\n")
         paths.append(path)
     return tuple(paths)
 
@@ -179,8 +180,9 @@ def _in_file(path: Path, module: str) -> Iterator[Function]:
     for node in tree.body:
         owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
         for child in node.body if isinstance(node, ast.ClassDef) else [node]:
-            public = isinstance(child, ast.FunctionDef) and not child.name.startswith("_")
-            if public and (text := _first_paragraph(child)) is not None:
+            if not isinstance(child, ast.FunctionDef) or child.name.startswith("_"):
+                continue
+            if (text := _first_paragraph(child)) is not None:
                 yield Function(module, _signature(child, owner), text)
 
 

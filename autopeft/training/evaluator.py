@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from autopeft import __version__
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Report
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
+from autopeft.training.measure import release_memory
 from autopeft.training.model import load_base, model_fingerprint, model_shape
 from autopeft.training.pausing import NotFiniteError
 from autopeft.training.trial import Bench, run_segment, tokenize
@@ -57,6 +57,9 @@ class TrialEvaluator:
             if _CPU_FULL in str(error):
                 return _failure(FailureReason.OUT_OF_MEMORY, error)
             return _failure(FailureReason.ERROR, error)
+        finally:
+            if torch.cuda.is_available():  # other workers may share the device
+                release_memory()
         return Result(
             step=measured.step,
             metrics=measured.metrics,
@@ -74,6 +77,8 @@ class TrialEvaluator:
             # A bit-equal resume and a bit-equal export need the same kernels each time.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
+            # Filling fresh memory costs time and only helps code that reads it unwritten.
+            torch.utils.deterministic.fill_uninitialized_memory = False
             spec = self._spec
             data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
             self._bench = open_bench(spec, data, self._home)
@@ -94,8 +99,8 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
 
 def provenance(bench: Bench, data: Data) -> dict[str, Any]:
     """Versions and fingerprints: what someone needs to get the same bits again."""
-    versions = {"autopeft": __version__, "python": platform.python_version()}
-    for package in ("torch", "peft", "transformers", "datasets", "accelerate", "trl"):
+    versions = {"python": platform.python_version()}
+    for package in ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -213,6 +213,8 @@ def load_base(
     if built.config.pad_token_id is None:
         built.config.pad_token_id = tokenizer.pad_token_id
     built.requires_grad_(False)
+    for parameter in built.parameters():
+        parameter.sum()  # mapped from the file: paged in here, not in the first trial's memory
     return Base(built, tokenizer, path, head)
 
 

@@ -15,10 +15,11 @@ from typing import Any
 PATH = Path(__file__).parents[1] / "domain" / "peft_fields.json"
 
 
-def table() -> dict[str, dict[str, dict[str, Any]]]:
-    """{"peft": {type: {field: default}}, "trainers": {class: {field: default}}}."""
+def table() -> dict[str, dict[str, Any]]:
+    """{"peft": {type: {field: default}}, "trainers": the same, "values": {field: [value]}}."""
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-    from transformers import TrainingArguments
+    from transformers import SchedulerType, TrainingArguments
+    from transformers.training_args import OptimizerNames
     from trl import SFTConfig
 
     return {
@@ -31,6 +32,10 @@ def table() -> dict[str, dict[str, dict[str, Any]]]:
         "trainers": {
             "transformers.Trainer": _fields(TrainingArguments),
             "trl.SFTTrainer": _fields(SFTConfig),
+        },
+        "values": {
+            "lr_scheduler_type": [kind.value for kind in SchedulerType],
+            "optim": [kind.value for kind in OptimizerNames],
         },
     }
 

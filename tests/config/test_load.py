@@ -14,7 +14,7 @@ from peft import AdaLoraConfig, IA3Config, LoraConfig
 from autopeft.config import bind, difference, load, parse, widens
 from autopeft.config.reading import read
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS, TRAINER_VALUES
 from autopeft.training.peft_table import table
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,8 @@ def test_every_shipped_space_file_loads(path):
 
 
 def test_the_table_of_fields_is_that_of_the_installed_packages():
-    assert table() == {"peft": PEFT_DEFAULTS, "trainers": TRAINER_DEFAULTS}
+    values = {field: list(known) for field, known in TRAINER_VALUES.items()}
+    assert table() == {"peft": PEFT_DEFAULTS, "trainers": TRAINER_DEFAULTS, "values": values}
 
 
 def test_a_wrong_file_is_reported_before_any_framework_loads(tmp_path):
@@ -91,7 +92,10 @@ def test_a_trainer_file_written_by_trl_is_a_recipe(tmp_path):
     changed |= {
         "trainer": "trl.SFTTrainer",
         "model": {"model_name_or_path": "x", "task_type": "CAUSAL_LM"},
+        "data": {"train": {"path": "chats"}, "validation": {"carve": 0.1}},
         "training": json.loads(json.dumps(written)),
+        "objectives": ["eval_loss", "adapter_params"],
+        "constraints": [],
     }
     recipe = parse(changed, folder=".").training
     assert recipe["learning_rate"] == 2e-4

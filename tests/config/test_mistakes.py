@@ -100,7 +100,7 @@ BROKEN = {
         "last: {choice: [2, 6]}",
         "last: {choice: [2, 7]}",
         14,
-        "space.lora.layers",
+        "space.lora.layers.last.choice[1]",
         "layers 0 to 5",
     ),
     "layers spelt wrong": (
@@ -114,7 +114,7 @@ BROKEN = {
         "choice: [2, 6]",
         "choice: [0, 6]",
         14,
-        "space.lora.layers.choice[0]",
+        "space.lora.layers.last.choice[0]",
         "takes a number of layers",
     ),
     "an unknown method": (
@@ -198,7 +198,7 @@ BROKEN = {
         "[query, value]]",
         "[quary, value]]",
         19,
-        "space.lora.modules[0].target_modules.choice[1]",
+        "space.lora.modules[0].target_modules.choice[1][0]",
         "'quary' matches no module",
     ),
     "an unknown allocation": (
@@ -282,9 +282,9 @@ BROKEN = {
     "a metric twice": (
         "metric: adapter_params",
         "metric: accuracy",
-        26,
-        "objectives",
-        "got one twice",
+        28,
+        "objectives[1]",
+        "got accuracy twice",
     ),
     "a constraint that is none": (
         "peak_memory_gib <= 8",
@@ -336,7 +336,7 @@ BROKEN = {
         "confirm: {seeds: 5}\nbudget: {trials: 20}",
         34,
         "confirm",
-        "not supported by this version",
+        "confirm is not supported yet: remove it",
     ),
     "no YAML": ("budget: {trials: 20}", "budget: {trials: 20", 35, "file", "not YAML"),
     "a key twice": (

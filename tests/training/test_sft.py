@@ -26,6 +26,7 @@ LORA = {
     "lora_dropout": 0.1,
     "target_modules": ["q_proj", "v_proj", "down_proj"],
 }
+FULL = {"modules": [], "full_fine_tuning": True}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,12 @@ def shape(spec):
     return model_shape(spec.model, folder=spec.folder, num_labels=1)
 
 
-def segment(shape, module, *, stop=None, rung=0, last=True, trial=0, allocation="uniform", **recipe):
+def segment(
+    shape, module, *, stop=None, rung=0, last=True, trial=0, allocation="uniform", **recipe
+):
+    tree = {"modules": [module], "allocation": allocation} if module else FULL
     configuration = canonical(
-        {"modules": [module], "allocation": allocation},
+        tree,
         branch="b",
         shape=shape,
         training={**RECIPE, **recipe},
@@ -91,11 +95,18 @@ def test_messages_train_and_a_pause_changes_no_bit(spec, shape, tmp_path, alloca
     assert all((once[name] == paused[name]).all() for name in once)
 
 
-def test_training_lowers_the_loss(spec, shape, tmp_path):
+def test_full_fine_tuning_learns_and_its_pause_changes_no_bit(spec, shape, tmp_path):
     evaluator = TrialEvaluator(spec, tmp_path)
-    short = evaluator.run(segment(shape, LORA, max_steps=1), no_report)
-    long = evaluator.run(segment(shape, LORA, num_train_epochs=10, trial=1), no_report)
-    assert long.metrics["eval_loss"] < 0.8 * short.metrics["eval_loss"]
+    short = evaluator.run(segment(shape, None, max_steps=1), no_report)
+    whole = evaluator.run(segment(shape, None, num_train_epochs=8, trial=1), no_report)
+    assert whole.metrics["eval_loss"] < 0.7 * short.metrics["eval_loss"]
+    for rung, stop in enumerate([Stop(epochs=3), Stop()]):
+        work = segment(
+            shape, None, stop=stop, rung=rung, last=rung == 1, trial=2, num_train_epochs=8
+        )
+        result = evaluator.run(work, no_report)
+    assert result.metrics["eval_loss"] == whole.metrics["eval_loss"]
+    assert (tmp_path / "sft" / "adapters" / "trial-2" / "model.safetensors").exists()
 
 
 def test_a_prefix_under_gradient_checkpointing_is_unfit(spec, shape, tmp_path):

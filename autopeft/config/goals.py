@@ -1,0 +1,189 @@
+"""The checks of `objectives:`, `constraints:`, `budget:`, `resources:` and `search:`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autopeft.config.names import check_names, nearest
+from autopeft.config.tree import Complain, told
+from autopeft.config.values import is_number
+from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings
+
+_LANGUAGE_LACKS = ("accuracy", "f1", "matthews_correlation")
+_SIGNED = ("matthews_correlation",)
+_SAMPLERS = ("autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler")
+_OPTUNA = re.compile(r"optuna\.\w+Sampler")
+
+
+def check_objectives(given: Any, task: str | None, complain: Complain) -> tuple[Objective, ...]:
+    """The objectives that are sound."""
+    if not isinstance(given, list) or not given:
+        complain("objectives", f"takes a list of at least one {{metric, goal}}, got {told(given)}")
+        return ()
+    found: list[Objective] = []
+    for i, item in enumerate(given):
+        objective = _objective(item, f"objectives[{i}]", task, complain)
+        if objective is None:
+            continue
+        if objective.metric in {other.metric for other in found}:
+            complain(f"objectives[{i}]", f"each metric counts once, got {objective.metric} twice")
+        found.append(objective)
+    return tuple(found)
+
+
+def _objective(item: Any, path: str, task: str | None, complain: Complain) -> Objective | None:
+    if isinstance(item, str):
+        item = {"metric": item}
+    if not isinstance(item, Mapping):
+        complain(path, f"takes {{metric, goal}}, got {told(item)}")
+        return None
+    check_names(path, item, ("metric", "goal", "scale", "reference"), "an objective", complain)
+    metric = item.get("metric")
+    if not _metric(f"{path}.metric", metric, task, complain):
+        return None
+    goal, scale = item.get("goal", METRICS[str(metric)].goal), item.get("scale", "linear")
+    reference = item.get("reference")
+    if goal not in ("maximize", "minimize"):
+        complain(f"{path}.goal", f"takes maximize or minimize, got {told(goal)}")
+    elif scale not in ("linear", "log"):
+        complain(f"{path}.scale", f"takes linear or log, got {told(scale)}")
+    elif scale == "log" and metric in _SIGNED:
+        complain(f"{path}.scale", f"log needs values above 0, {metric} can be below", "linear")
+    elif reference is not None and not is_number(reference):
+        complain(f"{path}.reference", f"takes a number, got {told(reference)}")
+    elif reference is not None and scale == "log" and reference <= 0:
+        complain(f"{path}.reference", f"log needs a reference above 0, got {reference}")
+    else:
+        return Objective(str(metric), goal, scale, None if reference is None else float(reference))
+    return None
+
+
+def _metric(path: str, metric: Any, task: str | None, complain: Complain) -> bool:
+    if not isinstance(metric, str) or metric not in METRICS:
+        hint = nearest(metric, METRICS, f"one of {', '.join(METRICS)}")
+        complain(path, f"there is no metric {told(metric)}", hint)
+        return False
+    if task == "CAUSAL_LM" and metric in _LANGUAGE_LACKS:
+        complain(path, f"a language model has no {metric} in this version", "eval_loss")
+        return False
+    return True
+
+
+def check_constraints(
+    given: Any, baselines: Sequence[str], task: str | None, complain: Complain
+) -> tuple[Constraint, ...]:
+    """The constraints that are sound."""
+    if not isinstance(given, list):
+        complain("constraints", f"takes a list of texts, got {told(given)}")
+        return ()
+    found = []
+    for i, text in enumerate(given):
+        path = f"constraints[{i}]"
+        try:
+            constraint = Constraint.parse(str(text))
+        except ValueError as error:
+            complain(path, str(error))
+            continue
+        _metric(path, constraint.metric, task, complain)
+        if constraint.baseline is not None:
+            _metric(path, constraint.baseline_metric, task, complain)
+            if constraint.baseline not in baselines:
+                hint = nearest(constraint.baseline, baselines, f"one of {', '.join(baselines)}")
+                complain(path, f"there is no baseline {constraint.baseline!r}", hint)
+        found.append(constraint)
+    return tuple(found)
+
+
+def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
+    """None where it makes no sense."""
+    sound = _numbers("budget", given, {"trials": 1, "gpu_hours": 0, "wall_hours": 0}, complain)
+    if not is_number(given.get("trials", 1)) or isinstance(given.get("trials"), float):
+        complain("budget.trials", f"takes a whole number, got {told(given['trials'])}")
+    for name in ("gpu_hours", "wall_hours"):
+        if given.get(name) == 0:
+            complain(f"budget.{name}", "takes hours above 0, got 0")
+    if not given:
+        rule = "a budget needs trials, gpu_hours or wall_hours, got none: add one"
+        complain("budget", rule, "budget: {trials: 50}")
+    if not sound:
+        return None
+    return Budget(**sound)
+
+
+def check_resources(given: Mapping[str, Any], complain: Complain) -> Resources:
+    known = {"cpus_per_trial": 0, "gpus_per_trial": 0}
+    return Resources(**_numbers("resources", given, known, complain))
+
+
+def _numbers(
+    key: str, given: Mapping[str, Any], least: Mapping[str, float], complain: Complain
+) -> dict[str, Any]:
+    check_names(key, given, least, key, complain)
+    sound = {}
+    for name in [name for name in given if name in least]:
+        value = given[name]
+        if is_number(value) and value >= least[name]:
+            sound[name] = value
+        else:
+            complain(f"{key}.{name}", f"takes a number from {least[name]}, got {told(value)}")
+    return sound
+
+
+def check_search(
+    given: Mapping[str, Any], recipe: Mapping[str, Any], complain: Complain
+) -> SearchSettings:
+    check_names("search", given, ("sampler", "parallel", "rungs", "seed"), "search", complain)
+    sampler: Any = given.get("sampler", "autopeft")
+    options: Any = {}
+    if isinstance(sampler, Mapping):
+        check_names("search.sampler", sampler, ("name", "options"), "a sampler", complain)
+        options, sampler = sampler.get("options") or {}, sampler.get("name")
+    if not isinstance(options, Mapping):
+        complain("search.sampler.options", f"takes a mapping, got {told(options)}")
+        options = {}
+    if sampler not in _SAMPLERS and not (isinstance(sampler, str) and _OPTUNA.fullmatch(sampler)):
+        hint = nearest(sampler, _SAMPLERS, f"one of {', '.join(_SAMPLERS)}")
+        complain("search.sampler", f"there is no sampler {told(sampler)}", hint)
+    whole = {}
+    for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0)):
+        value = given.get(key, otherwise)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            complain(f"search.{key}", f"takes a whole number from {least}, got {told(value)}")
+            value = otherwise
+        whole[key] = value
+    return SearchSettings(
+        sampler=str(sampler),
+        options=dict(options),
+        rungs=_rungs(given.get("rungs"), recipe, complain),
+        **whole,
+    )
+
+
+def _rungs(given: Any, recipe: Mapping[str, Any], complain: Complain) -> Rungs | None:
+    if given is None:
+        return None
+    path, units = "search.rungs", ("epochs", "steps")
+    if not isinstance(given, Mapping) or len(set(units) & set(given)) != 1:
+        complain(path, f"takes {{epochs: [...]}} or {{steps: [...]}}, got {told(given)}")
+        return None
+    check_names(path, given, (*units, "eta"), "rungs", complain)
+    unit = "epochs" if "epochs" in given else "steps"
+    at, eta = given[unit], given.get("eta", 3)
+    sound = isinstance(at, list) and bool(at) and all(is_number(v) and v > 0 for v in at)
+    if not sound or sorted(set(at)) != at:
+        complain(f"{path}.{unit}", f"takes increasing numbers above 0, got {told(at)}")
+        return None
+    if unit == "steps" and not all(float(v).is_integer() for v in at):
+        complain(f"{path}.steps", f"takes whole numbers, got {told(at)}")
+        return None
+    if not is_number(eta) or eta <= 1:
+        complain(f"{path}.eta", f"takes a number above 1, got {told(eta)}")
+        return None
+    full: Any = recipe.get("num_train_epochs", 3.0)
+    if unit == "steps":
+        full = recipe.get("max_steps", -1)
+    if is_number(full) and 0 < full < at[-1]:
+        complain(f"{path}.{unit}", f"training ends at {full:g}, before the rung at {at[-1]:g}")
+        return None
+    return Rungs("epochs" if unit == "epochs" else "steps", tuple(at), float(eta))

