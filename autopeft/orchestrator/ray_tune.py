@@ -10,14 +10,11 @@ experiment state is read again.
 
 import json
 import logging
-import math
 import os
 import shutil
-import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +34,15 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Evaluator
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.orchestrator.ray_cluster import cluster, quiet_tune
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
 _METRIC = "told"
-_OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
 _THINKING_S = 10  # how long the end waits for a suggestion that is being computed
 
 log = logging.getLogger("autopeft")
@@ -118,13 +114,13 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED)
         try:
             segment = self._session.ask_ready()
-            if segment is None:
-                if self._session.finished:
-                    return str(Searcher.FINISHED)
-                self._think()
-                return None
+            if segment is None and self._session.finished:
+                return str(Searcher.FINISHED)
         except Exception as error:
             self.broken = error
+            return None
+        if segment is None:
+            self._think()
             return None
         self._segments[trial_id] = segment
         return {"segment": json.dumps(segment_out(segment))}
@@ -132,23 +128,20 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        segment = self._segments.get(trial_id)
-        if segment is None:
+        # Of an error Tune says more to its callbacks: see `lost`.
+        if error or result is None:
             return
-        try:
-            if error or result is None or "payload" not in result:
-                self._lost(segment)
-            else:
-                payload = json.loads(result["payload"])
-                self._session.report(
-                    segment, [(step, metrics) for step, metrics in payload["curve"]]
-                )
-                self._session.tell(segment, result_in(payload))
-        except Exception as broken:
-            self.broken = broken
-            return
-        del self._segments[trial_id]
-        self._think()
+        segment = self._segments.pop(trial_id)
+        payload = json.loads(result["payload"])
+        self._guarded(lambda: self._told(segment, payload))
+
+    def lost(self, trial_id: str, cause: str, *, counts: bool) -> None:
+        """The worker died: a node may go away, but a segment that kills its worker is a failure.
+
+        counts: False where the worker was preempted, which says nothing of its segment.
+        """
+        segment = self._segments.pop(trial_id)
+        self._guarded(lambda: self._lost(segment, cause, counts))
 
     @property
     def over(self) -> bool:
@@ -171,36 +164,44 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the store is the only memory."""
 
-    def _lost(self, segment: Segment) -> None:
-        """The worker died: a node may go away, but a segment that kills its worker is a failure."""
+    def _told(self, segment: Segment, payload: Mapping[str, Any]) -> None:
+        curve = [(step, metrics) for step, metrics in payload["curve"]]
+        self._session.report(segment, curve)
+        self._session.tell(segment, result_in(payload))
+        self._think()
+
+    def _lost(self, segment: Segment, cause: str, counts: bool) -> None:
         key = (segment.trial, segment.rung)
-        self._losses[key] = self._losses.get(key, 0) + 1
+        self._losses[key] = self._losses.get(key, 0) + counts
         if self._losses[key] < _LOSSES:
-            log.warning("the worker of trial %d died: the trial starts again", segment.trial)
+            log.warning("trial %d lost its worker and starts again: %s", segment.trial, cause)
             self._session.release(segment)
         else:
-            said = f"the worker process died {_LOSSES} times in this trial"
+            said = f"the worker process died {_LOSSES} times in this trial: {cause}"
             self._session.tell(segment, Failure(FailureReason.ERROR, said))
+        self._think()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self.broken = error
 
     def _think(self) -> None:
         """Prepare the next suggestion beside the loop."""
         if self._thinking is None or not self._thinking.is_alive():
-            self._thinking = threading.Thread(target=self._prepare, daemon=True)
+            self._thinking = threading.Thread(
+                target=self._guarded, args=(self._session.prepare,), daemon=True
+            )
             self._thinking.start()
-
-    def _prepare(self) -> None:
-        try:
-            self._session.prepare()
-        except Exception as error:
-            self.broken = error
 
 
 class _Over(BaseException):
     """Leaves Tune's loop at once; Tune takes an Exception for a reason to wait for its actors."""
 
 
-class _Interrupt(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Ends the run as soon as it is over, running segments or not."""
+class _Watch(_Unpickled, tune.Callback):  # type: ignore[misc]
+    """Ends the run as soon as it is over, running segments or not, and tells of lost workers."""
 
     def __init__(self, searcher: SegmentSearcher) -> None:
         self._searcher = searcher
@@ -214,6 +215,11 @@ class _Interrupt(_Unpickled, tune.Callback):  # type: ignore[misc]
             if (actor := trial.temporary_state.ray_actor) is not None:
                 ray.kill(actor)
         raise _Over
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        lines = str(trial.get_error() or "").strip().splitlines() or ["no reason was given"]
+        # Tune does not count a preempted worker as a failure of its trial.
+        self._searcher.lost(trial.trial_id, lines[-1].strip(), counts=trial.num_failures > 0)
 
 
 def run(
@@ -237,7 +243,7 @@ def run(
         tune.with_parameters(SegmentTrainable, make_evaluator=make_evaluator),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
     )
-    with _cluster(parallel, resources), _quiet_tune():
+    with cluster(parallel, resources), quiet_tune():
         searcher = SegmentSearcher(session, stop)
         tuner = tune.Tuner(
             trainable,
@@ -252,7 +258,7 @@ def run(
                 name="segments",
                 storage_path=str(scratch.absolute()),
                 verbose=0,
-                callbacks=[_Interrupt(searcher)],
+                callbacks=[_Watch(searcher)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_at_end=False, checkpoint_frequency=0
@@ -268,81 +274,3 @@ def run(
             shutil.rmtree(scratch, ignore_errors=True)
     if searcher.broken is not None:
         raise searcher.broken
-
-
-@contextmanager
-def _cluster(parallel: int, resources: Resources) -> Iterator[None]:
-    """Ray, started here unless there is one."""
-    if ray.is_initialized():
-        yield
-        return
-    threads = str(max(1, int(resources.cpus_per_trial)))
-    environment = {
-        "OMP_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": environment},
-    }
-    here = not os.environ.get("RAY_ADDRESS")
-    if here:
-        # "local": never a cluster that somebody else left running on this machine.
-        options |= {
-            "address": "local",
-            "num_cpus": max(1, math.ceil(parallel * resources.cpus_per_trial)),
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }
-    with _own_sigterm():
-        ray.init(**options)
-    try:
-        _check_gpus(resources, here=here)
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Put back the caller's SIGTERM handler: `ray.init` replaces it by one that exits."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _quiet_tune() -> Iterator[None]:
-    """Tune logs a traceback for every worker that it loses; we say that in a line of our own."""
-    logger = logging.getLogger("ray.tune")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _check_gpus(resources: Resources, *, here: bool) -> None:
-    """Trials that can never start would wait for ever, without a word.
-
-    Raises:
-        StudyError: a trial needs more GPUs than this machine has.
-    """
-    has, needs = ray.cluster_resources().get("GPU", 0), resources.gpus_per_trial
-    if has < needs and here:
-        raise StudyError(
-            f"resources.gpus_per_trial needs {needs:g}, this machine has {has:g}: lower it, "
-            "or name a cluster by RAY_ADDRESS"
-        )
-    if has < needs:
-        log.warning("trials need %g GPUs, the cluster has %g: they wait for a node", needs, has)
-    if has and not needs and here:
-        log.warning("resources.gpus_per_trial is 0: trials leave the GPU of this machine unused")

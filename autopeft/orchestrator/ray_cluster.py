@@ -1,0 +1,109 @@
+"""Ray for one search: an existing cluster where RAY_ADDRESS names one, else a local one.
+
+Imported by `ray_tune` alone, which sets what Ray reads from its environment first.
+"""
+
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from autopeft.domain.errors import StudyError
+from autopeft.domain.study import Resources
+
+_OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
+
+log = logging.getLogger("autopeft")
+
+
+@contextmanager
+def cluster(parallel: int, resources: Resources) -> Iterator[None]:
+    """Ray for `parallel` workers at once; one that the caller initialised is used as it is.
+
+    Raises:
+        StudyError: the cluster cannot be reached, or a trial needs more GPUs than there are.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    here = not os.environ.get("RAY_ADDRESS")
+    options = _options(resources)
+    if here:
+        # "local": never a cluster that somebody else left running on this machine.
+        options |= {
+            "address": "local",
+            "num_cpus": max(1, math.ceil(parallel * resources.cpus_per_trial)),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }
+    try:
+        with _own_sigterm():
+            ray.init(**options)
+    except ConnectionError as error:
+        raise StudyError(
+            f"RAY_ADDRESS names no cluster that answers, got {os.environ.get('RAY_ADDRESS')}: "
+            "start it, or unset RAY_ADDRESS for a local one"
+        ) from error
+    try:
+        _check_gpus(resources, here=here)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def quiet_tune() -> Iterator[None]:
+    """Tune logs a traceback for every worker that it loses; we say that in a line of our own."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _options(resources: Resources) -> dict[str, Any]:
+    environment = {
+        "OMP_NUM_THREADS": str(max(1, int(resources.cpus_per_trial))),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    return {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": environment},
+    }
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put back the caller's SIGTERM handler: `ray.init` replaces it by one that exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_gpus(resources: Resources, *, here: bool) -> None:
+    """A trial that can never start would wait for ever, without a word."""
+    has, needs = ray.cluster_resources().get("GPU", 0), resources.gpus_per_trial
+    if has < needs and here:
+        raise StudyError(
+            f"resources.gpus_per_trial needs {needs:g}, this machine has {has:g}: lower it, "
+            "or name a cluster by RAY_ADDRESS"
+        )
+    if has < needs:
+        log.warning("trials need %g GPUs, the cluster has %g: they wait for a node", needs, has)
+    if has and not needs and here:
+        log.warning("resources.gpus_per_trial is 0: trials leave the GPU of this machine unused")
