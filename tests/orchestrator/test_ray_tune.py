@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -10,32 +11,29 @@ from pathlib import Path
 
 import pytest
 from fakes import MemoryStore, RandomSampler, fake_problem, record_of, study_spec
-from ray import cloudpickle
 
+from autopeft.domain.errors import StudyError
 from autopeft.domain.study import Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
 from autopeft.orchestrator import ray_tune
 from autopeft.orchestrator.session import StudySession
-
-# Workers cannot import this file: what it defines travels whole.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
+from autopeft.store import SqlStore
 
 pytestmark = pytest.mark.xdist_group("ray")
 
 
 class Sleeper:
-    """Sleeps, and says when; the first segment of one trial takes its worker down."""
+    """Sleeps, and says when. Its first segments wait until `together` of them run at once."""
 
-    def __init__(self, seconds: float, folder: Path, kill: int | None = None, always: bool = False):
-        self._seconds, self._folder, self._kill, self._always = seconds, folder, kill, always
+    def __init__(self, folder: Path, *, seconds: float = 0.05, together: int = 1):
+        self._folder, self._seconds, self._together = folder, seconds, together
 
     def run(self, segment, report) -> Result | Failure:
         started = time.time()
         report(1, {"loss": 1.0})
-        mark = self._folder / f"killed-{segment.trial}"
-        if segment.trial == self._kill and (self._always or not mark.exists()):
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        (self._folder / f"began-{segment.trial}").touch()
+        while len(list(self._folder.glob("began-*"))) < self._together:
+            time.sleep(0.02)
         time.sleep(self._seconds)
         rate = segment.configuration.recipe["learning_rate"]
         return Result(
@@ -44,14 +42,54 @@ class Sleeper:
             seconds=self._seconds,
             started=started,
             ended=time.time(),
+            worker=f"{os.getpid()} {id(self)}",
         )
 
 
-def run(tmp_path, spec, make, stop=None, **options):
-    store = MemoryStore()
-    store.create(record_of(spec))
+class Killer(Sleeper):
+    """Takes its worker down in trial 1, so many times."""
+
+    def __init__(self, folder: Path, times: int):
+        super().__init__(folder)
+        self._times = times
+
+    def run(self, segment, report) -> Result | Failure:
+        deaths = self._folder / f"deaths-{segment.trial}"
+        died = len(deaths.read_text()) if deaths.exists() else 0
+        if segment.trial == 1 and died < self._times:
+            deaths.write_text("x" * (died + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(segment, report)
+
+
+def unbuildable():
+    raise RuntimeError("no module named my_package")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray():
+    """One local Ray for all tests; its workers cannot import this file, so it travels."""
+    import ray
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def run(tmp_path, spec, make, *, stop=None, store=None, sampler=None):
+    """The session after the run, whatever ended it."""
+    if store is None:
+        store = MemoryStore()
+    if not store.studies():
+        store.create(record_of(spec))
     session = StudySession(
-        spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=time.time
+        spec,
+        problem=fake_problem(spec),
+        store=store,
+        sampler=sampler or RandomSampler(),
+        clock=time.time,
     )
     ray_tune.run(
         session,
@@ -61,12 +99,11 @@ def run(tmp_path, spec, make, stop=None, **options):
         folder=tmp_path / "study",
         stop=stop or threading.Event(),
     )
-    return session, store
+    return session
 
 
-def most_at_once(trials) -> int:
-    moments = [(rung.started, 1) for trial in trials for rung in trial.rungs]
-    moments += [(rung.ended, -1) for trial in trials for rung in trial.rungs]
+def most_at_once(rungs) -> int:
+    moments = [(rung.started, 1) for rung in rungs] + [(rung.ended, -1) for rung in rungs]
     running = best = 0
     for _, change in sorted(moments):
         running += change
@@ -74,35 +111,144 @@ def most_at_once(trials) -> int:
     return best
 
 
-def test_four_trials_overlap_with_rungs_on_and_the_study_ends(tmp_path):
+def test_four_trials_overlap_with_rungs_on_and_the_study_ends(tmp_path, capfd):
     spec = study_spec(trials=12, rungs=Rungs("epochs", (1,), eta=2), parallel=4)
-    session, store = run(tmp_path, spec, partial(Sleeper, 1.0, tmp_path))
+    store = SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
+    session = run(tmp_path, spec, partial(Sleeper, tmp_path, seconds=0.5, together=4), store=store)
     assert session.finished
-    assert most_at_once(session.trials) == 4
-    assert {trial.state for trial in session.trials} <= {State.COMPLETED, State.PAUSED}
+    assert store.history("fake") == session.trials
+    assert most_at_once([rung for trial in session.trials for rung in trial.rungs]) == 4
+    assert {trial.state for trial in session.trials} == {State.COMPLETED, State.PAUSED}
+    workers = {rung.worker for trial in session.trials for rung in trial.rungs}
+    assert len(workers) == 4  # each keeps its evaluator
+    curves = [event for _, event in store.undelivered("fake", 1000) if event.kind == "curve"]
+    assert curves[0].payload == {"points": [[1, {"loss": 1.0}]]}
     assert not (tmp_path / "study" / "ray").exists()
-    assert any(event.kind == "curve" for event in store.events["fake"])
+    assert capfd.readouterr().out == ""
 
 
 def test_a_worker_that_dies_is_replaced_and_its_segment_runs_again(tmp_path):
-    spec = study_spec(trials=4, parallel=2)
-    session, _ = run(tmp_path, spec, partial(Sleeper, 0.1, tmp_path, kill=1))
-    assert [trial.state for trial in session.trials] == [State.COMPLETED] * 4
+    session = run(tmp_path, study_spec(trials=3, parallel=2), partial(Killer, tmp_path, 1))
+    assert [trial.state for trial in session.trials] == [State.COMPLETED] * 3
+    assert (tmp_path / "deaths-1").read_text() == "x"
 
 
-def test_a_segment_that_kills_every_worker_becomes_a_failure(tmp_path):
-    spec = study_spec(trials=3, parallel=2)
-    session, _ = run(tmp_path, spec, partial(Sleeper, 0.1, tmp_path, kill=1, always=True))
-    assert session.trials[1].state is State.FAILED
-    assert "died 3 times" in session.trials[1].failure.message
+def test_a_segment_that_kills_every_worker_becomes_a_failure_that_teaches_nothing(tmp_path):
+    session = run(tmp_path, study_spec(trials=3, parallel=2), partial(Killer, tmp_path, 99))
+    failed = session.trials[1]
+    assert "the worker process died 3 times in this trial" in failed.failure.message
+    assert not failed.failure.teaches
+    assert (tmp_path / "deaths-1").read_text() == "xxx"
     assert session.finished
 
 
-def test_stop_ends_the_run_and_what_ran_is_handed_out_again(tmp_path):
-    stop = threading.Event()
-    spec = study_spec(trials=4, parallel=2)
-    threading.Timer(12.0, stop.set).start()
-    began = time.monotonic()
-    session, _ = run(tmp_path, spec, partial(Sleeper, 300.0, tmp_path), stop=stop)
-    assert time.monotonic() - began < 60
-    assert session.running
+def test_an_evaluator_that_cannot_be_built_says_why_and_ends_the_study(tmp_path):
+    session = run(tmp_path, study_spec(trials=50, parallel=2), unbuildable)
+    assert session.hopeless
+    failure = session.trials[0].failure
+    assert failure.message == "RuntimeError: no module named my_package"
+    assert "Traceback" in failure.details
+
+
+def test_stop_ends_the_run_at_once_and_what_ran_is_handed_out_again(tmp_path):
+    stop, began = threading.Event(), []
+
+    def stop_soon() -> None:
+        while len(list(tmp_path.glob("began-*"))) < 2:
+            time.sleep(0.05)
+        began.append(time.monotonic())
+        stop.set()
+
+    spec, store = study_spec(trials=4, parallel=2), MemoryStore()
+    threading.Thread(target=stop_soon).start()
+    session = run(tmp_path, spec, partial(Sleeper, tmp_path, seconds=300), stop=stop, store=store)
+    assert time.monotonic() - began[0] < 5
+    assert [segment.trial for segment in session.running] == [0, 1]
+    assert session.ask() == session.running[0]
+    resumed = run(tmp_path, spec, partial(Sleeper, tmp_path), store=store)
+    assert [trial.state for trial in resumed.trials] == [State.COMPLETED] * 4
+
+
+class BrokenSampler:
+    def suggest(self, problem, history, *, seed):
+        raise StudyError("the sampler is broken")
+
+
+def test_an_error_of_the_sampler_ends_the_run_as_itself(tmp_path):
+    with pytest.raises(StudyError, match="^the sampler is broken$"):
+        run(tmp_path, study_spec(parallel=2), partial(Sleeper, tmp_path), sampler=BrokenSampler())
+
+
+class FullStore(MemoryStore):
+    def commit(self, name, trials, events):
+        if any(trial.rungs for trial in trials):
+            raise StudyError("the disk is full")
+        super().commit(name, trials, events)
+
+
+def test_a_result_that_the_store_refuses_ends_the_run_and_may_be_told_again(tmp_path):
+    store = FullStore()
+    with pytest.raises(StudyError, match="^the disk is full$"):
+        run(tmp_path, study_spec(parallel=2), partial(Sleeper, tmp_path), store=store)
+    assert {trial.state for trial in store.history("fake")} == {State.RUNNING}
+
+
+DRIVER = """
+import signal, sys, threading, time
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from fakes import *
+from autopeft.domain.study import Resources
+from autopeft.orchestrator import ray_tune
+from autopeft.orchestrator.session import StudySession
+
+folder, stop = Path(sys.argv[1]), threading.Event()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
+
+class Sleeper:
+    def run(self, segment, report):
+        (folder / "began").touch()
+        time.sleep(300)
+
+spec, store = study_spec(trials=2, parallel=1), MemoryStore()
+store.create(record_of(spec))
+session = StudySession(
+    spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=time.time
+)
+resources = Resources(cpus_per_trial=1, gpus_per_trial=float(sys.argv[3]))
+ray_tune.run(session, Sleeper, parallel=1, resources=resources, folder=folder, stop=stop)
+print("paused", len(session.running))
+"""
+
+
+def start_driver(folder: Path, gpus: float = 0) -> subprocess.Popen:
+    tests = Path(__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(folder), str(tests), str(gpus)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_callers_signal_handlers_stay_and_pause_the_study(tmp_path, number):
+    driver = start_driver(tmp_path)
+    while not (tmp_path / "began").exists():
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.05)
+    # A terminal sends Ctrl-C to the whole group, a service manager SIGTERM to the process.
+    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.send_signal(number)
+    out, said = driver.communicate(timeout=30)
+    assert (driver.returncode, out) == (0, "paused 1\n"), said
+
+
+def test_trials_that_need_a_gpu_that_is_not_there_are_refused_at_once(tmp_path):
+    driver = start_driver(tmp_path, gpus=64)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert "StudyError: resources.gpus_per_trial needs 64, this machine has" in said
