@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.study import Resources
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
+_CONNECT_S = 5
 
 log = logging.getLogger("autopeft")
 
@@ -27,14 +29,16 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
     """Ray for `parallel` workers at once; one that the caller initialised is used as it is.
 
     Raises:
-        StudyError: the cluster cannot be reached, or a trial needs more GPUs than there are.
+        StudyError: see `check_address` and `check_gpus`.
     """
     if ray.is_initialized():
         yield
         return
-    here = not os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS")
     options = _options(resources)
-    if here:
+    if address:
+        check_address(address)
+    else:
         # "local": never a cluster that somebody else left running on this machine.
         options |= {
             "address": "local",
@@ -42,16 +46,10 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
+    with _own_sigterm():
+        ray.init(**options)
     try:
-        with _own_sigterm():
-            ray.init(**options)
-    except ConnectionError as error:
-        raise StudyError(
-            f"RAY_ADDRESS names no cluster that answers, got {os.environ.get('RAY_ADDRESS')}: "
-            "start it, or unset RAY_ADDRESS for a local one"
-        ) from error
-    try:
-        _check_gpus(resources, here=here)
+        check_gpus(resources, here=not address)
         yield
     finally:
         ray.shutdown()
@@ -95,8 +93,32 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_gpus(resources: Resources, *, here: bool) -> None:
-    """A trial that can never start would wait for ever, without a word."""
+def check_address(address: str) -> None:
+    """Ray itself tries for minutes, and ends the process.
+
+    Raises:
+        StudyError: nothing answers at `host:port` or `ray://host:port`.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # `auto` and the like: Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except OSError as error:
+        raise StudyError(
+            f"RAY_ADDRESS names no cluster that answers, got {address} ({error}): "
+            "start it, or unset RAY_ADDRESS for a local one"
+        ) from error
+
+
+def check_gpus(resources: Resources, *, here: bool) -> None:
+    """A trial that can never start would wait for ever, without a word.
+
+    here: whether the cluster is this machine, which gets no other GPU.
+
+    Raises:
+        StudyError: a trial needs more GPUs than this machine has.
+    """
     has, needs = ray.cluster_resources().get("GPU", 0), resources.gpus_per_trial
     if has < needs and here:
         raise StudyError(

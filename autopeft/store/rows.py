@@ -20,7 +20,7 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "point": _thaw(trial.point),
         "known": numbers_out(trial.known),
-        "why": trial.why,
+        "why": text(trial.why),
         "baseline": trial.baseline,
         "state": str(trial.state),
         "next_rung": trial.next_rung,
@@ -28,8 +28,8 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
         if failure is None
         else {
             "reason": str(failure.reason),
-            "message": failure.message,
-            "details": failure.details,
+            "message": text(failure.message),
+            "details": text(failure.details),
         },
         "created": trial.created,
         "provenance": plain(trial.provenance),
@@ -62,13 +62,13 @@ def rung_row(study: str, trial: int, rung: Rung) -> dict[str, Any]:
         "study": study,
         "trial": trial,
         "rung": rung.index,
-        "step": rung.step,
+        "step": int(rung.step),
         "metrics": numbers_out(rung.metrics),
         "stderr": numbers_out(rung.stderr),
-        "seconds": rung.seconds,
-        "started": rung.started,
-        "ended": rung.ended,
-        "worker": rung.worker,
+        "seconds": float(rung.seconds),
+        "started": float(rung.started),
+        "ended": float(rung.ended),
+        "worker": text(rung.worker),
     }
 
 
@@ -94,18 +94,23 @@ def numbers_in(numbers: Mapping[str, Any]) -> dict[str, float]:
 
 
 def plain(value: Any) -> Any:
-    """JSON data without NaN or infinity, which databases refuse, and without NUL in texts."""
+    """JSON data without what databases refuse: NaN and infinity become texts."""
     match value:
         case float() if not math.isfinite(value):
             return str(value)
         case str():
-            return value.replace("\x00", "")
+            return text(value)
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]
         case _:
             return value
+
+
+def text(value: str) -> str:
+    """A text without NUL and lone surrogates (from undecodable file names), which are refused."""
+    return value.replace("\x00", "").encode(errors="replace").decode()
 
 
 def _thaw(point: Row) -> dict[str, Any]:

@@ -5,8 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    insert,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from autopeft.domain.errors import StudyError
@@ -35,17 +45,21 @@ class SqlStore:
 
     def create(self, record: StudyRecord) -> None:
         with self._said(), self._engine.begin() as connection:
-            if _exists(connection, record.name):
-                raise StudyError(f"study {record.name!r} exists: choose another name")
-            connection.execute(insert(tables.studies).values(_study_row(record)))
+            try:
+                connection.execute(insert(tables.studies).values(_study_row(record)))
+            except IntegrityError as error:
+                said = f"study {record.name!r} exists: choose another name"
+                raise StudyError(said) from error
 
     def update(self, record: StudyRecord) -> None:
         with self._said(), self._engine.begin() as connection:
-            connection.execute(
+            changed = connection.execute(
                 update(tables.studies)
                 .where(tables.studies.c.name == record.name)
                 .values(_study_row(record))
             )
+            if changed.rowcount == 0:
+                raise StudyError(f"there is no study {record.name!r} in the store: create it first")
 
     def study(self, name: str) -> StudyRecord:
         with self._said(), self._engine.connect() as connection:
@@ -132,7 +146,7 @@ class SqlStore:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             said = (str(cause).strip().splitlines() or [type(error).__name__])[0]
-            raise StudyError(f"store {self._engine.url!r}: {said}") from error
+            raise StudyError(f"store {_public(self._engine.url)}: {said}{_hint(said)}") from error
 
 
 def _engine(url: str) -> Engine:
@@ -140,11 +154,8 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(parsed, connect_args={"timeout": _BUSY_S})
-            event.listen(engine, "connect", _prepare_sqlite)
-            return engine
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed)
         return create_engine(parsed, pool_pre_ping=True)
     except ArgumentError as error:
         raise StudyError(
@@ -157,17 +168,42 @@ def _engine(url: str) -> Engine:
         raise StudyError(f"the store's folder cannot be made: {error}") from error
 
 
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise StudyError(
+            "the store outlives the process, got SQLite in memory: name a file, as in "
+            "sqlite:///studies.db"
+        )
+    if not str(url.database).startswith("file:"):
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _public(url: URL) -> str:
+    """The URL without its password, in whatever place it stands."""
+    secret = [name for name in url.query if "pass" in name.lower()]
+    return repr(url.difference_update_query(secret))
+
+
+def _hint(said: str) -> str:
+    """What to do about the errors that people meet."""
+    if "database is locked" in said:
+        return f" for more than {_BUSY_S} s: stop the program that holds it"
+    if "unable to open" in said or "readonly" in said:
+        return ": let this user write the file and its folder, or set AUTOPEFT_STORE"
+    if "not a database" in said:
+        return ": AUTOPEFT_STORE has to name a database of autopeft, or a new file"
+    return ""
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # WAL: readers never block the driver. FULL: a commit survives a power cut, too.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _exists(connection: Connection, name: str) -> bool:
-    query = select(tables.studies.c.name).where(tables.studies.c.name == name)
-    return connection.execute(query).first() is not None
 
 
 def _study_row(record: StudyRecord) -> dict[str, Any]:

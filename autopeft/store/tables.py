@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -34,7 +35,7 @@ trials = Table(
     Column("number", Integer, primary_key=True),
     Column("configuration", JSON, nullable=False),
     Column("configuration_key", String(16), nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("point", JSON, nullable=False),
     Column("known", JSON, nullable=False),
     Column("why", Text, nullable=False),

@@ -20,7 +20,8 @@ def upgrade(engine: Engine) -> None:
         StudyError: the database was written by a newer autopeft.
     """
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
         now = MigrationContext.configure(connection).get_current_revision()

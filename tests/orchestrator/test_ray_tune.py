@@ -16,6 +16,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.study import Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
 from autopeft.orchestrator import ray_tune
+from autopeft.orchestrator.ray_cluster import check_address, check_gpus
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
 
@@ -217,16 +218,15 @@ store.create(record_of(spec))
 session = StudySession(
     spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=time.time
 )
-resources = Resources(cpus_per_trial=1, gpus_per_trial=float(sys.argv[3]))
-ray_tune.run(session, Sleeper, parallel=1, resources=resources, folder=folder, stop=stop)
+ray_tune.run(session, Sleeper, parallel=1, resources=Resources(), folder=folder, stop=stop)
 print("paused", len(session.running))
 """
 
 
-def start_driver(folder: Path, gpus: float = 0) -> subprocess.Popen:
+def start_driver(folder: Path) -> subprocess.Popen:
     tests = Path(__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(folder), str(tests), str(gpus)],
+        [sys.executable, "-c", DRIVER, str(folder), str(tests)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -235,20 +235,31 @@ def start_driver(folder: Path, gpus: float = 0) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_callers_signal_handlers_stay_and_pause_the_study(tmp_path, number):
-    driver = start_driver(tmp_path)
-    while not (tmp_path / "began").exists():
-        assert driver.poll() is None, driver.communicate()
-        time.sleep(0.05)
+def test_the_callers_signal_handlers_stay_and_pause_the_study(tmp_path):
+    drivers = {}
+    for name in ("ctrl-c", "sigterm"):
+        (tmp_path / name).mkdir()
+        drivers[name] = start_driver(tmp_path / name)
+    for name, driver in drivers.items():
+        while not (tmp_path / name / "began").exists():
+            assert driver.poll() is None, driver.communicate()
+            time.sleep(0.05)
     # A terminal sends Ctrl-C to the whole group, a service manager SIGTERM to the process.
-    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.send_signal(number)
-    out, said = driver.communicate(timeout=30)
-    assert (driver.returncode, out) == (0, "paused 1\n"), said
+    os.killpg(drivers["ctrl-c"].pid, signal.SIGINT)
+    drivers["sigterm"].terminate()
+    for driver in drivers.values():
+        out, said = driver.communicate(timeout=30)
+        assert (driver.returncode, out) == (0, "paused 1\n"), said
 
 
-def test_trials_that_need_a_gpu_that_is_not_there_are_refused_at_once(tmp_path):
-    driver = start_driver(tmp_path, gpus=64)
-    _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 1
-    assert "StudyError: resources.gpus_per_trial needs 64, this machine has" in said
+def test_trials_that_need_a_gpu_that_is_not_there_are_refused(one_ray):
+    with pytest.raises(
+        StudyError, match=r"gpus_per_trial needs 64, this machine has \d+: lower it"
+    ):
+        check_gpus(Resources(gpus_per_trial=64), here=True)
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once():
+    with pytest.raises(StudyError, match="RAY_ADDRESS names no cluster that answers, got 127"):
+        check_address("127.0.0.1:1")
+    check_address("auto")

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("configuration", sa.JSON, nullable=False),
         sa.Column("configuration_key", sa.String(16), nullable=False),
-        sa.Column("seed", sa.Integer, nullable=False),
+        sa.Column("seed", sa.BigInteger, nullable=False),
         sa.Column("point", sa.JSON, nullable=False),
         sa.Column("known", sa.JSON, nullable=False),
         sa.Column("why", sa.Text, nullable=False),
