@@ -28,22 +28,28 @@ def promotable(
 ) -> Trial | None:
     """The paused trial to run next, from the highest rung down; None when none deserves it.
 
-    closing: no new trial will come, so the best of every rung goes on however few they are.
+    closing: no new trial will come, so the best of a rung that nothing more reaches goes on,
+        however few there are.
     """
     brackets: dict[str, list[Trial]] = {}
     for trial in trials:
         brackets.setdefault(trial.configuration.branch if trial.baseline else "", []).append(trial)
     for members in brackets.values():
         highest = max((len(trial.rungs) for trial in members), default=0)
-        for rung in reversed(range(highest)):
+        for rung in range(highest) if closing else reversed(range(highest)):
             reached = [trial for trial in members if len(trial.rungs) > rung]
             ranked = _ranked(reached, rung, objectives, constraints)
             share = len(ranked) / eta
-            keep = math.ceil(share) if closing else math.floor(share)
+            settled = closing and not any(_may_reach(trial, rung) for trial in members)
+            keep = math.ceil(share) if settled else math.floor(share)
             for trial in ranked[:keep]:
                 if trial.state is State.PAUSED and len(trial.rungs) == rung + 1:
                     return trial
     return None
+
+
+def _may_reach(trial: Trial, rung: int) -> bool:
+    return trial.state is State.RUNNING and len(trial.rungs) <= rung
 
 
 def _ranked(

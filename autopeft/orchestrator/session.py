@@ -229,13 +229,12 @@ class StudySession:
         rungs = self.spec.search.rungs
         if rungs is None or self._out_of_time:
             return None
-        idle = not any(t.state is State.RUNNING for t in self._trials.values())
         return promotable(
             self.trials,
             objectives=self.spec.objectives,
             constraints=self.spec.constraints,
             eta=rungs.eta,
-            closing=idle and not self._may_start,
+            closing=not self._may_start,
         )
 
     def _promotion(self) -> Segment | None:
