@@ -1,5 +1,6 @@
 """Tiny models of several families, made from their configs, as folders that transformers loads."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -35,14 +36,19 @@ CONFIGS = {
 }
 
 
-def make_model(family: str, folder: Path, task_type: str) -> Path:
-    """A folder with config, random weights and a tokenizer with a chat template."""
+def make_model(family: str, folder: Path, task_type: str, **changes: int) -> Path:
+    """A folder with config, random weights and a tokenizer with a chat template.
+
+    changes: fields of the config with other values, as `hidden_size=128`.
+    """
     torch.manual_seed(0)
+    config = copy.deepcopy(CONFIGS[family])
+    config.update(changes)
     auto = {
         "SEQ_CLS": AutoModelForSequenceClassification,
         "CAUSAL_LM": AutoModelForCausalLM,
     }[task_type]
-    auto.from_config(CONFIGS[family]).save_pretrained(folder)
+    auto.from_config(config).save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
     return folder
 

@@ -1,17 +1,15 @@
 """The product as a user meets it: from a YAML file to an exported adapter, on the real encoder."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from command_line import AUTOPEFT, autopeft, environment
 
 pytestmark = pytest.mark.xdist_group("cli")
-AUTOPEFT = [sys.executable, "-m", "autopeft"]
 
 SPACE = """
 autopeft: 1
@@ -55,25 +53,6 @@ def folder(tmp_path_factory):
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "space.yaml").write_text(SPACE)
     return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOPEFT", "MLFLOW", "RAY"))}
-    return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-
-def autopeft(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*AUTOPEFT, *arguments],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

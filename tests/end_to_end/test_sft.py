@@ -1,0 +1,45 @@
+"""`search_spaces/sft_lora.yaml` as it is shipped, on a tiny Llama and conversations."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import autopeft, environment
+from peft import AutoPeftModelForCausalLM
+from tiny_models import chats, make_model
+
+pytestmark = pytest.mark.xdist_group("cli")
+SPACE = Path(__file__).parents[2] / "search_spaces" / "sft_lora.yaml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft")
+    shutil.copy(SPACE, folder / "space.yaml")
+    wide = {"hidden_size": 128, "intermediate_size": 128, "head_dim": 32}
+    make_model("llama", folder / "my-chat-model", "CAUSAL_LM", **wide)
+    (folder / "chat-train.jsonl").write_text("\n".join(map(json.dumps, chats(60))))
+    return folder
+
+
+def test_the_shipped_file_searches_and_its_export_trains_to_the_same_bits(folder):
+    autopeft(folder, "search", "space.yaml", "--set", "budget.trials=4")
+    front = json.loads(autopeft(folder, "front", "sft-lora", "--json").stdout)["front"]
+    assert front
+    autopeft(folder, "export", "sft-lora", "--trial", str(front[0]["trial"]), "--to", "out")
+    metrics = json.loads((folder / "out" / "provenance.json").read_text())["metrics"]
+    model = AutoPeftModelForCausalLM.from_pretrained(folder / "out")
+    assert model.peft_config["default"].task_type == "CAUSAL_LM"
+    done = subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=folder / "out",
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert repr(metrics["eval_loss"]) in done.stdout

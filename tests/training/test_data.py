@@ -1,0 +1,123 @@
+"""What `data:` loads, and what it says about data that make no sense."""
+
+import json
+import re
+
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.training.data import load_data
+
+ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
+
+
+def load(folder, task_type="SEQ_CLS", **data):
+    return load_data(data, folder=str(folder), task_type=task_type)
+
+
+def jsonl(folder, name, rows):
+    (folder / name).write_text("\n".join(map(json.dumps, rows)))
+    return {"path": "json", "data_files": name}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return jsonl(tmp_path, "train.jsonl", ROWS)
+
+
+def test_json_csv_and_parquet_give_the_same_rows(tmp_path):
+    rows = Dataset.from_list(ROWS)
+    rows.to_csv(tmp_path / "rows.csv")
+    rows.to_parquet(tmp_path / "rows.parquet")
+    rows.to_json(tmp_path / "rows.json")
+    loaded = [
+        load(
+            tmp_path,
+            train={"path": kind, "data_files": f"rows.{kind}"},
+            validation={"carve": 0.2, "from": "train"},
+        )
+        for kind in ("json", "csv", "parquet")
+    ]
+    assert loaded[0].train.to_list() == loaded[1].train.to_list() == loaded[2].train.to_list()
+    assert loaded[0].labels == ("no", "yes")
+    assert {row["label"] for row in loaded[0].train} == {0, 1}
+
+
+def test_a_folder_saved_by_datasets_keeps_its_label_names(tmp_path):
+    rows = Dataset.from_list([{"text": f"row {i}", "label": i % 2} for i in range(8)])
+    rows = rows.cast_column("label", ClassLabel(names=["bad", "good"]))
+    DatasetDict({"train": rows, "validation": rows}).save_to_disk(tmp_path / "saved")
+    data = load(tmp_path, train={"path": "saved"}, validation={"path": "saved"})
+    assert data.labels == ("bad", "good")
+    assert len(data.validation) == 8
+
+
+def test_carving_takes_rows_away_and_keeps_the_shares_of_the_labels(tmp_path, source):
+    data = load(tmp_path, train=source, validation={"carve": 0.2, "from": "train", "seed": 1})
+    texts = [set(split["text"]) for split in (data.train, data.validation)]
+    assert not texts[0] & texts[1]
+    assert [len(split) for split in (data.train, data.validation)] == [16, 4]
+    assert sum(data.validation["label"]) == 2
+
+
+def test_limits_and_columns_by_other_names(tmp_path):
+    rows = [{"a": f"one {i}", "b": f"two {i}", "class": i % 3} for i in range(12)]
+    source = jsonl(tmp_path, "pairs.jsonl", rows)
+    data = load(
+        tmp_path,
+        train=source,
+        validation=source,
+        columns={"text": "a", "text_pair": "b", "label": "class"},
+        limit={"train": 6},
+    )
+    assert set(data.train.column_names) == {"text", "label", "text_pair"}
+    assert (len(data.train), len(data.validation)) == (6, 12)
+    assert data.labels == ("0", "1", "2")
+
+
+def test_other_rows_give_another_fingerprint(tmp_path, source):
+    other = jsonl(tmp_path, "other.jsonl", [{**row, "text": row["text"] + "!"} for row in ROWS])
+    carve = {"carve": 0.2, "from": "train"}
+    assert (
+        load(tmp_path, train=source, validation=carve).fingerprint
+        != load(tmp_path, train=other, validation=carve).fingerprint
+    )
+
+
+CARVE = {"carve": 0.2, "from": "train"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "data", "said"),
+    [
+        (ROWS, {"validation": {"carve": 2}}, "carve needs a share between 0 and 1, got 2.0"),
+        (ROWS, {"validation": {"carve": 0.1, "from": "dev"}}, "not loaded: 'dev'"),
+        (ROWS, {"columns": {"text": "body"}}, "does not have: 'body'; it has text, label"),
+        ([{"text": "a", "label": 0.5}] * 8, {}, "regression is not supported"),
+        ([{"text": "a", "label": "x"}] * 8, {}, "needs two labels or more, got only ['x']"),
+        ([*ROWS, {"text": None, "label": "no"}], {}, "got 1 rows without: drop them"),
+        (ROWS, {"validation": {"path": "json", "data_files": "no.jsonl"}}, "does not exist"),
+        (ROWS, {"validation": {"path": "no-such-folder"}}, "'no-such-folder' cannot be loaded"),
+        (ROWS, {"limit": {"train": 0}}, "data.train needs at least one row, got none"),
+    ],
+)
+def test_data_that_make_no_sense_are_one_message(tmp_path, monkeypatch, rows, data, said):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    source = jsonl(tmp_path, "train.jsonl", rows)
+    with pytest.raises(AutopeftError, match=re.escape(said)):
+        load(tmp_path, **{"train": source, "validation": CARVE, **data})
+
+
+def test_a_label_that_training_never_saw_is_named(tmp_path, source):
+    unseen = jsonl(tmp_path, "validation.jsonl", [{"text": "a", "label": "maybe"}])
+    with pytest.raises(AutopeftError, match="labels that data.train does not: maybe"):
+        load(tmp_path, train=source, validation=unseen)
+
+
+def test_rows_for_language_models_need_a_column_that_trl_reads(tmp_path):
+    source = jsonl(tmp_path, "train.jsonl", [{"question": "a"}] * 4)
+    with pytest.raises(AutopeftError, match="needs one of the columns messages, prompt"):
+        load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE)
+    data = load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE, columns={"text": "question"})
+    assert data.train.column_names == ["text"]
