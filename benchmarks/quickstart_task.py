@@ -1,6 +1,6 @@
 """Is fine-tuning worth something on the quickstart's task?
 
-    python benchmarks/quickstart_task.py            # about 8 minutes on 4 cores
+    python benchmarks/quickstart_task.py            # about 9 minutes on 4 cores
 
 Frozen: logistic regression, converged, on the encoder's states of the pair (CLS and mean pooling),
 on features of the two texts apart (difference, product, cosine), and on TF-IDF of words and pairs.
