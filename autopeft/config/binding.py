@@ -174,11 +174,11 @@ def _matched(
             continue
         at = f"{path}.{field}{suffix}"
         for inner, entry in _entries(entries):
-            if not isinstance(entry, str | None):
+            if not isinstance(entry, str) and (inner or entry):
                 complain(at + inner, f"{field} takes names of modules, got {entry!r}")
                 continue
             try:
-                found += match_targets(entry, shape)
+                found += match_targets(entry, shape, module["peft_type"])
             except ValueError as error:
                 complain(at + inner, str(error))
     return found
@@ -189,7 +189,7 @@ def _entries(entries: Json) -> Iterator[tuple[str, Json]]:
         yield "", entries
         return
     if not entries:
-        yield "", None
+        yield "", entries
     for i, entry in enumerate(entries):
         for suffix, option in options_of(entry):
             yield f"[{i}]{suffix}", option

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.peft_fields import PEFT_TARGETS
 from autopeft.domain.space import Json
 
 SIZE_FIELDS: Mapping[str, str] = {
@@ -238,7 +239,7 @@ def _module(
         layers = place([own] if isinstance(own, int) else own, shape.layers)
     targets: tuple[str, ...] = ()
     if "target_modules" in default:
-        matched = match_targets(module.get("target_modules"), shape)
+        matched = match_targets(module.get("target_modules"), shape, peft_type)
         targets = tuple(target.name for target in matched if target.layer in layers)
         here = {target.layer for target in matched}
         layers = tuple(layer for layer in layers if layer in here)
@@ -261,16 +262,23 @@ def _feedforward(
     if entries is None:
         chosen = {target.name for target in shape.modules if target.feedforward}
     else:
-        chosen = {target.name for target in match_targets(entries, shape)} if entries else set()
+        chosen = {target.name for target in match_targets(entries, shape, "IA3")} if entries else set()
     return [name for name in targets if name in chosen]
 
 
-def match_targets(target_modules: Json, shape: ModelShape) -> tuple[TargetModule, ...]:
-    """The modules that `target_modules` (a name, `all-linear` or a list) means, in model order.
+def match_targets(
+    target_modules: Json, shape: ModelShape, peft_type: str
+) -> tuple[TargetModule, ...]:
+    """The modules that `target_modules` means, in model order.
+
+    A name, `all-linear`, a list of names, or as in PEFT a regular expression on full names;
+    None: what PEFT itself targets in this model type.
 
     Raises:
         ValueError: an entry matches nothing; the message names the kinds that exist.
     """
+    if target_modules is None:
+        target_modules = PEFT_TARGETS.get(peft_type, {}).get(shape.model_type)
     entries = [target_modules] if isinstance(target_modules, str) else list(target_modules or ())
     if not entries:
         raise ValueError(
@@ -279,6 +287,8 @@ def match_targets(target_modules: Json, shape: ModelShape) -> tuple[TargetModule
     chosen = set()
     for entry in entries:
         matched = shape.matching(entry)
+        if not matched and isinstance(target_modules, str):
+            matched = shape.matching_pattern(entry)
         if not matched:
             raise ValueError(
                 f"target_modules {entry!r} matches no module inside the layers of this "

@@ -1,5 +1,6 @@
 """The shapes of a model: all that counting, placement and validation need to know of it."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -69,3 +70,17 @@ class ModelShape:
             for module in self.modules
             if module.name == target or module.kind == target or module.kind.endswith("." + target)
         )
+
+    def matching_pattern(self, pattern: str) -> tuple[TargetModule, ...]:
+        """The modules whose full name a regular expression matches, as PEFT reads a string.
+
+        Raises:
+            ValueError: it is no regular expression.
+        """
+        try:
+            expression = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"target_modules {pattern!r} is neither a module nor a pattern: {error}"
+            ) from error
+        return tuple(module for module in self.modules if expression.fullmatch(module.name))

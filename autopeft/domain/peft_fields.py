@@ -22,3 +22,8 @@ TRAINER_VALUES: Mapping[str, tuple[str, ...]] = {
     field: tuple(values) for field, values in _TABLE["values"].items()
 }
 """{field of an arguments class: its known values}"""
+
+PEFT_TARGETS: Mapping[str, Mapping[str, Json]] = {
+    peft_type: group["modules"] for group in _TABLE["targets"] for peft_type in group["types"]
+}
+"""{peft_type: {model_type: the target_modules that PEFT takes where a config names none}}"""

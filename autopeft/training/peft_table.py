@@ -9,14 +9,20 @@ what is installed.
 import dataclasses
 import enum
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+_LIST = re.compile(r"\[[^\[\]{}]*\]")
 PATH = Path(__file__).parents[1] / "domain" / "peft_fields.json"
 
 
 def table() -> dict[str, dict[str, Any]]:
-    """{"peft": {type: {field: default}}, "trainers": the same, "values": {field: [value]}}."""
+    """What the table holds.
+
+    {"peft": {type: {field: default}}, "trainers": the same, "values": {field: [value]},
+    "targets": [{"types": [type], "modules": {model_type: target_modules}}]}
+    """
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
     from transformers import SchedulerType, TrainingArguments
     from transformers.training_args import OptimizerNames
@@ -37,7 +43,29 @@ def table() -> dict[str, dict[str, Any]]:
             "lr_scheduler_type": [kind.value for kind in SchedulerType],
             "optim": [kind.value for kind in OptimizerNames],
         },
+        "targets": _default_targets(),
     }
+
+
+def _default_targets() -> list[dict[str, Any]]:
+    """What PEFT targets where a config names nothing, once for all types that do the same."""
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+
+    found = {
+        str(kind.value): getattr(tuner, "target_module_mapping", None)
+        for kind, tuner in PEFT_TYPE_TO_TUNER_MAPPING.items()
+    }
+    found["IA3"] = TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+    groups: list[dict[str, Any]] = []
+    for kind, mapping in sorted(found.items()):
+        modules = _plain(mapping or {})
+        same = next((group for group in groups if group["modules"] == modules), None)
+        if same is not None:
+            same["types"].append(kind)
+        elif modules:
+            groups.append({"types": [kind], "modules": modules})
+    return groups
 
 
 def _fields(config: type[Any]) -> dict[str, Any]:
@@ -68,5 +96,14 @@ def _plain(value: Any) -> Any:
             return None
 
 
+def text() -> str:
+    """The table as the file holds it: a line a value, also where that is a list."""
+    return _LIST.sub(_one_line, json.dumps(table(), indent=1, sort_keys=True)) + "\n"
+
+
+def _one_line(found: re.Match[str]) -> str:
+    return json.dumps(json.loads(found[0]))
+
+
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(table(), indent=1, sort_keys=True) + "\n")
+    PATH.write_text(text())

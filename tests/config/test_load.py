@@ -14,8 +14,8 @@ from peft import AdaLoraConfig, IA3Config, LoraConfig
 from autopeft.config import bind, difference, load, parse, widens
 from autopeft.config.reading import read
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS, TRAINER_VALUES
-from autopeft.training.peft_table import table
+from autopeft.domain.peft_fields import PEFT_DEFAULTS, PEFT_TARGETS, TRAINER_DEFAULTS, TRAINER_VALUES
+from autopeft.training.peft_table import PATH, table
 
 ROOT = Path(__file__).parents[2]
 GOOD = Path(__file__).with_name("good.yaml")
@@ -34,7 +34,10 @@ def test_every_shipped_space_file_loads(path):
 
 def test_the_table_of_fields_is_that_of_the_installed_packages():
     values = {field: list(known) for field, known in TRAINER_VALUES.items()}
-    assert table() == {"peft": PEFT_DEFAULTS, "trainers": TRAINER_DEFAULTS, "values": values}
+    written = table()
+    assert PEFT_TARGETS["LORA"]["bert"] == ["query", "value"]
+    assert written.pop("targets") == json.loads(PATH.read_text())["targets"]
+    assert written == {"peft": PEFT_DEFAULTS, "trainers": TRAINER_DEFAULTS, "values": values}
 
 
 def test_a_wrong_file_is_reported_before_any_framework_loads(tmp_path):

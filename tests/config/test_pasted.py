@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,22 +78,50 @@ def test_a_pasted_config_and_the_hand_written_one_are_one_architecture(tmp_path)
     CONFIGS[0].save_pretrained(tmp_path)
     pasted = json.loads((tmp_path / "adapter_config.json").read_text())
     by_hand = {"peft_type": "LORA", "r": 4, "target_modules": ["value", "query"]}
-    keys = set()
-    for module in (pasted, by_hand):
-        spec = parse(
-            {**document(), "modules": [module], "training": {"learning_rate": 1e-3}}, folder="."
-        )
-        spec = bind(spec, bert_shape())
-        keys.add(
-            canonical(
-                spec.space.realise({"branch": "main"}),
-                branch="main",
-                shape=bert_shape(),
-                training=spec.training,
-                defaults=PEFT_DEFAULTS,
-            ).key
-        )
-    assert len(keys) == 1
+    assert key_of(pasted) == key_of(by_hand)
+
+
+def key_of(module):
+    spec = parse(
+        {**document(), "modules": [module], "training": {"learning_rate": 1e-3}}, folder="."
+    )
+    spec = bind(spec, bert_shape())
+    return canonical(
+        spec.space.realise({"branch": "main"}),
+        branch="main",
+        shape=bert_shape(),
+        training=spec.training,
+        defaults=PEFT_DEFAULTS,
+    ).key
+
+
+@pytest.mark.parametrize(
+    "target_modules",
+    [
+        None,  # PEFT's own choice for BERT
+        r".*\.attention\.self\.(query|value)",  # a string is a pattern on full names
+    ],
+)
+def test_targets_are_read_as_peft_reads_them(tmp_path, target_modules):
+    LoraConfig(task_type=TaskType.SEQ_CLS, r=4, target_modules=target_modules).save_pretrained(
+        tmp_path
+    )
+    pasted = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert key_of(pasted) == key_of(
+        {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("target_modules", "said"),
+    [
+        ("(query", "'(query' is neither a module nor a pattern"),
+        (r".*\.q_proj", "matches no module inside the layers"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_refused(target_modules, said):
+    with pytest.raises(SpecError, match=re.escape(said)):
+        key_of({"peft_type": "LORA", "r": 4, "target_modules": target_modules})
 
 
 def test_training_arguments_written_as_yaml_are_a_recipe(tmp_path):
