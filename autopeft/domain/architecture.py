@@ -262,7 +262,8 @@ def _feedforward(
     if entries is None:
         chosen = {target.name for target in shape.modules if target.feedforward}
     else:
-        chosen = {target.name for target in match_targets(entries, shape, "IA3")} if entries else set()
+        matched = match_targets(entries, shape, "IA3") if entries else ()
+        chosen = {target.name for target in matched}
     return [name for name in targets if name in chosen]
 
 

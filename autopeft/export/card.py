@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.prepared import Prepared
@@ -60,7 +61,9 @@ def _load(spec: StudySpec, prepared: Prepared, *, full: bool) -> str:
             f"from transformers import {auto_class}\n\n"
             f'model = {auto_class}.from_pretrained("path/to/this/folder")'
         )
-    arguments = [("num_labels", len(prepared.labels))] if prepared.labels else []
+    arguments: list[tuple[str, Json]] = []
+    if prepared.labels:  # a checkpoint may come with a head for other labels
+        arguments = [("num_labels", len(prepared.labels)), ("ignore_mismatched_sizes", True)]
     arguments += [(k, v) for k, v in prepared.load_arguments.items() if k != "use_safetensors"]
     source = "".join(f", {name}={literal(value)}" for name, value in arguments)
     return (

@@ -17,7 +17,7 @@ _LIST = re.compile(r"\[[^\[\]{}]*\]")
 PATH = Path(__file__).parents[1] / "domain" / "peft_fields.json"
 
 
-def table() -> dict[str, dict[str, Any]]:
+def table() -> dict[str, Any]:
     """What the table holds.
 
     {"peft": {type: {field: default}}, "trainers": the same, "values": {field: [value]},

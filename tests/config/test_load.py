@@ -14,7 +14,12 @@ from peft import AdaLoraConfig, IA3Config, LoraConfig
 from autopeft.config import bind, difference, load, parse, widens
 from autopeft.config.reading import read
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, PEFT_TARGETS, TRAINER_DEFAULTS, TRAINER_VALUES
+from autopeft.domain.peft_fields import (
+    PEFT_DEFAULTS,
+    PEFT_TARGETS,
+    TRAINER_DEFAULTS,
+    TRAINER_VALUES,
+)
 from autopeft.training.peft_table import PATH, table
 
 ROOT = Path(__file__).parents[2]

@@ -60,7 +60,7 @@ class Exported:
 def exported(tmp_path_factory):
     """name -> Exported; trained and written on first use."""
     rows = tmp_path_factory.mktemp("rows")
-    make_model("distilbert", rows / "distilbert", "SEQ_CLS")
+    make_model("distilbert", rows / "distilbert", "SEQ_CLS", num_labels=5)  # of another task
     make_model("llama", rows / "llama", "CAUSAL_LM")
 
     @cache
