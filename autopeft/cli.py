@@ -44,6 +44,8 @@ Local = Annotated[
 
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
+    # The live view is the progress; bars of what is loaded under it would tear it.
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app(standalone_mode=True)
@@ -74,7 +76,7 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     spec, shape = build.bound(load(space, overrides or ()), space)
     names = ", ".join(branch.name for branch in spec.space.searched)
     print(
-        f"{space}: valid: study {spec.name}, {len(spec.space.searched)} branches ({names}), "
+        f"{space}: valid: study {spec.name}, branches {names}, "
         f"{shape.model_type} with {shape.layers} layers"
     )
 

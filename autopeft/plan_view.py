@@ -97,7 +97,10 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
 
 
 def _extent(pair: tuple[float, float] | None) -> str:
-    return "-" if pair is None else f"{pair[0]:,.0f} to {pair[1]:,.0f}"
+    if pair is None:
+        return "-"
+    low, high = (f"{value:,.0f}" for value in pair)
+    return low if low == high else f"{low} to {high}"
 
 
 def _flops_per_second() -> float:

@@ -162,21 +162,33 @@ class LiveView:
         head = Text.assemble(
             (f"{self._spec.name}  ", "bold"),
             f"{len(trials)}{total} trials: {counts(trials)}  ",
-            (f"{clock(elapsed)} gone{self._left(trials, elapsed)}", "dim"),
+            (f"{clock(elapsed)} elapsed{self._left(trials, elapsed)}", "dim"),
         )
-        hypervolume = Text(f"hypervolume {self._session.hypervolume:.4f}", style="cyan")
         running = [trial for trial in trials if trial.state is State.RUNNING]
         rows = [
-            Text(f"  ▸ {t.number} rung {t.next_rung + 1}: {describe(t.configuration)}", style="dim")
+            Text(f"  ▸ trial {t.number} {self._to(t)}: {describe(t.configuration)}", style="dim")
             for t in running[:_RUNNING_ROWS]
         ]
         failed = [trial for trial in trials if trial.failure is not None]
         if failed and failed[-1].failure is not None:
             reason = failed[-1].failure
             rows.append(Text(f"  last failure: {reason.reason}: {reason.message}", style="red"))
-        members = self._session.front
+        return Group(head, *rows, *self._front(self._session))
+
+    def _front(self, session: StudySession) -> list[RenderableType]:
+        """Nothing before a trial is completed."""
+        members = session.front
+        if not members:
+            return []
+        hypervolume = Text(f"hypervolume {session.hypervolume:.4f}", style="cyan")
         table = trial_table(self._spec.objectives, members[:_FRONT_ROWS], title="front so far")
-        return Group(head, hypervolume, *rows, table)
+        return [hypervolume, table]
+
+    def _to(self, trial: Trial) -> str:
+        stop = self._spec.stops(trial.configuration.recipe)[trial.next_rung]
+        if stop.epochs is not None:
+            return f"to epoch {stop.epochs:g}"
+        return "to its end" if stop.steps is None else f"to step {stop.steps}"
 
     def _left(self, trials: Sequence[Trial], elapsed: float) -> str:
         limit = self._spec.budget.trials

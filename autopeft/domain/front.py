@@ -145,7 +145,8 @@ def pick(
         trial = among[int(np.argmax(_knee(outcomes(objectives, among))))]
         reason = "the knee"
     limits = "".join(f", with {constraint.text}" for constraint in when)
-    text = f"trial {trial.number} is {reason} of {len(among)} on the front{limits}: " + ", ".join(
+    place = f"{reason} of {len(among)}" if len(among) > 1 else "alone"
+    text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
         f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
     )
     return Pick(trial, f"{text}. {_neighbour(objectives, among, trial)}".strip())
