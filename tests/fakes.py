@@ -12,6 +12,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Event, Problem, StudyRecord, Suggestion
+from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.space import Branch, Choice, Range, Space
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Trial
@@ -61,8 +62,24 @@ def bert_shape(layers: int = 6, width: int = 64) -> ModelShape:
                     outputs=outputs,
                     parameters=inputs * outputs + outputs,
                     bias=True,
+                    role=role_of(kind),
                 )
             )
+    blocks = tuple(
+        TargetModule(
+            name=f"bert.encoder.layer.{layer}.{kind}",
+            layer=layer,
+            kind=kind,
+            type=type_name,
+            inputs=width,
+            outputs=width,
+            parameters=sum(m.parameters for m in modules if m.kind.startswith(kind)) // layers,
+            bias=False,
+            role=block_role_of(kind),
+        )
+        for layer in range(layers)
+        for kind, type_name in (("attention.self", "BertSelfAttention"), ("output", "BertOutput"))
+    )
     return ModelShape(
         model_type="bert",
         layers=layers,
@@ -71,6 +88,7 @@ def bert_shape(layers: int = 6, width: int = 64) -> ModelShape:
         head=("classifier",),
         head_parameters=2 * width + 2,
         total_parameters=sum(m.parameters for m in modules) + 2 * width + 2,
+        blocks=blocks,
     )
 
 

@@ -11,16 +11,17 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.roles import role_of
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 
 
 def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
     linear = (
-        *((f"self_attn.{name}_proj", width, width, False) for name in "qkvo"),
-        ("mlp.gate_proj", width, 4 * width, False),
-        ("mlp.up_proj", width, 4 * width, False),
-        ("mlp.down_proj", 4 * width, width, True),
+        *((f"self_attn.{name}_proj", width, width) for name in "qkvo"),
+        ("mlp.gate_proj", width, 4 * width),
+        ("mlp.up_proj", width, 4 * width),
+        ("mlp.down_proj", 4 * width, width),
     )
     modules = tuple(
         TargetModule(
@@ -32,10 +33,10 @@ def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
             outputs=outputs,
             parameters=inputs * outputs,
             bias=False,
-            feedforward=feedforward,
+            role=role_of(kind),
         )
         for layer in range(layers)
-        for kind, inputs, outputs, feedforward in linear
+        for kind, inputs, outputs in linear
     )
     total = sum(module.parameters for module in modules)
     return ModelShape("llama", layers, modules, width, (), 0, total)

@@ -196,7 +196,8 @@ def _entries(entries: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _fits(peft_type: str, matched: list[TargetModule], path: str, complain: Complain) -> None:
-    wrong = [m.kind for m in matched if m.linear == (peft_type == "LN_TUNING")]
+    norms = peft_type == "LN_TUNING"
+    wrong = [m.kind for m in matched if not (m.norm if norms else m.linear)]
     if wrong:
         wanted = "norms" if peft_type == "LN_TUNING" else "linear maps"
         got = ", ".join(dict.fromkeys(wrong))

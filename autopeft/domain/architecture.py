@@ -296,4 +296,4 @@ def match_targets(
                 f"{shape.model_type} model: it has {', '.join(shape.kinds)}"
             )
         chosen |= {module.name for module in matched}
-    return tuple(module for module in shape.modules if module.name in chosen)
+    return tuple(m for m in (*shape.modules, *shape.blocks) if m.name in chosen)

@@ -13,7 +13,7 @@ class TargetModule:
     type: class name (`Linear`, `Conv1D`, `LayerNorm`, ...).
     inputs, outputs: width of a linear map; for a norm both are its width.
     parameters: its own parameters, bias included.
-    feedforward: IA3 scales the input of such a module, not its output.
+    role: what it does in its layer, by one name for all architectures; "" where none is known.
     """
 
     name: str
@@ -24,17 +24,28 @@ class TargetModule:
     outputs: int
     parameters: int
     bias: bool
-    feedforward: bool = False
+    role: str = ""
 
     @property
     def linear(self) -> bool:
         return self.type in ("Linear", "Conv1D")
+
+    @property
+    def norm(self) -> bool:
+        return self.role == "norm"
+
+    @property
+    def feedforward(self) -> bool:
+        """IA3 scales the input of such a module, not its output."""
+        return self.role == "feed_forward.down"
 
 
 @dataclass(frozen=True)
 class ModelShape:
     """What a model looks like, without its weights.
 
+    layers: of an encoder and a decoder together, the decoder's after the encoder's.
+    blocks: whole attention and feed-forward blocks, for methods that wrap one.
     kv_width: width of one layer's keys (key-value heads x head width), in values per token.
     head: names of the modules outside the backbone that are trained in full (`classifier`).
     head_parameters: their size; total_parameters: of the whole model, head included.
@@ -51,6 +62,7 @@ class ModelShape:
     total_parameters: int
     bytes_per_parameter: int = 4
     backbone_bytes: int = 4
+    blocks: tuple[TargetModule, ...] = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -61,14 +73,19 @@ class ModelShape:
         """The modules that one entry of `target_modules` names.
 
         `all-linear` is every linear map inside the layers; any other name matches a module's
-        kind or the end of it (`query`, `attention.self.query`), or its full name.
+        kind or the end of it (`query`, `attention.self.query`), its role (`attention.query`), or
+        its full name.
         """
         if target == "all-linear":
             return tuple(module for module in self.modules if module.linear)
         return tuple(
             module
-            for module in self.modules
-            if module.name == target or module.kind == target or module.kind.endswith("." + target)
+            for module in (*self.modules, *self.blocks)
+            if target
+            and (
+                target in (module.name, module.kind, module.role)
+                or module.kind.endswith("." + target)
+            )
         )
 
     def matching_pattern(self, pattern: str) -> tuple[TargetModule, ...]:
@@ -83,4 +100,6 @@ class ModelShape:
             raise ValueError(
                 f"target_modules {pattern!r} is neither a module nor a pattern: {error}"
             ) from error
-        return tuple(module for module in self.modules if expression.fullmatch(module.name))
+        return tuple(
+            module for module in (*self.modules, *self.blocks) if expression.fullmatch(module.name)
+        )

@@ -15,11 +15,9 @@ from transformers.pytorch_utils import Conv1D
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.roles import block_role_of, role_of
 
-_LAYER = re.compile(r"^(?:.*?\.)?(?:layers?|h|blocks?)\.(\d+)\.(.+)$")
-_SECOND_FEEDFORWARD = re.compile(
-    r"(^|\.)(?<!attention\.)(output\.dense|fc2|down_proj|mlp\.c_proj|wo|lin2|dense_4h_to_h)$"
-)
+_LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
 _MISSING_SEED = 0  # of weights that the checkpoint lacks: the same bits in every worker
 _OURS = ("model_name_or_path", "task_type", "max_length")
@@ -88,14 +86,7 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
     with torch.device("meta"):
         built = auto_class(model["task_type"]).from_config(config)
     text = config.get_text_config()
-    count = int(text.num_hidden_layers)
-    modules = []
-    for name, module in built.named_modules():
-        found = _LAYER.match(name)
-        if found is None or int(found[1]) >= count:
-            continue
-        if (target := _target(name, int(found[1]), found[2], module)) is not None:
-            modules.append(target)
+    modules, blocks = inside_layers(built)
     if not modules:
         raise AutopeftError(f"{config.model_type}: no transformer layers were found in this model")
     heads = _heads(built) if model["task_type"] == "SEQ_CLS" else ()
@@ -103,8 +94,9 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
     width = int(getattr(text, "head_dim", None) or text.hidden_size // attention_heads)
     return ModelShape(
         model_type=str(config.model_type),
-        layers=count,
-        modules=tuple(modules),
+        layers=1 + max(module.layer for module in modules),
+        modules=modules,
+        blocks=blocks,
         kv_width=width * int(getattr(text, "num_key_value_heads", None) or attention_heads),
         head=heads,
         head_parameters=sum(_size(getattr(built, name)) for name in heads),
@@ -137,12 +129,35 @@ def _size(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _target(name: str, layer: int, kind: str, module: torch.nn.Module) -> TargetModule | None:
+def inside_layers(built: Any) -> tuple[tuple[TargetModule, ...], tuple[TargetModule, ...]]:
+    """Linear maps and norms of the transformer layers, and their whole blocks, in model order.
+
+    Of an encoder and a decoder, the decoder's layers are numbered on.
+    """
+    stacks: dict[str, int] = {}  # what stands before the layer's number: its first layer
+    modules, blocks = [], []
+    last = -1
+    for name, module in built.named_modules():
+        found = _LAYER.match(name)
+        if found is None:
+            continue
+        first = stacks.setdefault(found["stack"], last + 1)
+        last = max(last, first + int(found["layer"]))
+        at = (name, first + int(found["layer"]), found["kind"])
+        if (leaf := _leaf(*at, module)) is not None:
+            modules.append(leaf)
+        elif role := block_role_of(found["kind"]):
+            blocks.append(_block(*at, module, role))
+    inner = {block.name.rpartition(".")[0] for block in blocks}
+    return tuple(modules), tuple(block for block in blocks if block.name not in inner)
+
+
+def _leaf(name: str, layer: int, kind: str, module: torch.nn.Module) -> TargetModule | None:
     if isinstance(module, torch.nn.Linear):
         inputs, outputs = module.in_features, module.out_features
     elif isinstance(module, Conv1D):
         inputs, outputs = module.weight.shape
-    elif "norm" in type(module).__name__.lower() and _size(module) > 0:
+    elif role_of(kind) == "norm" and _size(module) > 0:
         inputs = outputs = module.weight.shape[0]
     else:
         return None
@@ -155,7 +170,26 @@ def _target(name: str, layer: int, kind: str, module: torch.nn.Module) -> Target
         outputs=int(outputs),
         parameters=_size(module),
         bias=getattr(module, "bias", None) is not None,
-        feedforward=_SECOND_FEEDFORWARD.search(kind) is not None and "attention" not in kind,
+        role=role_of(kind),
+    )
+
+
+def _block(name: str, layer: int, kind: str, module: torch.nn.Module, role: str) -> TargetModule:
+    """A whole block; its width is that of its first linear map."""
+    linear = next(m for m in module.modules() if isinstance(m, torch.nn.Linear | Conv1D))
+    width = linear.in_features if isinstance(linear, torch.nn.Linear) else linear.weight.shape[0]
+    if kind == "output":  # BERT's second half of a feed-forward block starts with the wide side
+        width = linear.out_features
+    return TargetModule(
+        name=name,
+        layer=layer,
+        kind=kind,
+        type=type(module).__name__,
+        inputs=int(width),
+        outputs=int(width),
+        parameters=_size(module),
+        bias=False,
+        role=role,
     )
 
 
