@@ -19,6 +19,7 @@ from autopeft import config
 from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
+from autopeft.domain.fit import refuse_unfit
 from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
@@ -68,13 +69,15 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
     """What a sampler may know of a bound study."""
 
     def configure(point: Point) -> Configuration:
-        return canonical(
+        configuration = canonical(
             spec.space.realise(point),
             branch=point["branch"],
             shape=shape,
             training=spec.training,
             defaults=PEFT_DEFAULTS,
         )
+        refuse_unfit(configuration.architecture, shape=shape, task_type=spec.model["task_type"])
+        return configuration
 
     return Problem(
         space=spec.space,

@@ -21,8 +21,11 @@ def plan_rows(problem: Problem) -> list[dict[str, Any]]:
     rows = []
     for branch in problem.space.branches:
         row = plan_branch(branch, problem)
-        counted = None if math.isinf(row.architectures) else int(row.architectures)
-        rows.append({**vars(row), "architectures": counted})
+        counted = {
+            name: None if math.isinf(number := getattr(row, name)) else int(number)
+            for name in ("parameter_sets", "architectures")
+        }
+        rows.append({**vars(row), **counted})
     return rows
 
 
@@ -60,7 +63,7 @@ def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
 def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]) -> None:
     """The plan for people."""
     table = Table(box=None, pad_edge=False)
-    for name in ("branch", "parameter sets", "recipe varies", "adapter", "trainable", "refused"):
+    for name in ("branch", "architectures", "recipe varies", "adapter", "trainable", "refused"):
         table.add_column(name, justify="left" if name in ("branch", "recipe varies") else "right")
     for row in rows:
         table.add_row(
@@ -74,7 +77,9 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
     out.print(table)
     counts = [row["architectures"] for row in rows if not row["baseline"]]
     total = "infinitely many" if None in counts else f"{sum(counts):,}"
-    out.print(f"\n{total} architectures to search (parameter sets outside the recipe).")
+    sets = [row["parameter_sets"] for row in rows if not row["baseline"]]
+    empty = "" if None in sets or sum(sets) == sum(counts) else f" of {sum(sets):,} parameter sets"
+    out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
     out.print(
         f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head."
     )

@@ -10,8 +10,10 @@ import numpy as np
 from autopeft.config.reading import Lines, line_of, read
 from autopeft.config.tree import Complain, options_of
 from autopeft.domain.architecture import SIZE_FIELDS, canonical, match_targets, place
+from autopeft.domain.capabilities import CAPABILITIES
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import Mistake, SpecError
+from autopeft.domain.fit import refuse_unfit, wrapped_as
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Space, Subset
@@ -73,13 +75,8 @@ def _branch(branch: Branch, path: str, shape: ModelShape, complain: Complain) ->
             module["layers"] = _layers(module["layers"], f"{at}.layers", shape, complain)
         _head(module, at, shape, complain)
         if module["peft_type"] == "PREFIX_TUNING":
-            where = (
-                f"{at}.layers" if "layers" in branch.tree.get("modules", [])[i] else f"{path}layers"
-            )
-            _prefix(
-                module, module.get("layers", tree.get("layers", "all")), at, where, shape, complain
-            )
-        else:
+            _prefix(module, at, shape, complain)
+        elif "target_modules" in PEFT_DEFAULTS[module["peft_type"]]:
             _module(module, at, shape, complain)
     if modules:
         tree["modules"] = modules
@@ -126,23 +123,7 @@ def _head(module: dict[str, Json], path: str, shape: ModelShape, complain: Compl
         )
 
 
-def _prefix(
-    module: dict[str, Json],
-    layers: Json,
-    path: str,
-    where: str,
-    shape: ModelShape,
-    complain: Complain,
-) -> None:
-    everywhere = tuple(range(shape.layers))
-    for _, option in options_of(layers):
-        try:
-            # Layers that vary are never all of them.
-            if place(option, shape.layers) == everywhere:
-                continue
-        except (TypeError, ValueError):
-            pass
-        complain(where, "PEFT's prefix goes into every layer", "layers: all, or leave it out")
+def _prefix(module: dict[str, Json], path: str, shape: ModelShape, complain: Complain) -> None:
     count = module.get("num_layers")
     if count not in (None, shape.layers):
         complain(f"{path}.num_layers", f"the model has {shape.layers} layers, got {count!r}")
@@ -196,12 +177,11 @@ def _entries(entries: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _fits(peft_type: str, matched: list[TargetModule], path: str, complain: Complain) -> None:
-    norms = peft_type == "LN_TUNING"
-    wrong = [m.kind for m in matched if not (m.norm if norms else m.linear)]
+    wraps = CAPABILITIES[peft_type].wraps
+    wrong = [f"{m.kind} ({wrapped_as(m)})" for m in matched if wrapped_as(m) not in wraps]
     if wrong:
-        wanted = "norms" if peft_type == "LN_TUNING" else "linear maps"
         got = ", ".join(dict.fromkeys(wrong))
-        complain(path, f"{peft_type} takes {wanted}, got {got}")
+        complain(path, f"{peft_type} wraps {', '.join(sorted(wraps))}, got {got}")
 
 
 def _sizes(
@@ -255,6 +235,7 @@ def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
                 defaults=PEFT_DEFAULTS,
             )
             known_metrics(configuration.architecture, shape)
+            refuse_unfit(configuration.architecture, shape=shape, task_type=spec.model["task_type"])
         except ValueError as error:
             first = first or str(error)
         else:

@@ -55,14 +55,8 @@ def _check_parts(tree: dict[str, Json], path: str, complain: Complain) -> None:
 def _check_modules(tree: Mapping[str, Json], path: str, complain: Complain) -> None:
     modules = tree.get("modules")
     if not isinstance(modules, list) or not modules:
-        complain(path, f"takes a list of one module with a peft_type, got {told(modules)}")
+        complain(path, f"takes a list of modules with a peft_type, got {told(modules)}")
         return
-    if len(modules) > 1:
-        complain(
-            path,
-            f"composites are not supported yet: one module a branch, got {len(modules)}",
-            "write a branch for each",
-        )
     for i, module in enumerate(modules):
         check_module(module, f"{path}[{i}]", complain)
 

@@ -1,6 +1,5 @@
 """The checks of one module against PEFT's own fields."""
 
-import re
 from collections.abc import Mapping
 
 from autopeft.config.names import nearest
@@ -8,12 +7,11 @@ from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, is_number, settle
 from autopeft.domain.architecture import SIZE_FIELDS
-from autopeft.domain.counting import COUNTED
+from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Choice, Expr, Json, Range, Subset
 
-_INITS = (True, False, "gaussian", "pissa", "olora", "orthogonal")
-_PISSA_STEPS = re.compile(r"pissa_niter_\d+")
+_INITS = (True, False, "gaussian", "pissa", "olora", "orthogonal", "mica")
 _DROPPED = (
     "auto_mapping",
     "base_model_name_or_path",
@@ -35,7 +33,7 @@ def check_module(module: Json, path: str, complain: Complain) -> None:
         complain(path, f"a module is a mapping with a peft_type, got {told(module)}")
         return
     peft_type = module.get("peft_type")
-    if not isinstance(peft_type, str) or peft_type not in COUNTED:
+    if not isinstance(peft_type, str) or peft_type not in SEARCHABLE:
         _refuse_type(peft_type, f"{path}.peft_type", complain)
         return
     for name in (*_DROPPED, *_OUTCOMES.get(peft_type, ())):
@@ -48,15 +46,16 @@ def check_module(module: Json, path: str, complain: Complain) -> None:
 
 
 def _refuse_type(peft_type: Json, at: str, complain: Complain) -> None:
-    known = f"this version has {', '.join(sorted(COUNTED))}"
+    known = f"one of {', '.join(sorted(SEARCHABLE))}"
     if isinstance(peft_type, Choice | Subset):
         complain(at, "peft_type does not vary inside a branch", "write a branch for each")
     elif peft_type is None:
         complain(at, "a module needs a peft_type, got nothing", known)
-    elif isinstance(peft_type, str) and peft_type in PEFT_DEFAULTS:
-        complain(at, f"{peft_type!r} is not supported yet", known)
+    elif isinstance(peft_type, str) and peft_type in CAPABILITIES:
+        why = CAPABILITIES[peft_type].unsearchable
+        complain(at, f"{peft_type} cannot be searched: {why}", known)
     else:
-        hint = nearest(str(peft_type).upper(), sorted(COUNTED), known)
+        hint = nearest(str(peft_type).upper(), sorted(SEARCHABLE), known)
         complain(at, f"{told(peft_type)} is no PEFT type", hint)
 
 
@@ -110,7 +109,7 @@ def _check_variants(module: Mapping[str, Json], path: str, complain: Complain) -
     """Fields of which this version takes some values only."""
     if module["peft_type"] == "LORA":
         for suffix, init in options_of(module.get("init_lora_weights", True)):
-            if init not in _INITS and not _PISSA_STEPS.fullmatch(str(init)):
+            if init not in _INITS:
                 complain(
                     f"{path}.init_lora_weights{suffix}",
                     f"this version has no initialisation {told(init)}",

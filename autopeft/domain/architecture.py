@@ -8,22 +8,40 @@ build the same network are equal.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from autopeft.domain.model import ModelShape, TargetModule
-from autopeft.domain.peft_fields import PEFT_TARGETS
+from autopeft.domain.peft_fields import PEFT_DEFAULTS, PEFT_TARGETS
 from autopeft.domain.space import Json
 
 SIZE_FIELDS: Mapping[str, str] = {
     "ADALORA": "init_r",
+    "BOFT": "",  # 0 is said of the one of its two sizes that is not used
+    "C3A": "block_size",
+    "CARTRIDGE": "num_virtual_tokens",
     "FOURIERFT": "n_frequency",
+    "LAYER_PREFIX": "num_virtual_tokens",
+    "OFT": "",  # as BOFT
+    "PARALLEL_ADAPTER": "bottleneck_size",
     "PREFIX_TUNING": "num_virtual_tokens",
+    "PROMPT_TUNING": "num_virtual_tokens",
+    "P_TUNING": "num_virtual_tokens",
+    "SERIAL_ADAPTER": "bottleneck_size",
+    "SUPERTUNING": "",  # r is a part beside the sparse one
+    "WAVEFT": "n_frequency",
 }
+OWN_TARGETS: Mapping[str, str] = {
+    "LAYER_PREFIX": "attention",
+    "PARALLEL_ADAPTER": "feed_forward",
+    "SERIAL_ADAPTER": "feed_forward.down",
+}
+"""What our own tuners target where a module names nothing: a role, the same on every model."""
+
 DEFAULT_SIZE_FIELD = "r"
-"""The field of a peft_type that is its size; size 0 means that the module is absent."""
+"""The field of a peft_type that is its size; size 0 means that the module is absent. "": none."""
 
 
 def fingerprint(value: Json) -> str:
@@ -48,9 +66,15 @@ class Module:
 
     @property
     def size(self) -> int | None:
-        """Rank, prefix length or the like; None for methods without a size."""
-        value = self.fields.get(SIZE_FIELDS.get(self.peft_type, DEFAULT_SIZE_FIELD))
+        """Rank, prefix length or the like, PEFT's default included; None for methods without."""
+        name = self.size_field
+        value = self.fields.get(name, PEFT_DEFAULTS.get(self.peft_type, {}).get(name))
         return None if value is None else int(value)
+
+    @property
+    def size_field(self) -> str:
+        """The field that holds it; "": none."""
+        return SIZE_FIELDS.get(self.peft_type, DEFAULT_SIZE_FIELD)
 
     def document(self) -> dict[str, Json]:
         return {
@@ -172,6 +196,8 @@ def canonical(
         if not _absent(module)
     ]
     modules = [module for module in modules if module.layers]
+    if len(modules) > 1 or any(module.layers != _everywhere(shape) for module in modules):
+        modules = [_by_layer(module, shape) for module in modules]
     name, options = _allocation(tree.get("allocation", "uniform"))
     architecture = Architecture(
         modules=tuple(sorted(modules, key=lambda m: fingerprint(m.document()))),
@@ -267,19 +293,36 @@ def _feedforward(
     return [name for name in targets if name in chosen]
 
 
+def _everywhere(shape: ModelShape) -> tuple[int, ...]:
+    return tuple(range(shape.layers))
+
+
+def _by_layer(module: Module, shape: ModelShape) -> Module:
+    """PEFT's own prefix is alone in its model and in all layers; any other is one a layer."""
+    if module.peft_type != "PREFIX_TUNING":
+        return module
+    targets = match_targets(None, shape, "LAYER_PREFIX")
+    return replace(
+        module,
+        peft_type="LAYER_PREFIX",
+        targets=tuple(target.name for target in targets if target.layer in module.layers),
+    )
+
+
 def match_targets(
     target_modules: Json, shape: ModelShape, peft_type: str
 ) -> tuple[TargetModule, ...]:
     """The modules that `target_modules` means, in model order.
 
     A name, `all-linear`, a list of names, or as in PEFT a regular expression on full names;
-    None: what PEFT itself targets in this model type.
+    None: what PEFT itself targets in this model type, or our own tuners by role.
 
     Raises:
         ValueError: an entry matches nothing; the message names the kinds that exist.
     """
     if target_modules is None:
-        target_modules = PEFT_TARGETS.get(peft_type, {}).get(shape.model_type)
+        by_model_type = PEFT_TARGETS.get(peft_type, {})
+        target_modules = OWN_TARGETS.get(peft_type) or by_model_type.get(shape.model_type)
     entries = [target_modules] if isinstance(target_modules, str) else list(target_modules or ())
     if not entries:
         raise ValueError(

@@ -5,31 +5,18 @@ lora r8 q,v L3-11 lr 4.7e-4
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from autopeft.domain.architecture import SIZE_FIELDS, Architecture, Configuration, Module
+from autopeft.domain.architecture import Architecture, Configuration, Module
 from autopeft.domain.space import Json
 
-DEFAULT_SIZES: Mapping[str, tuple[str, int]] = {
-    **dict.fromkeys(
-        ("DEFT", "DELORA", "GLORA", "HRA", "LOHA", "LOKR", "LORA", "POLY", "SHADOW"), ("r", 8)
-    ),
-    **dict.fromkeys(("GRALORA", "HIRA", "LILY", "PEANUT", "PSOFT", "RANDLORA", "SHIRA"), ("r", 32)),
-    **dict.fromkeys(("PVERA", "VERA"), ("r", 256)),
-    **dict.fromkeys(("UNILORA", "VBLORA"), ("r", 4)),
-    "ADALORA": ("init_r", 12),
-    "ADAMSS": ("r", 100),
-    "FOURIERFT": ("n_frequency", 1000),
-    "MISS": ("r", 64),
-    "TINYLORA": ("r", 2),
+_SIZE_LABELS = {
+    "block_size": "b",
+    "bottleneck_size": "",
+    "n_frequency": "n",
+    "num_virtual_tokens": "",
 }
-"""PEFT's own default of the size field by peft_type (peft 0.21; a test compares them).
-
-A canonical module leaves fields at their default out, but a reader wants to see the rank.
-"""
-
-_SIZE_LABELS = {"num_virtual_tokens": "", "n_frequency": "n", "bottleneck_size": ""}
 _FLAGS = {"use_dora": "dora", "use_rslora": "rslora"}
 _KINDS = {
     **dict.fromkeys(("query", "q_proj", "q_lin"), "q"),
@@ -95,8 +82,8 @@ def _architecture(architecture: Architecture) -> str:
 
 def _module(module: Module) -> str:
     parts = [module.peft_type.lower().replace("_", "-")]
-    if (size := _size(module)) is not None:
-        parts.append(f"{_SIZE_LABELS.get(size[0], 'r')}{size[1]}")
+    if module.size is not None:
+        parts.append(f"{_SIZE_LABELS.get(module.size_field, 'r')}{module.size}")
     parts.extend(flag for name, flag in _FLAGS.items() if module.fields.get(name) is True)
     weights = module.fields.get("init_lora_weights")
     if isinstance(weights, str):
@@ -104,16 +91,6 @@ def _module(module: Module) -> str:
     if module.targets:
         parts.append(_targets(module.targets))
     return " ".join(parts)
-
-
-def _size(module: Module) -> tuple[str, int] | None:
-    """The name and value of a module's size, PEFT's default included."""
-    names = (SIZE_FIELDS.get(module.peft_type, "r"), "bottleneck_size")
-    for name in names:
-        value = module.fields.get(name)
-        if isinstance(value, int):
-            return name, value
-    return DEFAULT_SIZES.get(module.peft_type)
 
 
 def _targets(targets: Sequence[str]) -> str:
@@ -169,8 +146,8 @@ def _labels(modules: Sequence[Module]) -> list[str]:
 
 def _module_row(module: Module) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    if (size := _size(module)) is not None:
-        row[size[0]] = size[1]
+    if module.size is not None:
+        row[module.size_field] = module.size
     row |= module.fields
     if module.targets:
         row["targets"] = _targets(module.targets)

@@ -35,6 +35,11 @@ class TargetModule:
         return self.role == "norm"
 
     @property
+    def block(self) -> bool:
+        """A whole block of the layer, with modules of its own."""
+        return self.role in ("attention", "cross_attention", "feed_forward")
+
+    @property
     def feedforward(self) -> bool:
         """IA3 scales the input of such a module, not its output."""
         return self.role == "feed_forward.down"

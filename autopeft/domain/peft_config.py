@@ -1,35 +1,49 @@
-"""A module as the keyword arguments of PEFT's own config class.
+"""The modules of an architecture as the keyword arguments of PEFT's own config classes.
 
 Pure, so that training and export say the same thing to PEFT.
 """
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from autopeft.domain.allocation import deployed, schedule
-from autopeft.domain.architecture import Architecture
+from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.space import Json
+
+OWN = ("LAYER_PREFIX", "PACA", "PARALLEL_ADAPTER", "SERIAL_ADAPTER", "SSF", "SVFIT")
+"""The tuners of `autopeft.tuners`: whoever loads them imports that first."""
 
 _HEADS_OF_PEFT = ("classifier", "score")  # what PEFT trains by itself in SEQ_CLS
 
 
-def peft_kwargs(
+def peft_arguments(
     architecture: Architecture, *, task_type: str, total_steps: int, head: Sequence[str] = ()
-) -> dict[str, Json]:
-    """Keyword arguments, `peft_type` among them, for the config class of that type.
+) -> tuple[dict[str, Json], ...]:
+    """Keyword arguments, `peft_type` among them, for the config class of each module.
 
-    Targets are full module names, so nothing outside the chosen layers can match.
+    Targets are full module names, so nothing outside the chosen layers can match. Several stand in
+    the order of injection: PEFT's own first, then ours, a block after the modules inside it.
 
     Args:
         total_steps: optimiser steps of the full run; AdaLoRA's schedule needs them.
-        head: the modules outside the backbone that are trained in full (`ModelShape.head`).
+        head: the modules outside the backbone that are trained in full (`ModelShape.head`); PEFT
+            is told of them where there is one module, a composite trains them itself.
 
     Raises:
-        ValueError: not exactly one module, or its fields contradict each other.
+        ValueError: the fields of a module or the modules of a composite contradict each other.
     """
     modules = deployed(architecture)
-    if len(modules) != 1:
-        raise ValueError(f"a configuration takes one PEFT module, got {len(modules)}")
-    (module,) = modules
+    if len(modules) == 1:
+        arguments = _arguments(modules[0], task_type, total_steps)
+        if others := [name for name in head if name not in _HEADS_OF_PEFT]:
+            arguments["modules_to_save"] = others
+        return (arguments,)
+    refuse_shared_targets(modules)
+    ordered = sorted(modules, key=_place)
+    return tuple(_arguments(module, task_type, total_steps) for module in ordered)
+
+
+def _arguments(module: Module, task_type: str, total_steps: int) -> dict[str, Json]:
     arguments: dict[str, Json] = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in module.fields.items()
@@ -37,9 +51,27 @@ def peft_kwargs(
     arguments |= {"peft_type": module.peft_type, "task_type": task_type}
     if module.targets:
         arguments["target_modules"] = list(module.targets)
-    if others := [name for name in head if name not in _HEADS_OF_PEFT]:
-        arguments["modules_to_save"] = others
     if module.peft_type == "ADALORA":
         arguments.pop("rank_pattern", None)  # the outcome of an earlier run
         arguments |= schedule(arguments, total_steps)
     return arguments
+
+
+def _place(module: Module) -> tuple[bool, int]:
+    depth = min((name.count(".") for name in module.targets), default=0)
+    return module.peft_type in OWN, -depth
+
+
+def refuse_shared_targets(modules: Sequence[Module]) -> None:
+    """Nothing, if no two of PEFT's own tuners would wrap one layer; ours wrap whatever is there.
+
+    Raises:
+        ValueError: two of them share a target.
+    """
+    theirs = [module for module in modules if module.peft_type not in OWN]
+    for one, other in combinations(theirs, 2):
+        if shared := sorted(set(one.targets) & set(other.targets)):
+            raise ValueError(
+                f"{one.peft_type} and {other.peft_type} in one branch need targets of their own, "
+                f"got {shared[0]} in both: change target_modules or layers of one"
+            )

@@ -1,8 +1,8 @@
 """What a space contains, counted without training.
 
-A branch's number of architectures multiplies the options of its variables outside `training`;
-a continuous range there makes it infinite. Spellings of one network count once each: the number
-is of parameter sets, and says so.
+A branch's number of parameter sets multiplies the options of its variables outside `training`;
+a continuous range there makes it infinite. Its architectures are those sets in which some module
+lives in some layer: sets that spell one network differently still count once each.
 """
 
 import math
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autopeft.domain.architecture import DEFAULT_SIZE_FIELD, SIZE_FIELDS
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Subset
 
@@ -21,13 +22,15 @@ _SAMPLES = 500
 class BranchPlan:
     """One row of the plan.
 
-    architectures: parameter sets outside the recipe; inf with a continuous range.
+    parameter_sets: outside the recipe; inf with a continuous range.
+    architectures: those that hold a module.
     adapter_params: (smallest, largest) over `sampled` random points; None when none is admissible.
     refused: share of the sampled points that the model or a known constraint refuses.
     """
 
     name: str
     baseline: bool
+    parameter_sets: float
     architectures: float
     recipe: tuple[str, ...]
     sampled: int
@@ -46,7 +49,8 @@ def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPla
     return BranchPlan(
         name=branch.name,
         baseline=branch.baseline,
-        architectures=count(tree),
+        parameter_sets=count(tree),
+        architectures=count_architectures(tree),
         recipe=tuple(
             p.name.removeprefix("training.")
             for p in branch.parameters
@@ -72,13 +76,49 @@ def count(tree: Json) -> float:
             n = len(tree.options)
             return sum(math.comb(n, k) for k in range(tree.min, n + 1))
         case Bits():
-            return 2.0**tree.length - 1
+            return 2.0**tree.length
         case Mapping():
             return math.prod(count(value) for value in tree.values())
         case list() | tuple():
             return math.prod(count(value) for value in tree)
         case _:
             return 1
+
+
+def count_architectures(tree: Mapping[str, Json]) -> float:
+    """The number of those literal trees of a branch in which some module lives in some layer."""
+    modules = tree.get("modules", ())
+    if not modules:
+        return count(tree)
+    rest = count({k: v for k, v in tree.items() if k not in ("modules", "layers")})
+    placed = _placed(tree.get("layers"))
+    whole = math.prod(count(module) for module in modules)
+    return rest * placed * (whole - math.prod(_absent(module) for module in modules))
+
+
+def _placed(layers: Json) -> float:
+    """The placements that name a layer."""
+    bits = layers.get("bits") if isinstance(layers, Mapping) else layers
+    return count(layers) - (1 if isinstance(bits, Bits) else 0)
+
+
+def _absent(module: Mapping[str, Json]) -> float:
+    """The literal trees of a module that leave it out: of size 0, or in no layer."""
+    field = SIZE_FIELDS.get(module["peft_type"], DEFAULT_SIZE_FIELD)
+    size, layers = module.get(field), module.get("layers")
+    others = count({k: v for k, v in module.items() if k not in (field, "layers")})
+    nowhere = count(layers) - _placed(layers)
+    return others * (_zeros(size) * count(layers) + (count(size) - _zeros(size)) * nowhere)
+
+
+def _zeros(size: Json) -> float:
+    match size:
+        case Choice():
+            return sum(_zeros(option) for option in size.options)
+        case Range():
+            return float(size.low == 0)
+        case _:
+            return float(size == 0)
 
 
 def _extent(rows: list[Mapping[str, float]], metric: str) -> tuple[float, float] | None:

@@ -7,6 +7,7 @@ from string import Template
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
+from autopeft.export.modules import TUNERS
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import TEMPLATES, title
 from autopeft.export.source import literal
@@ -19,6 +20,8 @@ _WHAT = {
     "data/train.jsonl": "the rows it trained on: drop them where they are not yours to give",
     "data/validation.jsonl": "the rows it was measured on",
     "provenance.json": "study, configuration, metrics, versions, fingerprints",
+    "composite.json": "the modules of the composite, in their order",
+    "head.safetensors": "what is trained in full beside the backbone",
     "adapter_config.json": "PEFT's configuration",
     "adapter_model.safetensors": "the trained weights",
 }
@@ -41,9 +44,21 @@ def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]
         model=prepared.model,
         seed=trial.seed,
         metrics="\n".join(_metric_rows(trial)),
-        load=_load(spec, prepared, full=full),
-        files="\n".join(f"- `{name}`: {_WHAT.get(name, 'part of the model')}" for name in files),
+        load=_load(spec, prepared, full=full, files=files),
+        files="\n".join(f"- `{name}`: {_what(name)}" for name in _listed(files)),
     )
+
+
+def _listed(files: Sequence[str]) -> list[str]:
+    """The files, the package of our tuners once."""
+    inside = [name for name in files if name.startswith(f"{TUNERS}/")]
+    return [name for name in files if name not in inside] + ([f"{TUNERS}/"] if inside else [])
+
+
+def _what(name: str) -> str:
+    if name == f"{TUNERS}/":
+        return "PEFT tuners that PEFT does not have, and how several are put into one model"
+    return _WHAT.get(name) or _WHAT.get(name.rpartition("/")[-1], "part of the model")
 
 
 def _metric_rows(trial: Trial) -> list[str]:
@@ -54,7 +69,7 @@ def _metric_rows(trial: Trial) -> list[str]:
     return rows
 
 
-def _load(spec: StudySpec, prepared: Prepared, *, full: bool) -> str:
+def _load(spec: StudySpec, prepared: Prepared, *, full: bool, files: Sequence[str]) -> str:
     auto_class = _AUTO_CLASSES[spec.model["task_type"]]
     if full:
         return (
@@ -66,8 +81,16 @@ def _load(spec: StudySpec, prepared: Prepared, *, full: bool) -> str:
         arguments = [("num_labels", len(prepared.labels)), ("ignore_mismatched_sizes", True)]
     arguments += [(k, v) for k, v in prepared.load_arguments.items() if k != "use_safetensors"]
     source = "".join(f", {name}={literal(value)}" for name, value in arguments)
+    base = f"base = {auto_class}.from_pretrained({literal(prepared.model)}{source})\n"
+    if "composite.json" in files:
+        return (
+            f"from transformers import {auto_class}\n\n"
+            f"from {TUNERS}.composite import load_composite  # of this folder\n\n"
+            f'{base}model = load_composite(base, "path/to/this/folder")'
+        )
+    ours = f"import {TUNERS}  # of this folder: makes its tuners known to PEFT\n"
     return (
+        f"{ours if f'{TUNERS}/__init__.py' in files else ''}"
         f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
-        f"base = {auto_class}.from_pretrained({literal(prepared.model)}{source})\n"
-        'model = PeftModel.from_pretrained(base, "path/to/this/folder")'
+        f'{base}model = PeftModel.from_pretrained(base, "path/to/this/folder")'
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import peft_kwargs
+from autopeft.domain.peft_config import OWN, peft_arguments
 from autopeft.domain.space import Json
 
 if TYPE_CHECKING:
@@ -23,28 +23,40 @@ def peft_config(
     Raises:
         ExportError: the configuration trains no adapter, or more than a single PEFT config says.
     """
-    arguments = config_arguments(configuration, shape, task_type=task_type, total_steps=total_steps)
+    described = config_arguments(configuration, shape, task_type=task_type, total_steps=total_steps)
+    if len(described) > 1:
+        raise ExportError(
+            f"this configuration is no single PEFT config, it has {len(described)} modules: "
+            "export it, and put it into a model with the load_composite that lies there"
+        )
+    (arguments,) = described
     return config_class(arguments.pop("peft_type"))(**arguments)
 
 
 def config_arguments(
     configuration: Configuration, shape: ModelShape, *, task_type: str, total_steps: int
-) -> dict[str, Json]:
-    """The arguments of that config, `peft_type` among them; raises as `peft_config` does."""
+) -> tuple[dict[str, Json], ...]:
+    """The arguments of each module's config, `peft_type` among them, in the order of injection.
+
+    Raises:
+        ExportError: the configuration trains no adapter, or PEFT cannot take its modules together.
+    """
     architecture = configuration.architecture
     if architecture.full_fine_tuning or architecture.frozen:
         what = "full fine-tuning" if architecture.full_fine_tuning else "the frozen model"
         raise ExportError(f"a PEFT config needs a PEFT module, got {what}: choose another trial")
     try:
-        return peft_kwargs(
+        return peft_arguments(
             architecture, task_type=task_type, total_steps=total_steps, head=shape.head
         )
     except ValueError as error:
-        raise ExportError(f"this configuration is no single PEFT config: {error}") from error
+        raise ExportError(f"PEFT cannot take this configuration: {error}") from error
 
 
 def config_class(peft_type: str) -> type["PeftConfig"]:
     """PEFT's config class of a peft_type."""
+    if peft_type in OWN:
+        import autopeft.tuners  # noqa: F401 (makes them known)
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     found: type[PeftConfig] = PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]

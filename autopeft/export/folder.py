@@ -5,7 +5,9 @@
     data/train.jsonl, data/validation.jsonl           its rows
     provenance.json, README.md                        where it comes from, how to load it
 
-Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter.
+Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter, a
+composite a folder `module_0`, `module_1`, ... for each of its modules. Tuners of ours that the
+trial needs lie in `tuners/`.
 """
 
 import json
@@ -25,15 +27,19 @@ from autopeft.export.card import card
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import script_files
 
-_WEIGHTS = ("*.safetensors", "*.json")
+_WEIGHTS = ("**/*.safetensors", "**/*.json")
 _NEEDED = ("threads", "total_steps", "device", "versions")
 _OF_ONE_METHOD = (
     "adalora.py",
     "adapter_config.json",
     "adapter_model*.safetensors",
+    "composite.json",
     "config.json",
     "generation_config.json",
+    "head.safetensors",
     "model*.safetensors",
+    "module_*/*",
+    "tuners/*.py",
 )
 """What an earlier export may have left that would mix with the weights of this one."""
 
@@ -67,7 +73,7 @@ def export_trial(
     files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
     files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
-    names = [*files, *(path.name for path in weights)]
+    names = [*files, *(str(path.relative_to(adapter)) for path in weights)]
     files["README.md"] = card(spec, trial, prepared, names)
     _make_room(to, adapter, force=force)
     written = []
@@ -75,7 +81,11 @@ def export_trial(
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).write_text(text, encoding="utf-8")
         written.append(to / name)
-    return (*written, *(Path(shutil.copy(path, to / path.name)) for path in weights))
+    for path in weights:
+        copy = to / path.relative_to(adapter)
+        copy.parent.mkdir(exist_ok=True)
+        written.append(Path(shutil.copy(path, copy)))
+    return tuple(written)
 
 
 def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
-from autopeft.export.configs import config_arguments, config_class
+from autopeft.export.configs import config_arguments
+from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.prepared import Prepared
-from autopeft.export.source import call, constant, literal, module_names
+from autopeft.export.source import constant
 
 TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
@@ -28,7 +29,6 @@ _BY_TRAINER = {
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-_MODULE_LISTS = ("target_modules", "feedforward_modules")
 
 
 def script_files(
@@ -69,17 +69,19 @@ def script_files(
         "import_callback": "",
         "peft": "",
         "trained": "model.requires_grad_(True)",
+        "save": "trainer.model.save_pretrained(OUTPUT)",
         "add_callback": "",
     }
+    described: tuple[dict[str, Json], ...] = ()
     if not trial.configuration.architecture.full_fine_tuning:
-        arguments = config_arguments(
+        described = config_arguments(
             trial.configuration,
             shape,
             task_type=spec.model["task_type"],
             total_steps=trial.provenance["total_steps"],
         )
-        allocates = arguments["peft_type"] == "ADALORA"
-        values |= _peft_values(arguments, shape)
+        allocates = described[0]["peft_type"] == "ADALORA"
+        values |= peft_values(described, shape)
     if allocates:
         values["import_callback"] = "\nfrom adalora import AdaLoraCallback\n"
         values["add_callback"] = "\n    trainer.add_callback(AdaLoraCallback())"
@@ -89,7 +91,9 @@ def script_files(
         "training_args.yaml": _yaml(training),
         "requirements.txt": _requirements(packages, trial),
     }
-    return files | ({"adalora.py": _adalora_module()} if allocates else {})
+    if allocates:
+        files["adalora.py"] = _adalora_module()
+    return files | tuner_files(described)
 
 
 def title(spec: StudySpec, trial: Trial) -> str:
@@ -107,22 +111,6 @@ def training_arguments(trial: Trial) -> dict[str, Json]:
     )
     del arguments["disable_tqdm"]
     return arguments
-
-
-def _peft_values(arguments: Mapping[str, Json], shape: ModelShape) -> dict[str, str]:
-    class_name = config_class(arguments["peft_type"]).__name__
-    names = [name for name in _MODULE_LISTS if arguments.get(name)]
-    constants = [module_names(name.upper(), arguments[name], shape) for name in names]
-    sources = [
-        (name, name.upper() if name in names else literal(value, indent=4, used=len(name) + 2))
-        for name, value in arguments.items()
-        if name != "peft_type"
-    ]
-    return {
-        "import_peft": f"\nfrom peft import {class_name}, get_peft_model",
-        "peft": "\n" + "\n".join([*constants, f"PEFT = {call(class_name, sources)}"]) + "\n",
-        "trained": "get_peft_model(model, PEFT)",
-    }
 
 
 def _tokenizer_arguments(prepared: Prepared) -> str:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autopeft.domain.architecture import SIZE_FIELDS, Architecture, Configuration, Module
-from autopeft.domain.describe import DEFAULT_SIZES
+from autopeft.domain.architecture import Architecture, Configuration, Module
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
@@ -97,9 +96,7 @@ def features(
 
 def module_size(module: Module) -> float:
     """Rank or the like, PEFT's default included; 1 for methods without a size."""
-    if module.size is not None:
-        return float(module.size)
-    return float(DEFAULT_SIZES[module.peft_type][1]) if module.peft_type in DEFAULT_SIZES else 1.0
+    return 1.0 if module.size is None else float(module.size)
 
 
 def _row(problem: Problem, configuration: Configuration) -> dict[str, float]:
@@ -118,14 +115,15 @@ def _add_module(row: dict[str, float], module: Module) -> None:
         for name, value in PEFT_DEFAULTS.get(method, {}).items()
         if _is_number(value) and name not in module.fields
     }
-    told = (SIZE_FIELDS.get(method, "r"), "feedforward_modules")  # by size, and by kind and layer
+    told = (module.size_field, "feedforward_modules")  # by size, and by kind and layer
     for name, value in {**defaults, **module.fields}.items():
         if name not in told:
             _add(row, f"field:{method}.{name}", value)
 
 
 def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
-    kinds = {module.name: (module.kind, module.layer) for module in shape.modules}
+    everything = (*shape.modules, *shape.blocks)
+    kinds = {module.name: (module.kind, module.layer) for module in everything}
     capacity = dict.fromkeys(range(shape.layers), 0.0)
     for module in architecture.modules:
         size = module_size(module)

@@ -10,9 +10,10 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from transformers import set_seed
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.peft_config import peft_kwargs
+from autopeft.domain.peft_config import peft_arguments
 from autopeft.domain.space import Json
 from autopeft.training.model import Base
+from autopeft.tuners.composite import inject_composite
 
 _REFUSALS = (AssertionError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError)
 """What PEFT and the trainers raise for what they cannot take."""
@@ -33,19 +34,21 @@ def refusals() -> Iterator[None]:
         raise UnfitError(str(error) or type(error).__name__) from error
 
 
-def peft_config(
+def peft_configs(
     configuration: Configuration, *, task_type: str, total_steps: int, head: Sequence[str] = ()
-) -> PeftConfig:
-    """PEFT's own config object of a configuration.
+) -> tuple[PeftConfig, ...]:
+    """PEFT's own config objects of a configuration, in the order of injection.
 
     Raises:
         ValueError: PEFT refuses the fields.
     """
-    arguments = peft_kwargs(
+    described = peft_arguments(
         configuration.architecture, task_type=task_type, total_steps=total_steps, head=head
     )
-    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[arguments.pop("peft_type")]
-    return config_class(**arguments)
+    return tuple(
+        PEFT_TYPE_TO_CONFIG_MAPPING[arguments.pop("peft_type")](**arguments)
+        for arguments in described
+    )
 
 
 def build(
@@ -69,11 +72,14 @@ def build(
             getattr(model, name).requires_grad_(True)
         return model
     with refusals():
-        config = peft_config(
+        configs = peft_configs(
             configuration, task_type=task_type, total_steps=total_steps, head=base.head
         )
-        config.base_model_name_or_path = base.path
-        return get_peft_model(model, config)
+        for config in configs:
+            config.base_model_name_or_path = base.path
+        if len(configs) > 1:
+            return inject_composite(model, configs, head=base.head)
+        return get_peft_model(model, configs[0])
 
 
 def total_steps(recipe: Mapping[str, Json], rows: int) -> int:

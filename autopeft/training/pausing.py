@@ -100,9 +100,10 @@ class PausingMixin:
 
 def settle(draft: Path, folder: Path) -> None:
     """Put a finished folder in its place, on the disk before it is seen."""
-    for file in draft.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+    for file in draft.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
     parent = os.open(folder.parent, os.O_RDONLY)

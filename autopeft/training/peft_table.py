@@ -28,11 +28,13 @@ def table() -> dict[str, Any]:
     from transformers.training_args import OptimizerNames
     from trl import SFTConfig
 
+    import autopeft.tuners  # noqa: F401 (ours are known to PEFT once this is imported)
+
     return {
         "peft": {
-            str(kind.value): _fields(config)
+            _name(kind): _fields(config)
             for kind, config in sorted(
-                PEFT_TYPE_TO_CONFIG_MAPPING.items(), key=lambda item: str(item[0].value)
+                PEFT_TYPE_TO_CONFIG_MAPPING.items(), key=lambda item: _name(item[0])
             )
         },
         "trainers": {
@@ -53,7 +55,7 @@ def _default_targets() -> list[dict[str, Any]]:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 
     found = {
-        str(kind.value): getattr(tuner, "target_module_mapping", None)
+        _name(kind): getattr(tuner, "target_module_mapping", None)
         for kind, tuner in PEFT_TYPE_TO_TUNER_MAPPING.items()
     }
     found["IA3"] = TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
@@ -66,6 +68,10 @@ def _default_targets() -> list[dict[str, Any]]:
         elif modules:
             groups.append({"types": [kind], "modules": modules})
     return groups
+
+
+def _name(peft_type: Any) -> str:
+    return str(peft_type.value if isinstance(peft_type, enum.Enum) else peft_type)
 
 
 def _fields(config: type[Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from autopeft.training.measure import (
 )
 from autopeft.training.model import Base
 from autopeft.training.pausing import NotFiniteError, StopAt, pausing, progress_of, settle
+from autopeft.tuners.composite import is_composite, save_composite
 
 _NOTHING_YET: Mapping[str, Any] = {
     "train_seconds": 0.0,
@@ -231,7 +232,10 @@ def _measure(bench: Bench, trainer: Any) -> tuple[dict[str, float], dict[str, fl
 def _save_adapter(model: Any, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
-    model.save_pretrained(draft, safe_serialization=True)
+    if is_composite(model):
+        save_composite(model, draft)
+    else:
+        model.save_pretrained(draft, safe_serialization=True)
     settle(draft, folder)
 
 

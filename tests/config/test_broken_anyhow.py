@@ -246,13 +246,10 @@ EXTRA = {
         {"kwery": 4},
         "space.lora.modules[0].rank_pattern.kwery: 'kwery' matches no targeted module: ",
     ),
-    "a prefix in some layers": (
+    "a prefix for another number of layers": (
         ("space", "ia3"),
-        {
-            "layers": {"last": 2},
-            "modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}],
-        },
-        "space.ia3.layers: PEFT's prefix goes into every layer (layers: all, or leave it out)",
+        {"modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4, "num_layers": 9}]},
+        "space.ia3.modules[0].num_layers: the model has 6 layers, got 9",
     ),
     "what cannot be counted": (
         ("space", "ia3", "modules", 0),

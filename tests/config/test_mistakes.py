@@ -126,10 +126,10 @@ BROKEN = {
     ),
     "a method of later": (
         "peft_type: IA3",
-        "peft_type: BOFT",
+        "peft_type: XLORA",
         24,
         "space.ia3.modules[0].peft_type",
-        "not supported yet",
+        "cannot be searched: it chooses among adapters trained before",
     ),
     "a misspelt PEFT field": (
         "lora_alpha:",
@@ -243,19 +243,19 @@ BROKEN = {
         None,
         None,
     ),
-    "two modules": (
+    "two modules on one target": (
         "      - peft_type: IA3",
         "      - {peft_type: LORA, r: 2, target_modules: [key]}\n      - peft_type: IA3",
-        23,
-        "space.ia3.modules",
-        "one module a branch",
+        22,
+        "space.ia3",
+        "need targets of their own",
     ),
     "a branch without modules": (
         "    modules:\n      - peft_type: IA3\n        target_modules: [key, value]",
         "    layers: all",
         22,
         "space.ia3.modules",
-        "a list of one module",
+        "a list of modules",
     ),
     "a target of a wrong kind": (
         "target_modules: [key, value]",

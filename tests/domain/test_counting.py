@@ -1,18 +1,23 @@
 """Counting by formula, against the models that PEFT builds."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peft import get_peft_model_state_dict
 from tiny_models import CONFIGS, make_model
 
-from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
+from autopeft.domain.architecture import Architecture, Configuration, Module, canonical
+from autopeft.domain.capabilities import CAPABILITIES
+from autopeft.domain.counting import COUNTED, UNCOUNTED_TYPES, known_metrics
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
 from autopeft.training.model import load_base, model_shape
 
-MODELS = [(family, "SEQ_CLS") for family in CONFIGS] + [("llama", "CAUSAL_LM")]
+MODELS = [(family, "SEQ_CLS") for family in CONFIGS]
+MODELS += [("llama", "CAUSAL_LM"), ("gpt2", "CAUSAL_LM")]
 
 
 @pytest.fixture(scope="module", params=MODELS, ids="-".join)
@@ -50,7 +55,12 @@ CONV1D = ("LORA", "ADALORA", "IA3")  # what takes GPT-2's layers
 
 def counted_and_built(host, tree):
     shape, base, task_type = host
-    configuration = canonical(tree, branch="b", shape=shape, training={}, defaults=PEFT_DEFAULTS)
+    if isinstance(tree, Module):
+        configuration = Configuration("b", Architecture((tree,)), {})
+    else:
+        configuration = canonical(
+            tree, branch="b", shape=shape, training={}, defaults=PEFT_DEFAULTS
+        )
     model = build(base, configuration, task_type=task_type, total_steps=40, seed=0)
     counted = known_metrics(configuration.architecture, shape)
     return counted, model, shape
@@ -163,14 +173,180 @@ def test_what_the_formulas_do_not_know_is_refused(host, field, value):
 
 
 def test_a_prefix_in_some_layers_is_refused(host):
+    prefix = Module("PREFIX_TUNING", {"num_virtual_tokens": 2}, (), (2,))
+    with pytest.raises(ValueError, match="PREFIX_TUNING lives in all 3 layers, got \\[2\\]"):
+        known_metrics(Architecture((prefix,)), host[0])
+
+
+SETTINGS = {
+    "BEFT": [{}],
+    "BOFT": [{"boft_block_size": 8}, {"boft_block_size": 0, "boft_block_num": 4}],
+    "C3A": [{"block_size": 8}, {"block_size": 4, "block_size_pattern": {"1.*": 16}}],
+    "DEFT": [{"r": 3}, {"r": 40}, {"r": 4, "para": True}],
+    "DELORA": [{"r": 40}, {"r": 3, "rank_pattern": {".*1.*": 2}}],
+    "FOURIERFT": [{"n_frequency": 9}, {"n_frequency": 9, "n_frequency_pattern": {".*1.*": 4}}],
+    "FROD": [{}, {"sparse_rate": 0.1}, {"sparse_rate": 0.0}, {"save_projection": False}],
+    "GLORA": [
+        {"r": 3},
+        {"r": 3, "config_A_B": "vector", "config_C": "vector", "config_D_E": "vector"},
+        {"r": 3, "config_A_B": "constant", "config_C": "none", "config_D_E": "none"},
+        {"r": 3, "config_A_B": "none"},
+    ],
+    "GRALORA": [{"r": 4}, {"r": 8, "gralora_k": 4, "hybrid_r": 3}],
+    "HIRA": [{"r": 3}, {"r": 40, "rank_pattern": {".*1.*": 2}}],
+    "LOHA": [{"r": 40}, {"r": 3, "rank_pattern": {".*1.*": 2}}],
+    "LOKR": [
+        {"r": 2},
+        {"r": 40},
+        {"r": 1, "decompose_both": True},
+        {"r": 3, "decompose_factor": 5},
+        {"r": 3, "decompose_factor": 4, "rank_pattern": {".*1.*": 1}},
+    ],
+    "LORA": [
+        {"r": 5, "init_lora_weights": "mica"},
+        {"r": 5, "kasa_config": {}},
+        {"r": 40, "init_lora_weights": "pissa"},
+        {"r": 40, "init_lora_weights": "olora"},
+        {"r": 3, "lora_bias": True},
+        {"r": 3, "alora_invocation_tokens": [1, 2]},
+        {
+            "r": 4,
+            "use_bdlora": {"target_modules_bd_a": [".0."], "target_modules_bd_b": [".1.", ".2."]},
+        },
+    ],
+    "OFT": [
+        {"oft_block_size": 8},
+        {"oft_block_size": 7},
+        {"oft_block_size": 100},
+        {"r": 4, "oft_block_size": 0},
+        {"r": 5, "oft_block_size": 0},
+        {"oft_block_size": 16, "block_share": True},
+    ],
+    "OSF": [{}, {"effective_rank": 5}, {"effective_rank": 0.25, "rank_pattern": {"1": 3}}],
+    "PEANUT": [{"r": 3}, {"r": 4, "depth": 2}],
+    "PSOFT": [{"r": 4}, {"r": 3, "psoft_orth": False, "psoft_mag_a": False}],
+    "PVERA": [{"r": 3}, {"r": 40, "save_projection": False}],
+    "RANDLORA": [{"r": 3}, {"r": 40}, {"r": 8, "save_projection": False}, {"r": 5, "sparse": True}],
+    "ROAD": [{"variant": f"road_{n}", "group_size": 8} for n in (1, 2, 4)],
+    "SHIRA": [{"r": 2}, {"r": 5}],
+    "SUPERTUNING": [{"sparsity": 0.9}, {"r": 3}, {"save_precomputed_indices": False}],
+    "TINYLORA": [
+        {"u": 5},
+        {"u": 3, "r": 40},
+        {"weight_tying": 0.6},
+        {"weight_tying": 1.0, "save_projection": False},
+    ],
+    "UNILORA": [{}, {"theta_d_length": 31, "r": 2, "save_indices": True}],
+    "VBLORA": [
+        {"r": 3, "vector_length": 8, "num_vectors": 10},
+        {"vector_length": 16, "num_vectors": 300, "save_only_topk_weights": True, "topk": 3},
+    ],
+    "VERA": [{"r": 3}, {"r": 40, "save_projection": False}],
+    "WAVEFT": [
+        {"n_frequency": 9},
+        {"n_frequency": 30, "proportional_parameters": True},
+        {"n_frequency": 9, "n_frequency_pattern": {".*1.*": 4}},
+    ],
+}
+PROMPTS = {
+    "ADAPTION_PROMPT": [{"adapter_len": 3, "adapter_layers": n} for n in (1, 3)],
+    "CARTRIDGE": [{"num_virtual_tokens": 5}, {"num_virtual_tokens": 4, "num_frozen_tokens": 0}],
+    "CPT": [{"cpt_token_ids": [1, 2, 3]}, {"cpt_token_ids": [1]}],
+    "PROMPT_TUNING": [{"num_virtual_tokens": 5}, {"num_virtual_tokens": 1}],
+    "P_TUNING": [
+        {"num_virtual_tokens": 5},
+        {"num_virtual_tokens": 2, "encoder_hidden_size": 20},
+        {
+            "num_virtual_tokens": 2,
+            "encoder_reparameterization_type": "LSTM",
+            "encoder_hidden_size": 12,
+            "encoder_num_layers": 3,
+        },
+    ],
+}
+SETTING_CASES = [(kind, fields) for kind, settings in SETTINGS.items() for fields in settings]
+PROMPT_CASES = [(kind, fields) for kind, settings in PROMPTS.items() for fields in settings]
+
+
+def linear(shape, layers):
+    return tuple(m.name for m in shape.modules if m.linear and m.layer in layers)
+
+
+@pytest.mark.parametrize("layers", [(0, 1, 2), (1,)], ids=str)
+@pytest.mark.parametrize(("peft_type", "fields"), SETTING_CASES, ids=str)
+def test_every_type_counts_what_peft_builds_and_stores(host, peft_type, fields, layers):
     shape = host[0]
-    prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 2}
-    architecture = canonical(
-        {"modules": [prefix], "layers": {"last": 1}},
-        branch="b",
-        shape=shape,
-        training={},
-        defaults=PEFT_DEFAULTS,
-    ).architecture
-    with pytest.raises(ValueError, match="PREFIX_TUNING lives in all 3 layers"):
-        known_metrics(architecture, shape)
+    if shape.model_type == "gpt2" and (
+        "Conv1D" not in CAPABILITIES[peft_type].wraps or {"kasa_config", "use_bdlora"} & set(fields)
+    ):
+        pytest.skip("PEFT has no such layer for Conv1D")
+    if shape.model_type == "gpt2" and fields.get("init_lora_weights") in ("mica", "pissa", "olora"):
+        pytest.skip("PEFT has no such init for Conv1D")
+    check(host, Module(peft_type, fields, linear(shape, layers), layers))
+
+
+@pytest.mark.parametrize(("peft_type", "fields"), PROMPT_CASES, ids=str)
+def test_what_wraps_no_linear_map_is_counted(host, peft_type, fields):
+    shape, _, task_type = host
+    if peft_type == "ADAPTION_PROMPT" and shape.model_type not in ("llama", "gpt2"):
+        pytest.skip("PEFT knows no such attention")
+    heads = peft_type not in ("ADAPTION_PROMPT", "CARTRIDGE", "CPT")
+    if task_type != "CAUSAL_LM" and not heads:
+        pytest.skip("for language models only")
+    if shape.model_type == "distilbert" and "num_virtual_tokens" in fields:
+        fields = {"token_dim": 32, "num_attention_heads": 4, "num_layers": 3, **fields}
+    check(host, Module(peft_type, fields, (), tuple(range(shape.layers))))
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """(shape, base) of a tiny llama in bfloat16."""
+    folder = make_model("llama", tmp_path_factory.mktemp("half"), "CAUSAL_LM")
+    model = {"model_name_or_path": str(folder), "task_type": "CAUSAL_LM", "dtype": "bfloat16"}
+    shape = model_shape(model, folder=".", num_labels=1)
+    return shape, load_base(model, folder=".", labels=(), head=shape.head), "CAUSAL_LM"
+
+
+@pytest.mark.parametrize("peft_type", [*SETTINGS, "ADAPTION_PROMPT", "LN_TUNING", "PROMPT_TUNING"])
+def test_bytes_are_exact_on_a_half_precision_model(half, peft_type):
+    shape = half[0]
+    fields = {**SETTINGS, **PROMPTS, "LN_TUNING": [{}]}[peft_type][0]
+    targets = linear(shape, (0, 1, 2)) if peft_type in SETTINGS else ()
+    if peft_type == "LN_TUNING":
+        targets = tuple(m.name for m in shape.modules if not m.linear)
+    check(half, Module(peft_type, fields, targets, (0, 1, 2)))
+
+
+@pytest.mark.parametrize("peft_type", sorted(UNCOUNTED_TYPES))
+def test_a_type_without_a_formula_is_refused_with_its_reason(host, peft_type):
+    reason = re.escape(UNCOUNTED_TYPES[peft_type])
+    with pytest.raises(ValueError, match=f"{peft_type} cannot be counted: {reason}"):
+        known_metrics(Architecture((Module(peft_type, {}),)), host[0])
+
+
+def test_every_type_of_peft_is_counted_or_refused_with_a_reason():
+    assert set(CAPABILITIES) <= COUNTED | set(UNCOUNTED_TYPES)
+    assert not COUNTED & set(UNCOUNTED_TYPES)
+
+
+@pytest.mark.parametrize("init", ["corda", "eva", "lora_ga", "loftq"])
+def test_an_init_that_needs_the_data_is_refused(host, init):
+    module = Module("LORA", {"init_lora_weights": init})
+    with pytest.raises(ValueError, match=f"'{init}', which needs a pass over the data"):
+        known_metrics(Architecture((module,)), host[0])
+
+
+def test_butterfly_factors_are_refused_since_peft_may_drop_them(host):
+    module = Module("BOFT", {"boft_n_butterfly_factor": 2})
+    with pytest.raises(ValueError, match="BOFT cannot be counted exactly with boft_n_butterfly"):
+        known_metrics(Architecture((module,)), host[0])
+
+
+@pytest.mark.parametrize("peft_type", ["CARTRIDGE", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"])
+def test_virtual_tokens_are_not_counted_on_an_encoder_with_a_decoder(host, peft_type):
+    shape = host[0]
+    modules = [replace(m, name=f"encoder.{m.name}") for m in shape.modules]
+    modules += [replace(m, name=f"decoder.{m.name}") for m in shape.modules]
+    module = Module(peft_type, {"num_virtual_tokens": 2}, (), tuple(range(shape.layers)))
+    with pytest.raises(ValueError, match="which has an encoder and a decoder"):
+        known_metrics(Architecture((module,)), replace(shape, modules=tuple(modules)))

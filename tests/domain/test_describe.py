@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from autopeft.domain.architecture import SIZE_FIELDS, Architecture, Configuration, Module
-from autopeft.domain.describe import DEFAULT_SIZES, describe, flat_params
+from autopeft.domain.architecture import Architecture, Configuration, Module
+from autopeft.domain.describe import describe, flat_params
 
 BERT = {
     "query": "attention.self.query",
@@ -39,15 +39,6 @@ def test_a_rank_at_pefts_default_still_shows() -> None:
     lora = module("LORA", (0,), ("query",))
     assert describe(configuration(lora)) == "lora r8 q L0 lr 4.7e-4"
     assert flat_params(configuration(lora))["lora.r"] == 8
-
-
-def test_default_sizes_are_those_of_the_installed_peft() -> None:
-    mapping = pytest.importorskip("peft.mapping").PEFT_TYPE_TO_CONFIG_MAPPING
-    for peft_type, config in mapping.items():
-        name = SIZE_FIELDS.get(peft_type.value, "r")
-        field = config.__dataclass_fields__.get(name)
-        if field is not None and field.default:
-            assert DEFAULT_SIZES[peft_type.value] == (name, field.default), peft_type
 
 
 def test_every_linear_of_a_layer_is_all_linear() -> None:

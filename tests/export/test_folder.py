@@ -15,8 +15,10 @@ from transformers import (
     TrainingArguments,
 )
 
+from autopeft import tuners
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.errors import ExportError
+from autopeft.domain.peft_config import OWN
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason
 from autopeft.export import export_trial, peft_config
@@ -168,13 +170,17 @@ def test_the_studys_own_weights_are_never_the_target(exported):
     assert any(done.adapter.glob("*.safetensors"))
 
 
-def test_what_no_single_peft_config_says_is_refused(exported, tmp_path):
+def test_what_no_peft_config_says_is_refused(exported, tmp_path):
     done = exported("lora")
     module = done.trial.configuration.architecture.modules[0]
     other = Module("IA3", {}, module.targets, module.layers)
     both = replace(done.trial.configuration, architecture=Architecture((module, other)))
-    with pytest.raises(ExportError, match="takes one PEFT module, got 2"):
+    with pytest.raises(ExportError, match="LORA and IA3 in one branch need targets of"):
         write(done, tmp_path / "out", trial=replace(done.trial, configuration=both))
+    serial = Module("SERIAL_ADAPTER", {"bottleneck_size": 4}, module.targets, module.layers)
+    mixed = replace(done.trial.configuration, architecture=Architecture((module, serial)))
+    with pytest.raises(ExportError, match="is no single PEFT config, it has 2 modules"):
+        peft_config(mixed, done.shape, task_type="SEQ_CLS", total_steps=1)
     with pytest.raises(ExportError, match="needs a PEFT module, got full fine-tuning"):
         peft_config(exported("full").trial.configuration, done.shape, task_type="", total_steps=1)
 
@@ -191,4 +197,6 @@ def test_a_hub_model_is_named_as_the_base_of_the_card(exported, tmp_path):
 def test_every_peft_type_has_a_config_that_peft_exports():
     from autopeft.export.configs import config_class
 
-    assert [kind for kind in PEFT_DEFAULTS if not hasattr(peft, config_class(kind).__name__)] == []
+    theirs = set(PEFT_DEFAULTS) - set(OWN)
+    assert [kind for kind in theirs if not hasattr(peft, config_class(kind).__name__)] == []
+    assert [kind for kind in OWN if not hasattr(tuners, config_class(kind).__name__)] == []

@@ -71,8 +71,8 @@ def test_a_size_at_pefts_default_counts_though_the_canonical_module_leaves_it_ou
     point |= {"layers.bits": (0, 0, 1, 1, 0, 0), **rate(1e-3)}
     configuration = problem.configure(point)
     (module,) = configuration.architecture.modules
-    assert module.size is None
-    assert module_size(module) == 8
+    assert "r" not in module.fields
+    assert module.size == module_size(module) == 8
     known = problem.known(configuration.architecture)
     row = features(configuration, problem.shape, known)
     assert row["size:LORA"] == pytest.approx(np.log2(9))

@@ -1,0 +1,61 @@
+"""What cannot be counted from shapes, and why."""
+
+from collections.abc import Mapping
+
+from autopeft.domain.architecture import Module
+
+UNCOUNTED_TYPES: Mapping[str, str] = {
+    "ADAMSS": "clustering the weights decides its size",
+    "LILY": "PEFT shares its matrices by how the targets are spelt, and respells long lists",
+    "MULTITASK_PROMPT_TUNING": "it needs task ids",
+    "POLY": "it needs task ids",
+    "SHADOW": "its second network is built by the model's own class",
+    "TRAINABLE_TOKENS": "its rows are stored twice where input and output embeddings are tied",
+    "XLORA": "it chooses among adapters trained before, and PEFT merges it wrongly (0.29)",
+}
+"""{peft_type: why its size does not follow from shapes}"""
+
+_UNCOUNTED_FIELDS = frozenset(
+    {
+        "arrow_config",
+        "exclude_modules",
+        "layer_replication",
+        "megatron_config",
+        "modules_to_save",
+        "monteclora_config",
+        "target_parameters",
+        "trainable_token_indices",
+        "use_qalora",
+        "velora_config",
+    }
+)
+"""Fields that train or store something else than the formulas say."""
+
+_DATA_INITS = ("corda", "eva", "loftq", "lora_ga")
+
+
+def refuse_uncounted(module: Module) -> None:
+    """Raise ValueError with the reason if the size of a module does not follow from shapes."""
+    if reason := UNCOUNTED_TYPES.get(module.peft_type):
+        raise ValueError(f"peft_type {module.peft_type} cannot be counted: {reason}")
+    found = sorted(_UNCOUNTED_FIELDS & set(module.fields))
+    biases = ("none", "lora_only") if module.peft_type == "LORA" else ("none",)
+    if module.fields.get("bias", "none") not in biases:
+        found.append("bias")  # trains biases outside the adapter, or of what is not a target
+    if module.fields.get("boft_n_butterfly_factor", 1) != 1:
+        found.append("boft_n_butterfly_factor")  # PEFT drops it where its extension does not build
+    if found:
+        raise ValueError(
+            f"{module.peft_type} cannot be counted exactly with {', '.join(found)}: remove it"
+        )
+    _refuse_data_inits(module)
+
+
+def _refuse_data_inits(module: Module) -> None:
+    init = str(module.fields.get("init_lora_weights", ""))
+    if module.peft_type == "LORA" and init.startswith(_DATA_INITS):
+        raise ValueError(
+            f"LORA cannot be counted with init_lora_weights {init!r}, which needs a pass over the "
+            "data or a quantised base before training: take true, gaussian, pissa, olora, mica or "
+            "orthogonal"
+        )

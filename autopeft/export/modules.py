@@ -1,0 +1,85 @@
+"""The PEFT modules of a trial as Python source, and the tuners of ours that it needs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_config import OWN
+from autopeft.domain.space import Json
+from autopeft.export.configs import config_class
+from autopeft.export.source import call, literal, module_names
+
+TUNERS = "tuners"
+"""The package beside train.py that holds the tuners of ours, under this name."""
+
+_MODULE_LISTS = ("target_modules", "feedforward_modules")
+
+
+def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> dict[str, str]:
+    """What the templates say of the modules: imports, constants, how they are put in and saved."""
+    if len(described) == 1:
+        (arguments,) = described
+        constants, source = _config(arguments, shape, "")
+        return {
+            "import_peft": _imports(described, "get_peft_model"),
+            "peft": "\n" + "\n".join([*constants, f"PEFT = {source}"]) + "\n",
+            "trained": "get_peft_model(model, PEFT)",
+        }
+    lines, names = [], []
+    for i, arguments in enumerate(described):
+        constants, source = _config(arguments, shape, f"_{i}")
+        names.append(f"MODULE_{i}")
+        lines += [*constants, f"MODULE_{i} = {source}"]
+    imports = f"\nfrom {TUNERS}.composite import inject_composite, save_composite"
+    head = ", head=HEAD" if shape.head else ""
+    return {
+        "import_peft": _imports(described) + imports,
+        "peft": "\n" + "\n".join([*lines, f"MODULES = [{', '.join(names)}]"]) + "\n",
+        "trained": f"inject_composite(model, MODULES{head})",
+        "save": "save_composite(trainer.model, OUTPUT)",
+    }
+
+
+def tuner_files(described: Sequence[Mapping[str, Json]]) -> dict[str, str]:
+    """The package of our tuners by file name, where a module or the composite needs it."""
+    if len(described) < 2 and not any(module["peft_type"] in OWN for module in described):
+        return {}
+    folder = Path(__file__).parents[1] / "tuners"
+    return {
+        f"{TUNERS}/{path.name}": path.read_text(encoding="utf-8")
+        .replace("from autopeft.tuners", f"from {TUNERS}")
+        .replace("  # type: ignore[misc]", "")
+        for path in sorted(folder.glob("*.py"))
+    }
+
+
+def _config(arguments: Mapping[str, Json], shape: ModelShape, suffix: str) -> tuple[list[str], str]:
+    """The constants that a config uses, and the call that makes it."""
+    names = [name for name in _MODULE_LISTS if arguments.get(name)]
+    constants = [module_names(f"{name.upper()}{suffix}", arguments[name], shape) for name in names]
+    sources = [
+        (
+            name,
+            f"{name.upper()}{suffix}"
+            if name in names
+            else literal(value, indent=4, used=len(name) + 2),
+        )
+        for name, value in arguments.items()
+        if name != "peft_type"
+    ]
+    return constants, call(config_class(arguments["peft_type"]).__name__, sources)
+
+
+def _imports(described: Iterable[Mapping[str, Json]], *functions: str) -> str:
+    """Import lines; ours come from the package beside the script."""
+    theirs: set[str] = {*functions}
+    ours: set[str] = set()
+    for arguments in described:
+        peft_type = arguments["peft_type"]
+        (ours if peft_type in OWN else theirs).add(config_class(peft_type).__name__)
+    lines = [
+        f"\nfrom {package} import {', '.join(sorted(names))}"
+        for package, names in (("peft", theirs), (TUNERS, ours))
+        if names
+    ]
+    return "".join(lines)
