@@ -55,12 +55,22 @@ def hypervolume(Y: Array, reference: Array) -> float:
     return _volume(gains) if len(gains) else 0.0
 
 
-def hypervolume_contributions(Y: Array, reference: Array) -> Array:
-    """(n,) volume that each row alone adds."""
-    total = hypervolume(Y, reference)
-    return np.array(
-        [total - hypervolume(np.delete(Y, i, axis=0), reference) for i in range(len(Y))]
-    )
+def epsilon_net(Y: Array, first: int) -> list[int]:
+    """The rows in an order whose every beginning is spread as widely as can be.
+
+    After `first` comes, again and again, the row farthest from all before it (Schmucker et al.
+    2021, Multi-objective Asynchronous Successive Halving, arXiv 2106.12639, "EpsNet").
+
+    Args:
+        Y: (n, m) outcomes; distances are as large as the scales of its columns make them.
+        first: the row to begin with.
+    """
+    order, nearest = [first], np.linalg.norm(Y - Y[first], axis=1)
+    while len(order) < len(Y):
+        nearest[order] = -1.0
+        order.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(Y - Y[order[-1]], axis=1))
+    return order
 
 
 def _volume(gains: Array) -> float:

@@ -1,9 +1,10 @@
 """Which paused trial goes on: asynchronous successive halving over several objectives.
 
 ASHA (Li et al. 2020, arXiv 1810.05934) promotes whatever is in the best 1/eta of its rung when a
-worker is free. Here "best" is constraint satisfaction, then non-dominated rank, then hypervolume
-contribution within the rank, all on what the trials scored at that rung. A baseline competes with
-the trials of its own branch alone: it has to end, or there is nothing to compare with.
+worker is free. Here "best" is constraint satisfaction, then non-dominated rank, then an epsilon net
+within the rank from the best of the first measured objective (Schmucker et al. 2021, arXiv
+2106.12639), all on what the trials scored at that rung. A baseline competes with the trials of its
+own branch alone: it has to end, or there is nothing to compare with.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 
 from autopeft.domain.front import outcomes
 from autopeft.domain.objective import Constraint, Objective
-from autopeft.domain.pareto import hypervolume_contributions, non_domination_rank
+from autopeft.domain.pareto import epsilon_net, non_domination_rank
 from autopeft.domain.trial import State, Trial
 
 
@@ -62,13 +63,12 @@ def _ranked(
     broken = [sum(not c.holds(t.metrics) for c in constraints) for t in then]
     Y = outcomes(objectives, then)
     ranks = non_domination_rank(Y)
-    crowd = np.zeros(len(trials))
-    for rank in set(ranks.tolist()):
-        rows = np.flatnonzero(ranks == rank)
-        low, high = Y.min(axis=0), Y.max(axis=0)
-        unit = (Y[rows] - low) / np.where(high > low, high - low, 1.0)
-        crowd[rows] = hypervolume_contributions(unit, np.full(len(objectives), -0.1))
-    order = sorted(
-        range(len(trials)), key=lambda i: (broken[i], ranks[i], -crowd[i], trials[i].number)
-    )
-    return [trials[i] for i in order]
+    measured = next((i for i, o in enumerate(objectives) if not o.known), 0)
+    low, high = Y.min(axis=0), Y.max(axis=0)
+    unit = (Y - low) / np.where(high > low, high - low, 1.0)
+    ordered: list[Trial] = []
+    for group in sorted(set(zip(broken, ranks.tolist(), strict=True))):
+        rows = [i for i in range(len(trials)) if (broken[i], ranks[i]) == group]
+        first = int(np.argmax(unit[rows, measured]))
+        ordered += [trials[rows[i]] for i in epsilon_net(unit[rows], first)]
+    return ordered

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from autopeft.domain.errors import OutcomeError
 from autopeft.domain.pareto import (
+    epsilon_net,
     hypervolume,
-    hypervolume_contributions,
     non_dominated,
     non_domination_rank,
 )
@@ -65,8 +65,6 @@ def test_dominated_rows_add_nothing(Y):
     reference = np.full(Y.shape[1], -3.0)
     front = Y[non_dominated(Y)]
     assert hypervolume(front, reference) == pytest.approx(hypervolume(Y, reference))
-    shares = hypervolume_contributions(Y, reference)
-    assert (np.abs(shares[~non_dominated(Y)]) < 1e-9).all()
 
 
 @given(outcomes())
@@ -77,6 +75,25 @@ def test_every_row_has_a_rank_and_a_dominator_of_a_lower_one(Y):
         above = Y[ranks == rank - 1]
         beaten = np.all(row <= above, axis=1) & np.any(row < above, axis=1)
         assert rank == 0 or beaten.any()
+
+
+@given(outcomes(least=1), st.data())
+def test_every_beginning_of_an_epsilon_net_covers_the_rest_no_worse_than_it_is_spread(Y, data):
+    first = data.draw(st.integers(0, len(Y) - 1))
+    order = epsilon_net(Y, first)
+    assert order[0] == first
+    assert sorted(order) == list(range(len(Y)))
+    distance = np.linalg.norm(Y[:, None] - Y[None], axis=2)
+    for size in range(2, len(Y)):
+        chosen = order[:size]
+        spread = min(distance[i, j] for i in chosen for j in chosen if i != j)
+        covered = max(distance[i, chosen].min() for i in order[size:])
+        assert covered <= spread + 1e-9
+
+
+def test_an_epsilon_net_takes_both_ends_before_the_middle():
+    Y = np.array([[0.5, 0.6], [1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
+    assert epsilon_net(Y, 1) == [1, 2, 0, 3]
 
 
 def test_no_row_has_no_volume():
