@@ -283,7 +283,10 @@ def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig
     task_type = spec.model["task_type"]
     data = load_data(spec.data, folder=spec.folder, task_type=task_type)
     steps = total_steps(trial.configuration.recipe, len(data.train))
-    return config_of(trial.configuration, shape, task_type=task_type, total_steps=steps)
+    ranks = trial.provenance.get("ranks")
+    return config_of(
+        trial.configuration, shape, task_type=task_type, total_steps=steps, ranks=ranks
+    )
 
 
 def export(

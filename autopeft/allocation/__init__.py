@@ -1,1 +1,1 @@
-"""Budget strategies while training, as Trainer callbacks."""
+"""Budget strategies, before training or while training; a module for each names its paper."""

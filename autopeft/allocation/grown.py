@@ -2,10 +2,12 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
 
 _PREFIX = "base_model.model."
 
@@ -31,6 +33,16 @@ def cut(model: Any, ranks: Mapping[str, int]) -> tuple[LoraConfig, dict[str, tor
     config.use_rslora = False  # its root is in the scaling already
     weights = get_peft_model_state_dict(model, adapter_name=adapter)
     return config, {name: _cut(name, weight, ranks) for name, weight in weights.items()}
+
+
+def save_grown(model: Any, ranks: Mapping[str, int], folder: Path) -> None:
+    """Write the adapter that is deployed, as PEFT's `save_pretrained` would."""
+    config, weights = cut(model, ranks)
+    config.inference_mode = True
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(folder)
+    tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _scaling(model: Any, name: str, adapter: str) -> float:

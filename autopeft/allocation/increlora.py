@@ -18,7 +18,6 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from autopeft.allocation.strategy import UpdateStrategy
-from autopeft.domain.space import Json
 
 _SMOOTHING = 0.85  # of sensitivity and of its uncertainty, as in AdaLoRA
 _PREFIX = "base_model.model."
@@ -124,19 +123,19 @@ class IncreLora(UpdateStrategy):
         for module in room[: min(self._grown, left)]:
             module.rank += 1
 
-    def state(self) -> dict[str, Json]:
+    def state(self) -> dict[str, Any]:
         return {
             name: [module.rank, module.sensitivity, module.uncertainty]
             for name, module in self._modules.items()
         }
 
-    def restore(self, state: Mapping[str, Json]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         for name, (rank, sensitivity, uncertainty) in state.items():
             module = self._modules[name]
             module.rank = int(rank)
             module.sensitivity, module.uncertainty = sensitivity, uncertainty
 
-    def record(self) -> dict[str, Json]:
+    def record(self) -> dict[str, Any]:
         return {"ranks": self.ranks, "rank_budget": self._budget}
 
 

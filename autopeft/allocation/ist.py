@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from autopeft.allocation.probing import Batch, loss_of, probing
 from autopeft.allocation.strategy import LayerSampling
 from autopeft.allocation.suppression import adapters_by_layer, suppressed
-from autopeft.domain.space import Json
 
 _UPDATED = 0.25  # share of the layers that move at a step
 _SUPPRESSED = 0.5  # share of the layers that a candidate turns down
@@ -96,15 +95,15 @@ class ImportanceSparseTuning(LayerSampling):
         # A set without which nothing works is as important as can be.
         return 0.0 if math.isnan(loss) else math.exp(-loss)
 
-    def state(self) -> dict[str, Json]:
+    def state(self) -> dict[str, Any]:
         return {**super().state(), "scores": self._scores.tolist(), "rounds": self._rounds}
 
-    def restore(self, state: Mapping[str, Json]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self._scores = np.array(state["scores"])
         self._rounds = int(state["rounds"])
 
-    def record(self) -> dict[str, Json]:
+    def record(self) -> dict[str, Any]:
         return {"layer_scores": {str(layer): score for layer, score in self.scores.items()}}
 
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.allocation.strategy import LayerSampling
-from autopeft.domain.space import Json
 
 
 class Lisa(LayerSampling):
@@ -48,7 +47,7 @@ class Lisa(LayerSampling):
             optimizer.state.pop(parameter, None)
         return self._moving
 
-    def record(self) -> dict[str, Json]:
+    def record(self) -> dict[str, Any]:
         weights = self.weights / self.weights.sum()
         return {
             "layer_probabilities": {

@@ -14,7 +14,6 @@ from peft import PeftModel
 
 from autopeft.allocation.lisa import Lisa
 from autopeft.allocation.strategy import layer_of
-from autopeft.domain.space import Json
 
 _OUTLIER = 5.0  # M: times the mean magnitude of the layer's weights
 
@@ -47,11 +46,11 @@ class OwLore(Lisa):
     def weights(self) -> NDArray[np.float64]:
         return self._weights
 
-    def state(self) -> dict[str, Json]:
+    def state(self) -> dict[str, Any]:
         # A full fine-tuning that goes on has other weights than it began with.
         return {**super().state(), "weights": self._weights.tolist()}
 
-    def restore(self, state: Mapping[str, Json]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self._weights = np.array(state["weights"])
 

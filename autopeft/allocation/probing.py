@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 Batch = Mapping[str, torch.Tensor]
@@ -57,3 +58,24 @@ def loss_of(model: Any, batch: Batch) -> torch.Tensor:
         )
     found: torch.Tensor = loss
     return found
+
+
+def probe_batches(
+    trainer: Any, *, seed: int, count: int = 16, rows: int = 16
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of the training split for probes, drawn by their own generator.
+
+    Args:
+        trainer: a Trainer; its rows are put together by its own collator.
+        seed: of the draw. The global generators are not drawn from.
+        count: batches; fewer where the split is smaller.
+        rows: of each batch (16 in IST's paper).
+    """
+    split = trainer.train_dataset
+    order = np.random.default_rng(seed).permutation(len(split))
+    collate = trainer.data_collator
+    with torch.random.fork_rng([]):
+        return [
+            dict(collate([split[int(i)] for i in order[start : start + rows]]))
+            for start in range(0, min(count * rows, len(order)), rows)
+        ]

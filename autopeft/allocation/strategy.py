@@ -18,8 +18,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainerCallback
 
-from autopeft.domain.space import Json
-
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 
 
@@ -34,15 +32,15 @@ class UpdateStrategy(TrainerCallback, ABC):  # type: ignore[misc]
     """
 
     @abstractmethod
-    def state(self) -> dict[str, Json]:
+    def state(self) -> dict[str, Any]:
         """All that the next step depends on, as JSON; numbers keep their bits."""
 
     @abstractmethod
-    def restore(self, state: Mapping[str, Json]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
 
     @abstractmethod
-    def record(self) -> dict[str, Json]:
+    def record(self) -> dict[str, Any]:
         """What the trial reports: JSON."""
 
 
@@ -125,10 +123,10 @@ class LayerSampling(UpdateStrategy):
             for parameter in parameters
         ]
 
-    def state(self) -> dict[str, Json]:
+    def state(self) -> dict[str, Any]:
         return {"rng": self._rng.bit_generator.state, "moving": list(self._moving)}
 
-    def restore(self, state: Mapping[str, Json]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = state["rng"]
         self._moving = tuple(state["moving"])
 

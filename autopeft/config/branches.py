@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from autopeft.config.allocations import check_allocation
 from autopeft.config.modules import check_module
 from autopeft.config.names import check_names, join, nearest
 from autopeft.config.placement import check_layers
-from autopeft.config.tree import Complain, options_of, told
-from autopeft.config.values import check_value
-from autopeft.domain.allocation import ALLOCATIONS
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.config.tree import Complain, told
 from autopeft.domain.space import (
     Branch,
     Choice,
@@ -43,13 +41,14 @@ def _check_parts(tree: dict[str, Json], path: str, complain: Complain) -> None:
     if not isinstance(full, bool):
         complain(join(path, "full_fine_tuning"), f"takes true or false, got {told(full)}")
     elif full:
-        for key in ("modules", "layers", "allocation"):
+        for key in ("modules", "layers"):
             if tree.get(key):
                 complain(join(path, key), "full_fine_tuning trains the whole model", "remove one")
+        check_allocation(tree, join(path, "allocation"), complain)
     else:
         _check_modules(tree, join(path, "modules"), complain)
         check_layers(tree.get("layers", "all"), join(path, "layers"), complain)
-        _check_allocation(tree, join(path, "allocation"), complain)
+        check_allocation(tree, join(path, "allocation"), complain)
 
 
 def _check_modules(tree: Mapping[str, Json], path: str, complain: Complain) -> None:
@@ -59,40 +58,6 @@ def _check_modules(tree: Mapping[str, Json], path: str, complain: Complain) -> N
         return
     for i, module in enumerate(modules):
         check_module(module, f"{path}[{i}]", complain)
-
-
-def _check_allocation(tree: Mapping[str, Json], path: str, complain: Complain) -> None:
-    modules = tree.get("modules")
-    listed = modules if isinstance(modules, list) else []
-    types = {str(m.get("peft_type")) for m in listed if isinstance(m, Mapping)}
-    for suffix, value in options_of(tree.get("allocation", "uniform")):
-        at, name, options = path + suffix, value, None
-        if isinstance(value, Mapping) and len(value) == 1:
-            ((name, options),) = value.items()
-        if not isinstance(name, str) or name not in ALLOCATIONS:
-            known = f"this version has {' and '.join(ALLOCATIONS)}"
-            what = f"allocation {told(name)}" if isinstance(name, str) else told(name)
-            complain(at, f"{what} is not supported yet", known)
-        elif name == "adalora":
-            if types - {"LORA"}:
-                got = ", ".join(sorted(types))
-                complain(at, f"adalora allocates LORA modules, got {got}", "peft_type: LORA")
-            _check_options(options, f"{at}.adalora", complain)
-        elif options:
-            complain(at, f"uniform has no fields, got {told(options)}", "allocation: uniform")
-
-
-def _check_options(options: Json, path: str, complain: Complain) -> None:
-    known = PEFT_DEFAULTS["ADALORA"]
-    if options is not None and not isinstance(options, Mapping):
-        complain(path, f"takes a mapping of AdaLoraConfig's fields, got {told(options)}")
-        return
-    for field, value in (options or {}).items():
-        at = f"{path}.{field}"
-        if field not in known:
-            complain(at, f"AdaLoraConfig has no field {field!r}", nearest(field, known))
-        else:
-            check_value(at, field, value, known[field], complain)
 
 
 def _check_expressions(

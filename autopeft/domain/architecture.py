@@ -16,6 +16,7 @@ from typing import Any
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS, PEFT_TARGETS
 from autopeft.domain.space import Json
+from autopeft.domain.strategies import STRATEGIES
 
 SIZE_FIELDS: Mapping[str, str] = {
     "ADALORA": "init_r",
@@ -199,10 +200,11 @@ def canonical(
     if len(modules) > 1 or any(module.layers != _everywhere(shape) for module in modules):
         modules = [_by_layer(module, shape) for module in modules]
     name, options = _allocation(tree.get("allocation", "uniform"))
+    full = bool(tree.get("full_fine_tuning", False))
     architecture = Architecture(
         modules=tuple(sorted(modules, key=lambda m: fingerprint(m.document()))),
-        allocation=(name, options) if modules else ("uniform", {}),
-        full_fine_tuning=bool(tree.get("full_fine_tuning", False)),
+        allocation=(name, options) if modules or full else ("uniform", {}),
+        full_fine_tuning=full,
     )
     recipe = {**training, **tree.get("training", {})}
     return Configuration(branch, architecture, {k: recipe[k] for k in sorted(recipe)})
@@ -245,7 +247,13 @@ def _allocation(value: Json) -> tuple[str, Mapping[str, Json]]:
     if isinstance(value, str):
         return value, {}
     ((name, options),) = value.items()
-    return name, dict(options or {})
+    # AdaLoRA's own defaults are not PEFT's: they follow from the module and the run.
+    defaults = STRATEGIES[name].options if name in STRATEGIES and name != "adalora" else {}
+    return name, {
+        field: chosen
+        for field, chosen in sorted((options or {}).items())
+        if field not in defaults or defaults[field] != chosen
+    }
 
 
 _OWN_DEFAULT = ("tinit", "tfinal")  # absent is a share of the run, PEFT's default is 0

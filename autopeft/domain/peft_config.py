@@ -3,10 +3,10 @@
 Pure, so that training and export say the same thing to PEFT.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from autopeft.domain.allocation import deployed, schedule
+from autopeft.domain.allocation import deployed, found_before_training, schedule, with_ranks
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.space import Json
 
@@ -17,7 +17,12 @@ _HEADS_OF_PEFT = ("classifier", "score")  # what PEFT trains by itself in SEQ_CL
 
 
 def peft_arguments(
-    architecture: Architecture, *, task_type: str, total_steps: int, head: Sequence[str] = ()
+    architecture: Architecture,
+    *,
+    task_type: str,
+    total_steps: int,
+    head: Sequence[str] = (),
+    ranks: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Json], ...]:
     """Keyword arguments, `peft_type` among them, for the config class of each module.
 
@@ -28,11 +33,20 @@ def peft_arguments(
         total_steps: optimiser steps of the full run; AdaLoRA's schedule needs them.
         head: the modules outside the backbone that are trained in full (`ModelShape.head`); PEFT
             is told of them where there is one module, a composite trains them itself.
+        ranks: target -> rank, where the allocation finds them before training.
 
     Raises:
-        ValueError: the fields of a module or the modules of a composite contradict each other.
+        ValueError: the fields of a module or the modules of a composite contradict each other, or
+            the ranks are not known yet.
     """
     modules = deployed(architecture)
+    if found_before_training(architecture):
+        if ranks is None:
+            raise ValueError(
+                f"allocation {architecture.allocation[0]} finds the ranks before the first step: "
+                "they are known of a trial that ran"
+            )
+        modules = tuple(with_ranks(module, ranks) for module in modules)
     if len(modules) == 1:
         arguments = _arguments(modules[0], task_type, total_steps)
         if others := [name for name in head if name not in _HEADS_OF_PEFT]:

@@ -11,10 +11,10 @@ from autopeft.export.modules import TUNERS
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import TEMPLATES, title
 from autopeft.export.source import literal
+from autopeft.export.strategies import ALLOCATION
 
 _WHAT = {
     "train.py": "the training, as it was, in one file",
-    "adalora.py": "the callback that AdaLoRA needs",
     "training_args.yaml": "the recipe by the trainer's own names, for other tools",
     "requirements.txt": "the versions that the trial ran with",
     "data/train.jsonl": "the rows it trained on: drop them where they are not yours to give",
@@ -24,6 +24,10 @@ _WHAT = {
     "head.safetensors": "what is trained in full beside the backbone",
     "adapter_config.json": "PEFT's configuration",
     "adapter_model.safetensors": "the trained weights",
+}
+_PACKAGES = {
+    TUNERS: "PEFT tuners that PEFT does not have, and how several are put into one model",
+    ALLOCATION: "the callback that spreads the budget while training",
 }
 _AUTO_CLASSES = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
@@ -50,14 +54,17 @@ def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]
 
 
 def _listed(files: Sequence[str]) -> list[str]:
-    """The files, the package of our tuners once."""
-    inside = [name for name in files if name.startswith(f"{TUNERS}/")]
-    return [name for name in files if name not in inside] + ([f"{TUNERS}/"] if inside else [])
+    """The files, each of our packages once."""
+    shown = dict.fromkeys(
+        next((f"{package}/" for package in _PACKAGES if name.startswith(f"{package}/")), name)
+        for name in files
+    )
+    return sorted(shown, key=lambda name: name.removesuffix("/") in _PACKAGES)
 
 
 def _what(name: str) -> str:
-    if name == f"{TUNERS}/":
-        return "PEFT tuners that PEFT does not have, and how several are put into one model"
+    if (package := name.removesuffix("/")) in _PACKAGES:
+        return _PACKAGES[package]
     return _WHAT.get(name) or _WHAT.get(name.rpartition("/")[-1], "part of the model")
 
 

@@ -1,5 +1,6 @@
 """A configuration as PEFT's own config object, for `get_peft_model`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autopeft.domain.architecture import Configuration
@@ -13,17 +14,25 @@ if TYPE_CHECKING:
 
 
 def peft_config(
-    configuration: Configuration, shape: ModelShape, *, task_type: str, total_steps: int
+    configuration: Configuration,
+    shape: ModelShape,
+    *,
+    task_type: str,
+    total_steps: int,
+    ranks: Mapping[str, int] | None = None,
 ) -> "PeftConfig":
     """The config of a configuration's module; its targets are full names in the base model.
 
     Args:
         total_steps: optimiser steps of the run; AdaLoRA's schedule needs them.
+        ranks: target -> rank, where the allocation finds them before training.
 
     Raises:
         ExportError: the configuration trains no adapter, or more than a single PEFT config says.
     """
-    described = config_arguments(configuration, shape, task_type=task_type, total_steps=total_steps)
+    described = config_arguments(
+        configuration, shape, task_type=task_type, total_steps=total_steps, ranks=ranks
+    )
     if len(described) > 1:
         raise ExportError(
             f"this configuration is no single PEFT config, it has {len(described)} modules: "
@@ -34,9 +43,16 @@ def peft_config(
 
 
 def config_arguments(
-    configuration: Configuration, shape: ModelShape, *, task_type: str, total_steps: int
+    configuration: Configuration,
+    shape: ModelShape,
+    *,
+    task_type: str,
+    total_steps: int,
+    ranks: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Json], ...]:
     """The arguments of each module's config, `peft_type` among them, in the order of injection.
+
+    ranks: target -> rank, where the allocation finds them before training.
 
     Raises:
         ExportError: the configuration trains no adapter, or PEFT cannot take its modules together.
@@ -47,7 +63,11 @@ def config_arguments(
         raise ExportError(f"a PEFT config needs a PEFT module, got {what}: choose another trial")
     try:
         return peft_arguments(
-            architecture, task_type=task_type, total_steps=total_steps, head=shape.head
+            architecture,
+            task_type=task_type,
+            total_steps=total_steps,
+            head=shape.head,
+            ranks=ranks,
         )
     except ValueError as error:
         raise ExportError(f"PEFT cannot take this configuration: {error}") from error

@@ -7,7 +7,7 @@
 
 Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter, a
 composite a folder `module_0`, `module_1`, ... for each of its modules. Tuners of ours that the
-trial needs lie in `tuners/`.
+trial needs lie in `tuners/`, its allocation strategy in `allocation/`.
 """
 
 import json
@@ -30,7 +30,7 @@ from autopeft.export.script import script_files
 _WEIGHTS = ("**/*.safetensors", "**/*.json")
 _NEEDED = ("threads", "total_steps", "device", "versions")
 _OF_ONE_METHOD = (
-    "adalora.py",
+    "allocation/*.py",
     "adapter_config.json",
     "adapter_model*.safetensors",
     "composite.json",

@@ -21,7 +21,8 @@ def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> d
         (arguments,) = described
         constants, source = _config(arguments, shape, "")
         return {
-            "import_peft": _imports(described, "get_peft_model"),
+            "import_peft": _theirs(described, "get_peft_model"),
+            "import_ours": "\n".join(_ours(described)),
             "peft": "\n" + "\n".join([*constants, f"PEFT = {source}"]) + "\n",
             "trained": "get_peft_model(model, PEFT)",
         }
@@ -30,10 +31,11 @@ def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> d
         constants, source = _config(arguments, shape, f"_{i}")
         names.append(f"MODULE_{i}")
         lines += [*constants, f"MODULE_{i} = {source}"]
-    imports = f"\nfrom {TUNERS}.composite import inject_composite, save_composite"
+    ours = [*_ours(described), f"from {TUNERS}.composite import inject_composite, save_composite"]
     head = ", head=HEAD" if shape.head else ""
     return {
-        "import_peft": _imports(described) + imports,
+        "import_peft": _theirs(described),
+        "import_ours": "\n".join(ours),
         "peft": "\n" + "\n".join([*lines, f"MODULES = [{', '.join(names)}]"]) + "\n",
         "trained": f"inject_composite(model, MODULES{head})",
         "save": "save_composite(trainer.model, OUTPUT)",
@@ -70,16 +72,20 @@ def _config(arguments: Mapping[str, Json], shape: ModelShape, suffix: str) -> tu
     return constants, call(config_class(arguments["peft_type"]).__name__, sources)
 
 
-def _imports(described: Iterable[Mapping[str, Json]], *functions: str) -> str:
-    """Import lines; ours come from the package beside the script."""
-    theirs: set[str] = {*functions}
-    ours: set[str] = set()
-    for arguments in described:
-        peft_type = arguments["peft_type"]
-        (ours if peft_type in OWN else theirs).add(config_class(peft_type).__name__)
-    lines = [
-        f"\nfrom {package} import {', '.join(sorted(names))}"
-        for package, names in (("peft", theirs), (TUNERS, ours))
-        if names
-    ]
-    return "".join(lines)
+def _theirs(described: Iterable[Mapping[str, Json]], *functions: str) -> str:
+    """The import of PEFT; nothing where nothing of it is used."""
+    names = {
+        *functions,
+        *_classes(module for module in described if module["peft_type"] not in OWN),
+    }
+    return f"\nfrom peft import {', '.join(sorted(names))}" if names else ""
+
+
+def _ours(described: Iterable[Mapping[str, Json]]) -> list[str]:
+    """The import of our config classes, from the package beside the script."""
+    names = _classes(module for module in described if module["peft_type"] in OWN)
+    return [f"from {TUNERS} import {', '.join(sorted(names))}"] if names else []
+
+
+def _classes(described: Iterable[Mapping[str, Json]]) -> set[str]:
+    return {config_class(module["peft_type"]).__name__ for module in described}

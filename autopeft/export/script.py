@@ -3,7 +3,6 @@
 The templates mirror `training/` step by step; that both give the same bits is tested.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -22,6 +21,7 @@ from autopeft.export.configs import config_arguments
 from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.source import constant
+from autopeft.export.strategies import strategy_files, strategy_values
 
 TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
@@ -47,7 +47,7 @@ def script_files(
         )
     packages = _packages(spec, trial)
     training = training_arguments(trial)
-    allocates = False
+    strategy = trial.configuration.architecture.allocation[0]
     values = {
         "title": title(spec, trial),
         "needs": f"{', '.join(packages[:-1])} and {packages[-1]}",
@@ -66,7 +66,8 @@ def script_files(
         "eval_loss": repr(trial.metrics["eval_loss"]),
         "training": constant("TRAINING", {k: v for k, v in training.items() if k != "seed"}),
         "import_peft": "",
-        "import_callback": "",
+        "import_ours": "",
+        "import_strategy": "",
         "peft": "",
         "trained": "model.requires_grad_(True)",
         "save": "trainer.model.save_pretrained(OUTPUT)",
@@ -79,21 +80,22 @@ def script_files(
             shape,
             task_type=spec.model["task_type"],
             total_steps=trial.provenance["total_steps"],
+            ranks=trial.provenance.get("ranks"),
         )
-        allocates = described[0]["peft_type"] == "ADALORA"
+        if described[0]["peft_type"] == "ADALORA":
+            strategy = "adalora"
         values |= peft_values(described, shape)
-    if allocates:
-        values["import_callback"] = "\nfrom adalora import AdaLoraCallback\n"
-        values["add_callback"] = "\n    trainer.add_callback(AdaLoraCallback())"
+    values |= strategy_values(trial, strategy)
+    ours = [values.pop(name) for name in ("import_strategy", "import_ours")]
+    values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)
+    values["import_beside"] += "\n" if any(ours) else ""
     template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
     files = {
         "train.py": template.substitute(values),
         "training_args.yaml": _yaml(training),
         "requirements.txt": _requirements(packages, trial),
     }
-    if allocates:
-        files["adalora.py"] = _adalora_module()
-    return files | tuner_files(described)
+    return files | strategy_files(strategy) | tuner_files(described)
 
 
 def title(spec: StudySpec, trial: Trial) -> str:
@@ -142,12 +144,3 @@ def _yaml(values: Mapping[str, Json]) -> str:
     text = StringIO()
     yaml.dump(dict(values), text)
     return text.getvalue().removeprefix("%YAML 1.1\n---\n")
-
-
-def _adalora_module() -> str:
-    """The callback as `allocation/` has it, as a module of its own."""
-    from autopeft.allocation import adalora
-
-    callback = inspect.getsource(adalora.AdaLoraCallback).replace("  # type: ignore[misc]", "")
-    imports = "from typing import Any\n\nfrom transformers import TrainerCallback\n"
-    return f'"""{adalora.__doc__}"""\n\n{imports}\n\n{callback}'

@@ -57,9 +57,13 @@ def module_names(constant_name: str, names: Sequence[str], shape: ModelShape) ->
         f"for layer in {where}",
         f"for kind in {literal(list(kinds), indent=4, used=len('for kind in '))}",
     ]
-    flat = f"{constant_name} = [{' '.join(clauses)}]"
-    if len(flat) <= WIDTH and "\n" not in flat:
-        return flat
+    inside = " ".join(clauses)
+    if "\n" not in inside:
+        flat = f"{constant_name} = [{inside}]"
+        if len(flat) <= WIDTH:
+            return flat
+        if 4 + len(inside) <= WIDTH:
+            return f"{constant_name} = [\n    {inside}\n]"
     return f"{constant_name} = [\n" + "".join(f"    {clause}\n" for clause in clauses) + "]"
 
 

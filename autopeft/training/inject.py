@@ -35,7 +35,12 @@ def refusals() -> Iterator[None]:
 
 
 def peft_configs(
-    configuration: Configuration, *, task_type: str, total_steps: int, head: Sequence[str] = ()
+    configuration: Configuration,
+    *,
+    task_type: str,
+    total_steps: int,
+    head: Sequence[str] = (),
+    ranks: Mapping[str, int] | None = None,
 ) -> tuple[PeftConfig, ...]:
     """PEFT's own config objects of a configuration, in the order of injection.
 
@@ -43,7 +48,11 @@ def peft_configs(
         ValueError: PEFT refuses the fields.
     """
     described = peft_arguments(
-        configuration.architecture, task_type=task_type, total_steps=total_steps, head=head
+        configuration.architecture,
+        task_type=task_type,
+        total_steps=total_steps,
+        head=head,
+        ranks=ranks,
     )
     return tuple(
         PEFT_TYPE_TO_CONFIG_MAPPING[arguments.pop("peft_type")](**arguments)
@@ -52,11 +61,20 @@ def peft_configs(
 
 
 def build(
-    base: Base, configuration: Configuration, *, task_type: str, total_steps: int, seed: int
+    base: Base,
+    configuration: Configuration,
+    *,
+    task_type: str,
+    total_steps: int,
+    seed: int,
+    ranks: Mapping[str, int] | None = None,
 ) -> Any:
     """The model of a trial, the same bits for the same seed.
 
     Order: copy the base, draw the head, set the seed again, inject; an exported script the same.
+
+    Args:
+        ranks: target -> rank, where the allocation found them.
 
     Raises:
         UnfitError: the model cannot take it.
@@ -73,7 +91,11 @@ def build(
         return model
     with refusals():
         configs = peft_configs(
-            configuration, task_type=task_type, total_steps=total_steps, head=base.head
+            configuration,
+            task_type=task_type,
+            total_steps=total_steps,
+            head=base.head,
+            ranks=ranks,
         )
         for config in configs:
             config.base_model_name_or_path = base.path

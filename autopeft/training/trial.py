@@ -3,7 +3,7 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -14,10 +14,15 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from autopeft.allocation.adalora import AdaLoraCallback
+from autopeft.allocation.grown import save_grown
+from autopeft.allocation.increlora import IncreLora
+from autopeft.allocation.strategy import UpdateStrategy
+from autopeft.domain.allocation import found_before_training
 from autopeft.domain.ports import Report
 from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment, Stop
+from autopeft.training.allocating import curve, ranks_before_training, strategy_of
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.measure import (
     PeakMemory,
@@ -48,10 +53,11 @@ class Measured:
 
 
 class Curve(TrainerCallback):  # type: ignore[misc]
-    """Passes the Trainer's logs on as a learning curve."""
+    """Passes the Trainer's logs on as a learning curve, with what the allocation records."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, record: Callable[[], Mapping[str, Any]]) -> None:
         self._report = report
+        self._record = record
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         metrics = {
@@ -60,7 +66,7 @@ class Curve(TrainerCallback):  # type: ignore[misc]
             if name in ("loss", "grad_norm", "learning_rate")
         }
         if metrics:
-            self._report(state.global_step, metrics)
+            self._report(state.global_step, metrics | curve(self._record()))
 
 
 class SegmentStop(StopAt):
@@ -79,7 +85,7 @@ class SegmentStop(StopAt):
     ) -> None:
         if self._planned not in (None, state.max_steps):
             raise UnfitError(
-                f"AdaLoRA's schedule counts on {self._planned} steps, the trainer does "
+                f"the allocation's schedule counts on {self._planned} steps, the trainer does "
                 f"{state.max_steps}: set max_steps, or leave packing out"
             )
         if self._epochs is not None:
@@ -135,19 +141,33 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     before = progress_of(origin) if resume else _NOTHING_YET
     with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
         with PeakMemory() as memory:
-            trainer = _trainer(bench, segment, steps, scratch)
-            adalora = hasattr(getattr(trainer.model, "base_model", None), "rankallocator")
-            stop = SegmentStop(segment.stop, steps if adalora else None)
-            for callback in (stop, Curve(report), *([AdaLoraCallback()] if adalora else [])):
+            ranks = before.get("ranks") or _ranks(bench, segment, steps, scratch)
+            trainer = _trainer(bench, segment, _model(bench, segment, steps, ranks), steps, scratch)
+            strategy = _strategy(trainer, segment, steps, before.get("strategy"))
+            adalora = isinstance(strategy, AdaLoraCallback)
+            counts = adalora or isinstance(strategy, IncreLora)
+
+            def record() -> Mapping[str, Any]:
+                if adalora:
+                    return {"ranks": _current_ranks(trainer.model)}
+                if isinstance(strategy, UpdateStrategy):
+                    return strategy.record()
+                return {"ranks": ranks} if ranks else {}
+
+            stop = SegmentStop(segment.stop, steps if counts else None)
+            callbacks = (stop, Curve(report, record), strategy)
+            for callback in (c for c in callbacks if c is not None):
                 trainer.add_callback(callback)
             trainer.train(resume_from_checkpoint=str(origin) if resume else None)
         progress = {
             "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
             "step_seconds": [*before["step_seconds"], *stop.step_seconds],
             "peak_memory_gib": max(before["peak_memory_gib"], memory.peak_gib),
+            "ranks": ranks,
+            "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
         }
         if segment.last:
-            _save_adapter(trainer.model, bench.adapter(segment.trial))
+            _save_adapter(trainer.model, bench.adapter(segment.trial), strategy)
         else:
             trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
             _forget(bench, segment)
@@ -160,8 +180,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         "total_steps": trainer.state.max_steps,
         "resumed": resume,
     }
-    if adalora and (ranks := _final_ranks(trainer.model)):
-        notes["ranks"] = ranks
+    notes |= {name: value for name, value in record().items() if value}
     return Measured(trainer.state.global_step, {**metrics, **_costs(progress)}, stderr, notes)
 
 
@@ -177,14 +196,42 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _trainer(bench: Bench, segment: Segment, steps: int, scratch: str) -> Any:
-    model = build(
+def _ranks(bench: Bench, segment: Segment, steps: int, scratch: str) -> dict[str, int] | None:
+    """What the allocation finds before training; None where it finds nothing then."""
+    architecture = segment.configuration.architecture
+    if not found_before_training(architecture):
+        return None
+    plain = _trainer(bench, segment, bench.base.copy(segment.seed), steps, scratch)
+    with refusals():
+        return ranks_before_training(architecture, plain, seed=segment.seed)
+
+
+def _model(bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | None) -> Any:
+    return build(
         bench.base,
         segment.configuration,
         task_type=bench.spec.model["task_type"],
         total_steps=steps,
         seed=segment.seed,
+        ranks=ranks,
     )
+
+
+def _strategy(
+    trainer: Any, segment: Segment, steps: int, state: Mapping[str, Any] | None
+) -> TrainerCallback | None:
+    """What acts while training, gone on from a state where there is one."""
+    if hasattr(getattr(trainer.model, "base_model", None), "rankallocator"):
+        return AdaLoraCallback()
+    architecture = segment.configuration.architecture
+    with refusals():
+        strategy = strategy_of(architecture, trainer, total_steps=steps, seed=segment.seed)
+    if strategy is not None and state is not None:
+        strategy.restore(state)
+    return strategy
+
+
+def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: str) -> Any:
     arguments = trainer_arguments(
         segment.configuration.recipe,
         seed=segment.seed,
@@ -229,10 +276,12 @@ def _measure(bench: Bench, trainer: Any) -> tuple[dict[str, float], dict[str, fl
     return measured
 
 
-def _save_adapter(model: Any, folder: Path) -> None:
+def _save_adapter(model: Any, folder: Path, strategy: TrainerCallback | None) -> None:
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
-    if is_composite(model):
+    if isinstance(strategy, IncreLora):
+        save_grown(model, strategy.ranks, draft)
+    elif is_composite(model):
         save_composite(model, draft)
     else:
         model.save_pretrained(draft, safe_serialization=True)
@@ -245,7 +294,7 @@ def _forget(bench: Bench, segment: Segment) -> None:
         shutil.rmtree(bench.checkpoint(segment.trial, rung), ignore_errors=True)
 
 
-def _final_ranks(model: Any) -> dict[str, int]:
+def _current_ranks(model: Any) -> dict[str, int]:
     """AdaLoRA's ranks by module; {} before the first allocation."""
     pattern = model.peft_config["default"].rank_pattern or {}
-    return {name: sum(ranks) for name, ranks in pattern.items()}
+    return {name.removesuffix(".lora_E"): sum(ranks) for name, ranks in pattern.items()}

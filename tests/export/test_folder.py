@@ -55,14 +55,17 @@ def test_the_folder_holds_weights_recipe_script_rows_and_provenance(exported, tm
 
 
 def test_adalora_brings_its_callback_and_full_fine_tuning_its_model(exported):
-    assert "adalora.py" in names(exported("adalora").folder)
+    assert "allocation/adalora.py" in names(exported("adalora").folder)
     full = names(exported("full").folder)
     assert {"config.json", "model.safetensors"} <= full
     assert "adapter_config.json" not in full
     assert "peft" not in (exported("full").folder / "requirements.txt").read_text()
 
 
-@pytest.mark.parametrize("name", ["lora", "pissa", "adalora", "prefix", "full", "sft"])
+@pytest.mark.parametrize(
+    "name",
+    ["lora", "pissa", "adalora", "prefix", "full", "sft", "ist", "increlora", "spt", "composite"],
+)
 def test_the_script_is_formatted_short_and_free_of_autopeft(exported, name):
     script = exported(name).folder / "train.py"
     options = ["--line-length", "100", "--no-cache", "--isolated"]
@@ -74,7 +77,7 @@ def test_the_script_is_formatted_short_and_free_of_autopeft(exported, name):
     ]
     assert [done.returncode for done in checked] == [0, 0], [done.stdout for done in checked]
     lines = script.read_text().splitlines()
-    assert len(lines) < 170
+    assert len(lines) < 190
     assert not any("import" in line and "autopeft" in line for line in lines)
 
 
@@ -158,7 +161,7 @@ def test_a_folder_in_use_is_refused_unless_forced_and_nothing_else_is_deleted(ex
     with pytest.raises(ExportError, match=r"needs an empty folder, .* use --force"):
         write(exported("full"), out)
     write(exported("full"), out, force=True)
-    assert "adalora.py" not in names(out)
+    assert "allocation/adalora.py" not in names(out)
     assert "adapter_config.json" not in names(out)
     assert "notes.json" in names(out)
 

@@ -10,6 +10,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+ALLOCATED = ["adalora", "eva", "increlora", "ist", "owlore", "random", "spt"]
+PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED]
+RETRAINED = [*PLAIN, "full", "lisa", "sft", "ist sft", "composite", "ssf"]
+
 
 @pytest.fixture(scope="module")
 def without_autopeft(tmp_path_factory):
@@ -40,7 +44,7 @@ def python(*arguments, environment, cwd):
     )
 
 
-@pytest.mark.parametrize("name", ["lora", "ia3", "adalora", "prefix", "full", "distilbert", "sft"])
+@pytest.mark.parametrize("name", RETRAINED)
 def test_the_script_trains_to_the_bits_of_the_trial(exported, without_autopeft, name):
     """Some of the trials paused twice; the script never does."""
     done = exported(name)
@@ -49,18 +53,26 @@ def test_the_script_trains_to_the_bits_of_the_trial(exported, without_autopeft, 
     metrics = json.loads(ran.stdout.splitlines()[-1])
     assert repr(metrics["eval_loss"]) == repr(done.trial.metrics["eval_loss"])
     assert metrics.get("accuracy") == done.trial.metrics.get("accuracy")
-    weights = "model.safetensors" if name == "full" else "adapter_model.safetensors"
-    again = done.folder / "retrained" / weights
-    assert again.read_bytes() == (done.folder / weights).read_bytes()
+    weights = [
+        path.relative_to(done.folder) for path in done.files if path.suffix == ".safetensors"
+    ]
+    assert weights
+    for path in weights:
+        again = done.folder / "retrained" / path
+        assert again.read_bytes() == (done.folder / path).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["lora", "pissa", "ia3", "adalora", "prefix", "distilbert"])
+@pytest.mark.parametrize("name", ["pissa", *PLAIN])
 def test_the_weights_load_with_peft_and_predict_the_labels_of_the_trial(exported, name):
     done = exported(name)
     base = AutoModelForSequenceClassification.from_pretrained(
         done.prepared.model, num_labels=2, ignore_mismatched_sizes=True
     )
-    model = PeftModel.from_pretrained(base, done.folder).eval()
+    check_predictions(done, PeftModel.from_pretrained(base, done.folder))
+
+
+def check_predictions(done, model):
+    model.eval()
     with (done.folder / "data" / "validation.jsonl").open() as lines:
         rows = [json.loads(line) for line in lines]
     encoded = AutoTokenizer.from_pretrained(done.prepared.model)(
@@ -78,3 +90,37 @@ def test_the_weights_load_with_peft_and_predict_the_labels_of_the_trial(exported
     assert hits / len(rows) == done.trial.metrics["accuracy"]
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     assert loss == pytest.approx(done.trial.metrics["eval_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["composite", "ssf"])
+def test_what_is_no_peft_adapter_loads_as_the_card_says(exported, without_autopeft, name):
+    done = exported(name)
+    card = (done.folder / "README.md").read_text()
+    load = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", ".")
+    script = done.folder / "load.py"
+    script.write_text(load + MEASURE)
+    ran = python("load.py", environment=without_autopeft, cwd=done.folder)
+    script.unlink()
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert found["accuracy"] == done.trial.metrics["accuracy"]
+    assert found["loss"] == pytest.approx(done.trial.metrics["eval_loss"], rel=1e-5)
+
+
+MEASURE = """
+import json
+import torch
+from transformers import AutoTokenizer
+
+rows = [json.loads(line) for line in open("data/validation.jsonl")]
+encoded = AutoTokenizer.from_pretrained(base.config._name_or_path)(
+    [row["text"] for row in rows], [row["text_pair"] for row in rows],
+    truncation=True, max_length=24, padding=True, return_tensors="pt",
+)
+with torch.no_grad():
+    logits = model.eval()(**encoded).logits
+labels = torch.tensor([row["label"] for row in rows])
+hits = (logits.argmax(-1) == labels).sum().item()
+loss = torch.nn.functional.cross_entropy(logits, labels).item()
+print(json.dumps({"accuracy": hits / len(rows), "loss": loss}))
+"""

@@ -19,8 +19,9 @@ def config_class():
     return names["GainConfig"]
 
 
-def test_it_takes_twelve_lines():
-    assert len([line for line in CODE.splitlines() if line.strip()]) == 12
+def test_it_takes_twelve_lines_beside_its_imports():
+    lines = [line for line in CODE.splitlines() if line.strip() and "import" not in line]
+    assert len(lines) == 12
 
 
 def test_it_trains_saves_loads_and_switches_off(config_class, tmp_path):

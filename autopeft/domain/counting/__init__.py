@@ -64,12 +64,14 @@ Our own tuners; m: bottleneck_size.
 The built model is the oracle of the tests.
 """
 
-from autopeft.domain.allocation import deployed
+from autopeft.domain.allocation import deployed, rank_budget
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.counting import low_rank, own, prompts, rotations, shared, sparse
+from autopeft.domain.counting.allocated import largest
 from autopeft.domain.counting.count import Count, Formula, Placed, Tensors
 from autopeft.domain.counting.refused import UNCOUNTED_TYPES, refuse_uncounted
 from autopeft.domain.model import ModelShape
+from autopeft.domain.strategies import BEFORE_TRAINING
 
 __all__ = ["COUNTED", "UNCOUNTED_TYPES", "known_metrics"]
 
@@ -88,8 +90,8 @@ COUNTED = frozenset(_FORMULAS)
 def known_metrics(architecture: Architecture, shape: ModelShape) -> dict[str, float]:
     """adapter_params, trainable_params and adapter_bytes (tensors of the stored adapter).
 
-    For ADALORA on targets of unequal shape the ranks decide what is stored, and training decides
-    the ranks: then adapter_params is the most that the budget can hold. Everything else is exact.
+    Where an allocation strategy finds the ranks of targets of unequal shape, they decide what is
+    stored: then adapter_params is the most that the budget can hold. Everything else is exact.
 
     Raises:
         ValueError: a module cannot be counted.
@@ -98,7 +100,7 @@ def known_metrics(architecture: Architecture, shape: ModelShape) -> dict[str, fl
         backbone = shape.total_parameters - shape.head_parameters
         counts = [Count(backbone, (Tensors(backbone, shape.backbone_bytes),))]
     else:
-        counts = [_count(module, shape) for module in deployed(architecture)]
+        counts = _counts(architecture, shape)
     stored = [tensors for count in counts for tensors in count.stored]
     trained = sum(count.trained for count in counts)
     return {
@@ -106,6 +108,19 @@ def known_metrics(architecture: Architecture, shape: ModelShape) -> dict[str, fl
         "trainable_params": float(trained + shape.head_parameters),
         "adapter_bytes": float(sum(tensors.numbers * tensors.width for tensors in stored)),
     }
+
+
+def _counts(architecture: Architecture, shape: ModelShape) -> list[Count]:
+    name = architecture.allocation[0]
+    if name not in BEFORE_TRAINING and name != "increlora":
+        return [_count(module, shape) for module in deployed(architecture)]
+    found = []
+    for module, built in zip(architecture.modules, deployed(architecture), strict=True):
+        most = _count(largest(module, rank_budget(architecture, module), shape), shape)
+        # What grows is built and trained at its largest size.
+        trained = _count(built, shape).trained if name == "increlora" else most.trained
+        found.append(Count(trained, most.stored))
+    return found
 
 
 def _count(module: Module, shape: ModelShape) -> Count:
