@@ -24,8 +24,8 @@ class TunerLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     prefix: as given to `register`; the adapters are stored under `<prefix>adapter`.
     key: dotted name of the wrapped module in the model.
 
-    Attributes that this class lacks are those of the wrapped module: model code that asks its
-    attention block for `is_causal` still finds it.
+    Attributes that this class lacks are those of the bare module, below any other tuner: model code
+    that asks its attention block for `is_causal` still finds it.
     """
 
     prefix: ClassVar[str]
@@ -49,7 +49,7 @@ class TunerLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         except AttributeError:
             if name == "base_layer":
                 raise
-            return getattr(self.base_layer, name)
+            return getattr(self.get_base_layer(), name)
 
     def new_adapter(self, config: Any) -> nn.Module:
         """A fresh adapter for this layer; all its parameters are trained.
