@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test unit check format lock clean
+.PHONY: quickstart test unit check coverage format lock clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
@@ -25,6 +25,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: export OMP_NUM_THREADS := 1
+coverage: $(STAMP)  ## docs/coverage.md, anew from what the tests see
+	AUTOPEFT_WRITE_COVERAGE=1 $(BIN)/python -m pytest -q tests/domain/test_matrix.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -19,7 +19,7 @@ from autopeft import config
 from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
-from autopeft.domain.fit import refuse_unfit
+from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
@@ -76,7 +76,12 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
             training=spec.training,
             defaults=PEFT_DEFAULTS,
         )
-        refuse_unfit(configuration.architecture, shape=shape, task_type=spec.model["task_type"])
+        refuse_unfit(
+            configuration.architecture,
+            shape=shape,
+            task_type=spec.model["task_type"],
+            quantized=loads_quantised(spec.model),
+        )
         return configuration
 
     return Problem(

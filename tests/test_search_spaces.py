@@ -11,6 +11,7 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.plan import count, count_architectures
 from autopeft.domain.roles import role_of
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
@@ -63,6 +64,21 @@ def test_every_shipped_file_fits_a_model_of_its_kind(path):
                 defaults=PEFT_DEFAULTS,
             )
             assert known_metrics(configuration.architecture, shape)["adapter_params"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "sets"),
+    [("autopeft_bert", 12, 11**3 * 2**12), ("autopeft_bert_large", 24, 11**3 * 2**24)],
+)
+def test_the_space_of_autopeft_has_the_size_that_its_paper_gives(name, layers, sets):
+    path = next(path for path in FILES if path.stem == name)
+    spec = bind(load(path), bert_shape(layers=layers, width=128), source=path)
+    (branch,) = spec.space.searched
+    tree = {key: value for key, value in branch.tree.items() if key != "training"}
+    assert count(tree) == sets
+    assert count_architectures(tree) == (11**3 - 1) * (2**layers - 1)
+    if layers == 12:
+        assert (count(tree), count_architectures(tree)) == (5_451_776, 5_446_350)
 
 
 def test_one_method_with_one_range_takes_eight_lines():

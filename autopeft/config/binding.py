@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from autopeft.config.layer_sizes import numbers_of, spread
+from autopeft.config.placement import bind_layers, reached_layers
 from autopeft.config.reading import Lines, line_of, read
 from autopeft.config.tree import Complain, options_of
-from autopeft.domain.architecture import SIZE_FIELDS, canonical, match_targets, place
+from autopeft.domain.architecture import canonical
 from autopeft.domain.capabilities import CAPABILITIES
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import Mistake, SpecError
-from autopeft.domain.fit import refuse_unfit, wrapped_as
+from autopeft.domain.fit import loads_quantised, refuse_unfit, wrapped_as
+from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Space, Subset
+from autopeft.domain.placement import match_targets
+from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 
 _LOW_RANK = ("LORA", "ADALORA", "LOHA", "DELORA", "HRA")
@@ -68,47 +72,22 @@ def _branch(branch: Branch, path: str, shape: ModelShape, complain: Complain) ->
         for module in modules:
             module.setdefault("layers", {"bits": "own"})
     elif "layers" in tree:
-        tree["layers"] = _layers(tree["layers"], f"{path}layers", shape, complain)
+        tree["layers"] = bind_layers(tree["layers"], f"{path}layers", shape, complain)
     for i, module in enumerate(modules):
         at = f"{path}modules[{i}]"
         if "layers" in module:
-            module["layers"] = _layers(module["layers"], f"{at}.layers", shape, complain)
+            module["layers"] = bind_layers(module["layers"], f"{at}.layers", shape, complain)
         _head(module, at, shape, complain)
         if module["peft_type"] == "PREFIX_TUNING":
             _prefix(module, at, shape, complain)
         elif "target_modules" in PEFT_DEFAULTS[module["peft_type"]]:
             _module(module, at, shape, complain)
+        if (field := size_field(module["peft_type"])) in module:
+            reached = reached_layers(module, tree.get("layers", "all"), shape.layers)
+            module[field] = spread(module[field], f"{at}.{field}", shape.layers, reached, complain)
     if modules:
         tree["modules"] = modules
     return replace(branch, tree=tree)
-
-
-def _layers(layers: Json, path: str, shape: ModelShape, complain: Complain) -> Json:
-    if isinstance(layers, Choice):
-        return Choice(
-            tuple(
-                _layers(option, f"{path}.choice[{i}]", shape, complain)
-                for i, option in enumerate(layers.options)
-            )
-        )
-    if layers in ({"bits": "shared"}, {"bits": "own"}):
-        return {"bits": Bits(shape.layers)}
-    for suffix, literal in _placements(layers):
-        try:
-            place(literal, shape.layers)
-        except ValueError as error:
-            complain(path + suffix, str(error))
-    return layers
-
-
-def _placements(layers: Json) -> Iterator[tuple[str, Json]]:
-    """The literal values of a `layers` node with their paths, a varying k at its largest."""
-    if isinstance(layers, Mapping) and not isinstance(layers.get("range"), list):
-        ((key, k),) = layers.items()
-        for suffix, value in options_of(k):
-            yield f".{key}{suffix}", {key: int(value.high) if isinstance(value, Range) else value}
-    else:
-        yield "", layers
 
 
 def _head(module: dict[str, Json], path: str, shape: ModelShape, complain: Complain) -> None:
@@ -139,7 +118,7 @@ def _module(module: Mapping[str, Json], path: str, shape: ModelShape, complain: 
     _sizes(module, path, targeted, complain)
     _patterns(module, path, targeted, complain)
     if (own := module.get("layers_to_transform")) is not None:
-        _layers(
+        bind_layers(
             [own] if isinstance(own, int) else own, f"{path}.layers_to_transform", shape, complain
         )
 
@@ -189,9 +168,9 @@ def _sizes(
 ) -> None:
     if module["peft_type"] not in _LOW_RANK or not targeted:
         return
-    size = SIZE_FIELDS.get(module["peft_type"], "r")
+    size = size_field(module["peft_type"])
     least = min(min(target.inputs, target.outputs) for target in targeted)
-    for suffix, value in options_of(module.get(size)):
+    for suffix, value in numbers_of(module.get(size)):
         largest = value.high if isinstance(value, Range) else value
         if isinstance(largest, int | float) and largest > least:
             complain(
@@ -235,7 +214,12 @@ def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
                 defaults=PEFT_DEFAULTS,
             )
             known_metrics(configuration.architecture, shape)
-            refuse_unfit(configuration.architecture, shape=shape, task_type=spec.model["task_type"])
+            refuse_unfit(
+                configuration.architecture,
+                shape=shape,
+                task_type=spec.model["task_type"],
+                quantized=loads_quantised(spec.model),
+            )
         except ValueError as error:
             first = first or str(error)
         else:

@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping
 
+from autopeft.config.layer_sizes import check_by_layer, numbers_of
 from autopeft.config.names import nearest
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, is_number, settle
-from autopeft.domain.architecture import SIZE_FIELDS
 from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
+from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Choice, Expr, Json, Range, Subset
 
-_INITS = (True, False, "gaussian", "pissa", "olora", "orthogonal", "mica")
+_INITS = (
+    True,
+    False,
+    "gaussian",
+    "pissa",
+    "olora",
+    "orthogonal",
+    "mica",
+    "eva",
+    "corda",
+    "lora_ga",
+)
 _DROPPED = (
     "auto_mapping",
     "base_model_name_or_path",
@@ -69,18 +81,20 @@ def _check_fields(module: dict[str, Json], path: str, complain: Complain) -> Non
         if name not in defaults:
             complain(at, f"{peft_type} has no field {name!r}", nearest(name, defaults))
             continue
-        check_value(at, name, value, defaults[name], complain)
+        if check_by_layer(module, name, at, complain):
+            for suffix, number in numbers_of(value):
+                check_value(at + suffix, name, number, defaults[name], complain)
         module[name] = settle(value, defaults[name])
 
 
 def _check_size(module: Mapping[str, Json], path: str, complain: Complain) -> None:
     peft_type = module["peft_type"]
-    field = SIZE_FIELDS.get(peft_type, "r")
+    field = size_field(peft_type)
     if field not in PEFT_DEFAULTS[peft_type]:
         return
     if field not in module and not PEFT_DEFAULTS[peft_type][field]:
         complain(f"{path}.{field}", f"{peft_type} needs {field}, got nothing")
-    for suffix, value in options_of(module.get(field, 0)):
+    for suffix, value in numbers_of(module.get(field, 0)):
         low = value.low if isinstance(value, Range) else value
         whole = value.integer if isinstance(value, Range) else isinstance(low, int)
         if isinstance(value, Expr) or (whole and is_number(low) and low >= 0):

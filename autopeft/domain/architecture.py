@@ -7,42 +7,18 @@ build the same network are equal.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from autopeft.domain.model import ModelShape, TargetModule
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, PEFT_TARGETS
+from autopeft.domain.layer_sizes import layer_sizes, one_size_each, size_field, sized_by_layer
+from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.placement import home, match_targets, place
 from autopeft.domain.space import Json
 from autopeft.domain.strategies import STRATEGIES
-
-SIZE_FIELDS: Mapping[str, str] = {
-    "ADALORA": "init_r",
-    "BOFT": "",  # 0 is said of the one of its two sizes that is not used
-    "C3A": "block_size",
-    "CARTRIDGE": "num_virtual_tokens",
-    "FOURIERFT": "n_frequency",
-    "LAYER_PREFIX": "num_virtual_tokens",
-    "OFT": "",  # as BOFT
-    "PARALLEL_ADAPTER": "bottleneck_size",
-    "PREFIX_TUNING": "num_virtual_tokens",
-    "PROMPT_TUNING": "num_virtual_tokens",
-    "P_TUNING": "num_virtual_tokens",
-    "SERIAL_ADAPTER": "bottleneck_size",
-    "SUPERTUNING": "",  # r is a part beside the sparse one
-    "WAVEFT": "n_frequency",
-}
-OWN_TARGETS: Mapping[str, str] = {
-    "LAYER_PREFIX": "attention",
-    "PARALLEL_ADAPTER": "feed_forward",
-    "SERIAL_ADAPTER": "feed_forward.down",
-}
-"""What our own tuners target where a module names nothing: a role, the same on every model."""
-
-DEFAULT_SIZE_FIELD = "r"
-"""The field of a peft_type that is its size; size 0 means that the module is absent. "": none."""
 
 
 def fingerprint(value: Json) -> str:
@@ -75,7 +51,15 @@ class Module:
     @property
     def size_field(self) -> str:
         """The field that holds it; "": none."""
-        return SIZE_FIELDS.get(self.peft_type, DEFAULT_SIZE_FIELD)
+        return size_field(self.peft_type)
+
+    @cached_property
+    def sizes(self) -> Mapping[str, int]:
+        """target -> size where a `rank_pattern` by full names says them; else empty."""
+        pattern = self.fields.get("rank_pattern") or {}
+        if self.size is None or not set(pattern) <= set(self.targets):
+            return {}
+        return {name: int(pattern.get(name, self.size)) for name in self.targets if pattern}
 
     def document(self) -> dict[str, Json]:
         return {
@@ -192,9 +176,9 @@ def canonical(
     """
     layers = place(tree.get("layers", "all"), shape.layers)
     modules = [
-        _module(module, layers, shape, defaults)
+        _module(sized, layers, shape, defaults)
         for module in tree.get("modules", ())
-        if not _absent(module)
+        for sized in _sized(module, layers, shape)
     ]
     modules = [module for module in modules if module.layers]
     if len(modules) > 1 or any(module.layers != _everywhere(shape) for module in modules):
@@ -208,39 +192,6 @@ def canonical(
     )
     recipe = {**training, **tree.get("training", {})}
     return Configuration(branch, architecture, {k: recipe[k] for k in sorted(recipe)})
-
-
-def place(layers: Json, count: int) -> tuple[int, ...]:
-    """The layer indices that a literal `layers` value means on a model of `count` layers.
-
-    Raises:
-        ValueError: it names a layer that the model does not have.
-    """
-    match layers:
-        case "all" | None:
-            chosen: Iterable[int] = range(count)
-        case {"first": int(k)}:
-            chosen = range(min(k, count)) if k <= count else [k - 1]
-        case {"last": int(k)}:
-            chosen = range(count - k, count)
-        case {"range": [int(first), int(last)]}:
-            chosen = range(first, last + 1)
-        case {"bits": list(on)} | list(on):
-            chosen = on
-        case _:
-            raise ValueError(
-                "layers takes all, {first: k}, {last: k}, {range: [a, b]}, {bits: shared | own} "
-                f"or a list of layer numbers, got {layers!r}"
-            )
-    indices = tuple(sorted(set(chosen)))
-    if indices and (indices[0] < 0 or indices[-1] >= count):
-        raise ValueError(f"the model has layers 0 to {count - 1}, got {layers!r}: stay within them")
-    return indices
-
-
-def _absent(module: Mapping[str, Json]) -> bool:
-    size_field = SIZE_FIELDS.get(module["peft_type"], DEFAULT_SIZE_FIELD)
-    return bool(module.get(size_field) == 0)
 
 
 def _allocation(value: Json) -> tuple[str, Mapping[str, Json]]:
@@ -260,6 +211,19 @@ _OWN_DEFAULT = ("tinit", "tfinal")  # absent is a share of the run, PEFT's defau
 _PLACEMENT = ("peft_type", "layers", "target_modules", "layers_to_transform", "layers_pattern")
 
 
+def _sized(
+    module: Mapping[str, Json], branch_layers: tuple[int, ...], shape: ModelShape
+) -> Sequence[Mapping[str, Json]]:
+    """The module as modules of one size each; none where it is 0."""
+    size = module.get(size_field(module["peft_type"]))
+    if not sized_by_layer(size):
+        return [] if size == 0 else [module]
+    layers, targets = home(module, branch_layers, shape)
+    sizes = layer_sizes(size, shape.layers)
+    here = {layer: sizes[layer] for layer in layers}
+    return one_size_each(module, here, {target.name: target.layer for target in targets})
+
+
 def _module(
     module: Mapping[str, Json],
     branch_layers: tuple[int, ...],
@@ -268,15 +232,8 @@ def _module(
 ) -> Module:
     peft_type = module["peft_type"]
     default = defaults.get(peft_type, {})
-    layers = place(module["layers"], shape.layers) if "layers" in module else branch_layers
-    if isinstance(own := module.get("layers_to_transform"), int | list):
-        layers = place([own] if isinstance(own, int) else own, shape.layers)
-    targets: tuple[str, ...] = ()
-    if "target_modules" in default:
-        matched = match_targets(module.get("target_modules"), shape, peft_type)
-        targets = tuple(target.name for target in matched if target.layer in layers)
-        here = {target.layer for target in matched}
-        layers = tuple(layer for layer in layers if layer in here)
+    layers, wrapped = home(module, branch_layers, shape)
+    targets = tuple(target.name for target in wrapped)
     fields = {
         name: value
         for name, value in sorted(module.items())
@@ -315,36 +272,3 @@ def _by_layer(module: Module, shape: ModelShape) -> Module:
         peft_type="LAYER_PREFIX",
         targets=tuple(target.name for target in targets if target.layer in module.layers),
     )
-
-
-def match_targets(
-    target_modules: Json, shape: ModelShape, peft_type: str
-) -> tuple[TargetModule, ...]:
-    """The modules that `target_modules` means, in model order.
-
-    A name, `all-linear`, a list of names, or as in PEFT a regular expression on full names;
-    None: what PEFT itself targets in this model type, or our own tuners by role.
-
-    Raises:
-        ValueError: an entry matches nothing; the message names the kinds that exist.
-    """
-    if target_modules is None:
-        by_model_type = PEFT_TARGETS.get(peft_type, {})
-        target_modules = OWN_TARGETS.get(peft_type) or by_model_type.get(shape.model_type)
-    entries = [target_modules] if isinstance(target_modules, str) else list(target_modules or ())
-    if not entries:
-        raise ValueError(
-            f"target_modules is needed: name one of {', '.join(shape.kinds)} or all-linear"
-        )
-    chosen = set()
-    for entry in entries:
-        matched = shape.matching(entry)
-        if not matched and isinstance(target_modules, str):
-            matched = shape.matching_pattern(entry)
-        if not matched:
-            raise ValueError(
-                f"target_modules {entry!r} matches no module inside the layers of this "
-                f"{shape.model_type} model: it has {', '.join(shape.kinds)}"
-            )
-        chosen |= {module.name for module in matched}
-    return tuple(m for m in (*shape.modules, *shape.blocks) if m.name in chosen)

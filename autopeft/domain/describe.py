@@ -5,7 +5,7 @@ lora r8 q,v L3-11 lr 4.7e-4
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
@@ -83,7 +83,9 @@ def _architecture(architecture: Architecture) -> str:
 def _module(module: Module) -> str:
     parts = [module.peft_type.lower().replace("_", "-")]
     if module.size is not None:
-        parts.append(f"{_SIZE_LABELS.get(module.size_field, 'r')}{module.size}")
+        sizes = sorted({module.size, *module.sizes.values()})
+        text = f"{sizes[0]}-{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+        parts.append(_SIZE_LABELS.get(module.size_field, "r") + text)
     parts.extend(flag for name, flag in _FLAGS.items() if module.fields.get(name) is True)
     weights = module.fields.get("init_lora_weights")
     if isinstance(weights, str):
@@ -149,11 +151,24 @@ def _module_row(module: Module) -> dict[str, Any]:
     if module.size is not None:
         row[module.size_field] = module.size
     row |= module.fields
+    if module.sizes:  # said once a layer, not once a target
+        del row["rank_pattern"]
+        row.pop("alpha_pattern", None)
+        row[f"{module.size_field}_by_layer"] = _by_layer(module.sizes)
     if module.targets:
         row["targets"] = _targets(module.targets)
     row["layers"] = _ranges(module.layers)
     row["layer_count"] = len(module.layers)
     return row
+
+
+def _by_layer(sizes: Mapping[str, int]) -> str:
+    """`4 L0-2,5; 8 L3-4`: the layers of each size."""
+    layers: dict[int, set[int]] = {}
+    for target, size in sizes.items():
+        numbers = re.findall(r"(?<=\.)\d+(?=\.)", target)
+        layers.setdefault(size, set()).add(int(numbers[0]))
+    return "; ".join(f"{size} L{_ranges(layers[size])}" for size in sorted(layers))
 
 
 def _scalar(value: Json) -> str | int | float:

@@ -1,13 +1,25 @@
 """Whether an architecture works on a model, and why not."""
 
+from collections.abc import Mapping
+
 from autopeft.domain.allocation import deployed
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.capabilities import BLOCK, CAPABILITIES, MODEL, Capability
 from autopeft.domain.counting.count import Placed
+from autopeft.domain.data_init_rules import refuse_company
+from autopeft.domain.data_inits import data_init
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_config import refuse_shared_targets
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.peft_rules import broken_rule
+from autopeft.domain.space import Json
+
+_NOT_QUANTISED = ("kasa_config", "use_bdlora")  # PEFT's quantised layers build a plain LoRA
+
+
+def loads_quantised(model: Mapping[str, Json]) -> bool:
+    """Whether a file's `model:` loads the base in 8 bits or fewer."""
+    return bool(model.get("quantization_config"))
 
 
 def unfit(
@@ -40,10 +52,16 @@ def refuse_unfit(
     Raises:
         ValueError: the first reason why not.
     """
+    if quantized and architecture.full_fine_tuning:
+        raise ValueError(
+            "full_fine_tuning needs weights with gradients, which a quantised base has not: "
+            "remove quantization_config or take another method"
+        )
     modules = deployed(architecture)
     for module in modules:
         if reason := unfit(module, shape=shape, task_type=task_type, quantized=quantized):
             raise ValueError(reason)
+    refuse_company(architecture)
     if len(modules) > 1:
         for module in modules:
             if not CAPABILITIES[module.peft_type].combines:
@@ -54,10 +72,12 @@ def refuse_unfit(
         refuse_shared_targets(modules)
 
 
-def unmergeable(module: Module, *, shape: ModelShape) -> str | None:
+def unmergeable(module: Module, *, shape: ModelShape, quantized: bool = False) -> str | None:
     """Why a trained module cannot be folded into the base weights; None: it can, exactly."""
     if not CAPABILITIES[module.peft_type].merges:
         return f"{module.peft_type} changes what the model computes, not its weights: keep it apart"
+    if quantized:
+        return "a merge into a quantised base is rounded or wrong: load the base unquantised for it"
     if module.fields.get("alora_invocation_tokens"):
         return "an activated LoRA works from its invocation tokens on only: keep it apart"
     shifts = module.peft_type in ("BEFT", "SSF") or module.fields.get("lora_bias")
@@ -91,8 +111,13 @@ def _wrong_base(module: Module, capability: Capability) -> str | None:
     if not capability.quantized:
         known = ", ".join(kind for kind, can in CAPABILITIES.items() if can.quantized)
         return f"{module.peft_type} gives wrong outputs on a quantised base: take one of {known}"
-    if str(module.fields.get("init_lora_weights", "")).startswith(("pissa", "olora")):
-        return "pissa and olora rewrite base weights, which a quantised base does not let them"
+    if str(module.fields.get("init_lora_weights", "")).startswith(("mica", "olora", "pissa")):
+        return "mica, olora and pissa decompose base weights: on a quantised base take another init"
+    for field in _NOT_QUANTISED:
+        if module.fields.get(field) is not None:
+            return f"{module.peft_type} has no {field} on a quantised base: remove it"
+    if init := data_init(module):
+        return f"init {init} looks through the bare base, which no trainer takes quantised"
     return None
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from autopeft.domain.counting.count import Placed
 from autopeft.domain.counting.rotations import frozen_rank
 from autopeft.domain.counting.sparse import FORMULAS, circulant_block
+from autopeft.domain.data_init_rules import broken_data_init
 from autopeft.domain.model import TargetModule
+from autopeft.domain.tuner_rules import RULES as OWN_RULES
 
 Rule = Callable[[Placed], str | None]
 
@@ -112,13 +114,33 @@ def _hira(placed: Placed) -> str | None:
     return None
 
 
+_VARIANTS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "use_bdlora",
+    "use_dora",
+    "velora_config",
+)
+"""Fields of LoRA that each put another computation into the layer; PEFT combines none of them."""
+
+
 def _lora(placed: Placed) -> str | None:
     if placed.module.fields.get("layer_replication"):
         return "PEFT merges layer_replication wrongly (0.12): leave it out"
     if placed.field("use_dora") and placed.field("lora_bias"):
         return "DoRA has no lora_bias: take one of the two"
+    init = placed.field("init_lora_weights")
+    if placed.field("lora_bias") and not isinstance(init, bool):
+        return f"lora_bias starts by init true alone, got {init}: leave one of the two out"
+    variants = [name for name in _VARIANTS if placed.field(name)]
+    variants += ["mica"] if placed.field("init_lora_weights") == "mica" else []
+    if len(variants) > 1:
+        return f"LORA takes one variant, got {' and '.join(variants)}: leave one out"
     if placed.field("kasa_config") is not None:
-        return _at_most(placed, "r", lambda target: _least(target) - 1)
+        reason = _at_most(placed, "r", lambda target: _least(target) - 1)
+        return reason or broken_data_init(placed)
     return _lora_init(placed)
 
 
@@ -131,7 +153,7 @@ def _lora_init(placed: Placed) -> str | None:
     odd = [rank for target in placed.targets if (rank := placed.rank(target)) % 2]
     if init == "orthogonal" and odd:
         return f"init orthogonal needs an even r, got {odd[0]}: raise it by one"
-    return None
+    return broken_data_init(placed)
 
 
 def _miss(placed: Placed) -> str | None:
@@ -207,4 +229,5 @@ _RULES: Mapping[str, Rule] = {
     "SUPERTUNING": _supertuning,
     "VBLORA": _vblora,
     "WAVEFT": _frequencies,
+    **OWN_RULES,
 }

@@ -2,7 +2,8 @@
 
 A branch's number of parameter sets multiplies the options of its variables outside `training`;
 a continuous range there makes it infinite. Its architectures are those sets in which some module
-lives in some layer: sets that spell one network differently still count once each.
+lives in some layer: sets that spell one network differently still count once each, and so do those
+whose sizes by layer are 0 just where a varying placement has put the module.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autopeft.domain.architecture import DEFAULT_SIZE_FIELD, SIZE_FIELDS
+from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Subset
 
@@ -104,7 +105,7 @@ def _placed(layers: Json) -> float:
 
 def _absent(module: Mapping[str, Json]) -> float:
     """The literal trees of a module that leave it out: of size 0, or in no layer."""
-    field = SIZE_FIELDS.get(module["peft_type"], DEFAULT_SIZE_FIELD)
+    field = size_field(module["peft_type"])
     size, layers = module.get(field), module.get("layers")
     others = count({k: v for k, v in module.items() if k not in (field, "layers")})
     nowhere = count(layers) - _placed(layers)
@@ -112,7 +113,10 @@ def _absent(module: Mapping[str, Json]) -> float:
 
 
 def _zeros(size: Json) -> float:
+    """The literal sizes that are 0, in every layer where there are several."""
     match size:
+        case {"per_layer": sizes} | {"per_group": sizes}:
+            return math.prod(_zeros(one) for one in sizes)
         case Choice():
             return sum(_zeros(option) for option in size.options)
         case Range():

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 _CROSS = re.compile(r"(encoder_attn|EncDecAttention|cross_?attn|cross_?attention)")
 _ATTENTION = re.compile(r"(attn|attention|SelfAttention)", re.IGNORECASE)
-_NORM = re.compile(r"(norm|(^|\.)ln(_\w+)?)$", re.IGNORECASE)
+_NORM = re.compile(r"(norm(\d|_\w+)?|(^|\.)ln(_\w+)?)$", re.IGNORECASE)
 _IN_ATTENTION: Mapping[str, str] = {
     "query": r"query|query_proj|q_proj|q_lin|q",
     "key": r"key|key_proj|k_proj|k_lin|k",

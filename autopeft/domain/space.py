@@ -11,6 +11,7 @@ Range by its number. Variables inside an option exist only where that option is 
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,8 @@ class Expr:
     """A number that follows other fields: `2 * r`.
 
     Grammar: numbers, field names, + - * / // % **, parentheses, min, max, round, int.
-    A name is looked up in the same mapping, then outwards, then in the branch's modules.
+    A name is looked up in the same mapping, then outwards, then in the branch's modules; a size
+    per layer is the largest of them.
     """
 
     text: str
@@ -142,6 +144,9 @@ def draw_bits(length: int, at_least: int, rng: np.random.Generator) -> tuple[int
     return tuple(int(i in on) for i in range(length))
 
 
+_NUMBERED = re.compile(r"(\.per_(?:layer|group))\[\d+\]")
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A variable of a tree and where it stands.
@@ -155,6 +160,16 @@ class Parameter:
 
     def active(self, point: Point) -> bool:
         return all(point.get(name) == position for name, position in self.given)
+
+    @property
+    def family(self) -> str:
+        """The same for all sizes of one module by layer (or group): the name without the number."""
+        return _NUMBERED.sub(r"\1", self.name)
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether it is one of several sizes of one module."""
+        return self.family != self.name
 
 
 @dataclass(frozen=True)
@@ -198,12 +213,22 @@ class Space:
         return Space(tuple(self[name] for name in names))
 
     def draw(self, rng: np.random.Generator) -> dict[str, Json]:
-        """A random point: a branch uniformly, then every active variable."""
+        """A random point: a branch uniformly, then every active variable.
+
+        Of the sizes of one module by layer, a share that is itself uniform is drawn for itself and
+        the others are like the first: all drawn apart, every module would be of mean size.
+        """
         branch = self.branches[int(rng.integers(len(self.branches)))]
         point: dict[str, Json] = {"branch": branch.name}
+        like: dict[str, tuple[Json, float]] = {}
         for parameter in branch.parameters:
             if parameter.active(point):
-                point[parameter.name] = parameter.variable.draw(rng)
+                value, apart = like.get(parameter.family, (None, None))
+                if apart is None or rng.random() < apart:
+                    value = parameter.variable.draw(rng)
+                point[parameter.name] = value
+                if parameter.by_layer:
+                    like.setdefault(parameter.family, (value, float(rng.random())))
         return point
 
     def realise(self, point: Point) -> dict[str, Json]:
@@ -280,11 +305,20 @@ def _names(scopes: tuple[Mapping[str, Json], ...]) -> dict[str, Json]:
     return names
 
 
+def largest(size: Json) -> Json:
+    """The number of a literal field: of a size per layer or per group, the largest."""
+    match size:
+        case {"per_layer": sizes} | {"per_group": sizes}:
+            return max(sizes) if isinstance(sizes, list) else sizes
+        case _:
+            return size
+
+
 def _resolve(expression: Expr, names: Mapping[str, Json]) -> float | int:
     # Only the names it uses are followed, each without itself: a circle ends in a missing name.
     values = {}
     for name in check_expression(expression.text):
-        value = names.get(name)
+        value = largest(names.get(name))
         if isinstance(value, Expr):
             value = _resolve(value, {k: v for k, v in names.items() if k != name})
         values[name] = value

@@ -1,4 +1,4 @@
-"""What the tuners of `autopeft.tuners` ask of a module's fields, given the shapes of its targets."""
+"""What the tuners of `autopeft.tuners` ask of a module, given the shapes of its targets."""
 
 from collections.abc import Callable, Mapping
 

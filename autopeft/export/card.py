@@ -27,7 +27,7 @@ _WHAT = {
 }
 _PACKAGES = {
     TUNERS: "PEFT tuners that PEFT does not have, and how several are put into one model",
-    ALLOCATION: "the callback that spreads the budget while training",
+    ALLOCATION: "what finds the start or spreads the budget while training",
 }
 _AUTO_CLASSES = {
     "SEQ_CLS": "AutoModelForSequenceClassification",

@@ -7,7 +7,7 @@
 
 Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter, a
 composite a folder `module_0`, `module_1`, ... for each of its modules. Tuners of ours that the
-trial needs lie in `tuners/`, its allocation strategy in `allocation/`.
+trial needs lie in `tuners/`, its allocation strategy and its start by data in `allocation/`.
 """
 
 import json

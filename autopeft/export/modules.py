@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from autopeft.domain.data_inits import DATA_INITS
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_config import OWN
 from autopeft.domain.space import Json
@@ -19,9 +20,10 @@ def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> d
     """What the templates say of the modules: imports, constants, how they are put in and saved."""
     if len(described) == 1:
         (arguments,) = described
+        by_data = arguments.get("init_lora_weights") in DATA_INITS
         constants, source = _config(arguments, shape, "")
         return {
-            "import_peft": _theirs(described, "get_peft_model"),
+            "import_peft": _theirs(described, *([] if by_data else ["get_peft_model"])),
             "import_ours": "\n".join(_ours(described)),
             "peft": "\n" + "\n".join([*constants, f"PEFT = {source}"]) + "\n",
             "trained": "get_peft_model(model, PEFT)",

@@ -21,7 +21,7 @@ from autopeft.export.configs import config_arguments
 from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.source import constant
-from autopeft.export.strategies import strategy_files, strategy_values
+from autopeft.export.strategies import allocation_files, start_values, strategy_values
 
 TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
@@ -47,7 +47,8 @@ def script_files(
         )
     packages = _packages(spec, trial)
     training = training_arguments(trial)
-    strategy = trial.configuration.architecture.allocation[0]
+    architecture = trial.configuration.architecture
+    strategy = architecture.allocation[0]
     values = {
         "title": title(spec, trial),
         "needs": f"{', '.join(packages[:-1])} and {packages[-1]}",
@@ -67,14 +68,17 @@ def script_files(
         "training": constant("TRAINING", {k: v for k, v in training.items() if k != "seed"}),
         "import_peft": "",
         "import_ours": "",
+        "import_start": "",
         "import_strategy": "",
         "peft": "",
         "trained": "model.requires_grad_(True)",
         "save": "trainer.model.save_pretrained(OUTPUT)",
+        "look": "",
+        "keep_initial": "",
         "add_callback": "",
     }
     described: tuple[dict[str, Json], ...] = ()
-    if not trial.configuration.architecture.full_fine_tuning:
+    if not architecture.full_fine_tuning:
         described = config_arguments(
             trial.configuration,
             shape,
@@ -85,8 +89,8 @@ def script_files(
         if described[0]["peft_type"] == "ADALORA":
             strategy = "adalora"
         values |= peft_values(described, shape)
-    values |= strategy_values(trial, strategy)
-    ours = [values.pop(name) for name in ("import_strategy", "import_ours")]
+    values |= strategy_values(trial, strategy) | start_values(architecture)
+    ours = [values.pop(name) for name in ("import_start", "import_strategy", "import_ours")]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)
     values["import_beside"] += "\n" if any(ours) else ""
     template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
@@ -95,7 +99,7 @@ def script_files(
         "training_args.yaml": _yaml(training),
         "requirements.txt": _requirements(packages, trial),
     }
-    return files | strategy_files(strategy) | tuner_files(described)
+    return files | allocation_files(architecture, strategy) | tuner_files(described)
 
 
 def title(spec: StudySpec, trial: Trial) -> str:

@@ -1,16 +1,21 @@
-"""The allocation strategy of a trial in its train.py, and the files of ours that it needs."""
+"""What a trial does before and while it trains, in its train.py, and the files that it needs.
+
+That is its allocation strategy and a start by data.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from autopeft.domain.allocation import growth, rank_budget
+from autopeft.domain.architecture import Architecture
+from autopeft.domain.data_inits import data_init, rewrites_base
 from autopeft.domain.space import Json
 from autopeft.domain.strategies import STRATEGIES
 from autopeft.domain.trial import Trial
 from autopeft.export.source import literal
 
 ALLOCATION = "allocation"
-"""The package beside train.py that holds the strategy, under this name."""
+"""The package beside train.py that holds both, under this name."""
 
 _MODULES: Mapping[str, tuple[str, ...]] = {
     "adalora": ("adalora",),
@@ -19,8 +24,9 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     "lisa": ("lisa", "strategy"),
     "owlore": ("lisa", "owlore", "strategy"),
 }
-"""The modules of `autopeft.allocation` that a strategy needs; they import nothing else of ours."""
+"""The modules of `autopeft.allocation` that each needs; they import nothing else of ours."""
 
+_BY_DATA = ("data_inits", "probing")
 _CLASSES = {
     "adalora": "AdaLoraCallback",
     "increlora": "IncreLora",
@@ -58,17 +64,41 @@ def strategy_values(trial: Trial, name: str) -> dict[str, str]:
     }
 
 
-def strategy_files(name: str) -> dict[str, str]:
-    """The modules of the strategy by file name."""
+def start_values(architecture: Architecture) -> dict[str, str]:
+    """What the templates say of a start by data: how the model is made, how weights are saved."""
+    if not _by_data(architecture):
+        return {}
+    names = ["inject_by_data"]
+    values = {
+        "look": "\n    # It starts where rows of the training split say; a trainer collates them.",
+        "trained": "inject_by_data(make_trainer(model, tokenizer), PEFT, seed=SEED)",
+    }
+    if any(rewrites_base(module) for module in architecture.modules):
+        names = ["initial_adapter", *names, "save_plain_lora"]
+        values["keep_initial"] = "\n    initial = initial_adapter(trainer.model)"
+        values["save"] = "save_plain_lora(trainer.model, initial, OUTPUT)"
+    return values | {"import_start": f"from {ALLOCATION}.data_inits import {', '.join(names)}"}
+
+
+def allocation_files(architecture: Architecture, strategy: str) -> dict[str, str]:
+    """The modules of the strategy and of a start by data, by file name."""
     folder = Path(__file__).parents[1] / "allocation"
-    modules = ("__init__", *_MODULES[name]) if name in _MODULES else ()
+    modules = set(_MODULES.get(strategy, ()))
+    if _by_data(architecture):
+        modules |= set(_BY_DATA)
+    if modules:
+        modules.add("__init__")
     return {
         f"{ALLOCATION}/{module}.py": (folder / f"{module}.py")
         .read_text(encoding="utf-8")
         .replace("from autopeft.allocation", f"from {ALLOCATION}")
         .replace("  # type: ignore[misc]", "")
-        for module in modules
+        for module in sorted(modules)
     }
+
+
+def _by_data(architecture: Architecture) -> bool:
+    return any(data_init(module) for module in architecture.modules)
 
 
 def _growth(trial: Trial) -> dict[str, Json]:

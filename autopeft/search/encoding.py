@@ -25,6 +25,7 @@ from autopeft.domain.space import Json, Range
 
 Array = NDArray[np.float64]
 
+_Kinds = Mapping[str, tuple[str, int]]  # full name -> (kind, layer)
 _LOG_SPREAD = 10.0  # positive values that differ by this factor are compared as ratios
 
 
@@ -78,9 +79,10 @@ def features(
     """The named features of a configuration; known: its exact metrics."""
     architecture = configuration.architecture
     row: dict[str, float] = {}
-    for module in architecture.modules:
-        _add_module(row, module)
-    _add_placement(row, architecture, shape)
+    kinds = {module.name: (module.kind, module.layer) for module in (*shape.modules, *shape.blocks)}
+    for members in _families(architecture, kinds):
+        _add_family(row, members)
+    _add_placement(row, architecture, shape, kinds)
     if architecture.full_fine_tuning:
         row["method:full"] = 1.0
     name, options = architecture.allocation
@@ -99,16 +101,39 @@ def module_size(module: Module) -> float:
     return 1.0 if module.size is None else float(module.size)
 
 
+def _sizes(module: Module) -> list[float]:
+    """The size at every target, or in every layer of what takes none."""
+    if module.sizes:
+        return [float(size) for size in module.sizes.values()]
+    return [module_size(module)] * len(module.targets or module.layers)
+
+
 def _row(problem: Problem, configuration: Configuration) -> dict[str, float]:
-    known = problem.known(configuration.architecture)
-    return features(configuration, problem.shape, known)
+    architecture = configuration.architecture
+    row = features(configuration, problem.shape, problem.known(architecture))
+    if any(len(branch.tree.get("modules", ())) > 1 for branch in problem.space.branches):
+        _add_methods_by_layer(row, architecture, problem.shape)
+    return row
 
 
-def _add_module(row: dict[str, float], module: Module) -> None:
+def _families(architecture: Architecture, kinds: _Kinds) -> list[list[Module]]:
+    """The modules, together those that differ in their sizes and layers alone."""
+    found: dict[str, list[Module]] = {}
+    for module in architecture.modules:
+        fields = {k: v for k, v in module.fields.items() if k != module.size_field}
+        wrapped = sorted({kinds[target][0] for target in module.targets})
+        same = json.dumps([module.peft_type, fields, wrapped], sort_keys=True, default=str)
+        found.setdefault(same, []).append(module)
+    return list(found.values())
+
+
+def _add_family(row: dict[str, float], members: list[Module]) -> None:
+    module = members[0]
     method = module.peft_type
     row[f"method:{method}"] = row.get(f"method:{method}", 0.0) + 1.0
+    sizes = [size for member in members for size in _sizes(member)]
     size_name = f"size:{method}"
-    row[size_name] = row.get(size_name, 0.0) + log2(1.0 + module_size(module))
+    row[size_name] = row.get(size_name, 0.0) + log2(1.0 + sum(sizes) / len(sizes))
     # Canonical modules leave defaults out, and a number that is missing is not a small one.
     defaults = {
         name: value
@@ -116,30 +141,55 @@ def _add_module(row: dict[str, float], module: Module) -> None:
         if _is_number(value) and name not in module.fields
     }
     told = (module.size_field, "feedforward_modules")  # by size, and by kind and layer
-    for name, value in {**defaults, **module.fields}.items():
+    fields = {**defaults, **module.fields}
+    for name, value in (_levelled(module, fields) if module.sizes else fields).items():
         if name not in told:
             _add(row, f"field:{method}.{name}", value)
 
 
-def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
-    everything = (*shape.modules, *shape.blocks)
-    kinds = {module.name: (module.kind, module.layer) for module in everything}
-    capacity = dict.fromkeys(range(shape.layers), 0.0)
+def _levelled(module: Module, fields: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields of a module whose sizes differ, with one alpha: the mean, as of its sizes."""
+    alphas = fields.get("alpha_pattern", {})
+    kept = {k: v for k, v in fields.items() if k not in ("alpha_pattern", "rank_pattern")}
+    for name in {"alpha", "lora_alpha"} & set(kept):
+        every = [alphas.get(target, kept[name]) for target in module.targets]
+        kept[name] = sum(every) / len(every)
+    return kept
+
+
+def _add_placement(
+    row: dict[str, float], architecture: Architecture, shape: ModelShape, kinds: _Kinds
+) -> None:
     for module in architecture.modules:
-        size = module_size(module)
-        if module.targets:
-            for target in module.targets:
-                kind, layer = kinds[target]
-                row[f"kind:{kind}"] = 1.0
-                capacity[layer] += size
-        else:
-            for layer in module.layers:
-                capacity[layer] += size
+        row |= {f"kind:{kinds[target][0]}": 1.0 for target in module.targets}
+    capacity = _capacity(architecture.modules, shape)
     active = [layer for layer, size in capacity.items() if size > 0]
     for layer in active:
         row[f"layer:{layer}"] = log2(1.0 + capacity[layer])
     row["depth:count"] = len(active) / shape.layers
     row["depth:centroid"] = (sum(active) / len(active) + 0.5) / shape.layers if active else 0.0
+
+
+def _add_methods_by_layer(
+    row: dict[str, float], architecture: Architecture, shape: ModelShape
+) -> None:
+    """Where several methods can share a layer: how much of it is whose."""
+    for method in {module.peft_type for module in architecture.modules}:
+        members = [module for module in architecture.modules if module.peft_type == method]
+        for layer, size in _capacity(members, shape).items():
+            if size > 0:
+                row[f"share:{method}.{layer}"] = log2(1.0 + size)
+
+
+def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
+    """layer -> sizes of all that is in it."""
+    layers = {module.name: module.layer for module in (*shape.modules, *shape.blocks)}
+    capacity = dict.fromkeys(range(shape.layers), 0.0)
+    for module in modules:
+        homes = [layers[target] for target in module.targets] or module.layers
+        for layer, size in zip(homes, _sizes(module), strict=True):
+            capacity[layer] += size
+    return capacity
 
 
 def _add(row: dict[str, float], name: str, value: Json) -> None:

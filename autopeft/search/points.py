@@ -1,7 +1,8 @@
 """Points of a space: from the unit cube, at random, and next to another point.
 
 u: (d,) coordinates in [0, 1); every parameter of a branch owns as many as it has degrees of
-   freedom, active or not, so that a branch has one cube.
+   freedom, active or not, so that a branch has one cube. The sizes of a module by layer own one
+   more: the share of them that is not like the first (see `Space.draw`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,18 +33,29 @@ _JITTERS = (0.03, 0.1, 0.3)  # of a range's width: fine, middle and coarse steps
 
 def dimensions(branch: Branch) -> int:
     """Coordinates of the branch's unit cube."""
-    return sum(_width(parameter.variable) for parameter in branch.parameters)
+    families = {p.family for p in branch.parameters if p.by_layer}
+    return sum(_width(p.variable) for p in branch.parameters) + len(families)
 
 
 def from_units(branch: Branch, u: NDArray[np.float64]) -> dict[str, Json]:
     """Map u, (dimensions(branch),), to a point; coordinates of inactive parameters are ignored."""
     point: dict[str, Json] = {"branch": branch.name}
-    start = 0
+    families = dict.fromkeys(p.family for p in branch.parameters if p.by_layer)
+    shares = dict(zip(families, u, strict=False))
+    start, like = len(shares), dict[str, Json]()
     for parameter in branch.parameters:
-        width = _width(parameter.variable)
-        if parameter.active(point):
-            point[parameter.name] = _value(parameter.variable, u[start : start + width])
-        start += width
+        own = u[start : start + _width(parameter.variable)]
+        start += len(own)
+        if not parameter.active(point):
+            continue
+        if parameter.family not in like:
+            point[parameter.name] = _value(parameter.variable, own)
+        elif own[0] < (share := shares[parameter.family]):
+            point[parameter.name] = _value(parameter.variable, own / share)
+        else:
+            point[parameter.name] = like[parameter.family]
+        if parameter.by_layer:
+            like.setdefault(parameter.family, point[parameter.name])
     return point
 
 
@@ -80,12 +92,31 @@ def draw_new(
 def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterator[Point]:
     """Points that differ in one parameter: another option, one bit, a step along a range.
 
-    A new option's own parameters are drawn at random.
+    The sizes of a module by layer also move all together. A new option's own parameters are drawn
+    at random.
     """
     for parameter in branch.parameters:
         if parameter.active(point):
             for value in _nearby(parameter.variable, point[parameter.name], rng):
                 yield _settle(branch.parameters, {**point, parameter.name: value}, rng)
+    for together in _alike(branch.parameters, point, rng):
+        yield _settle(branch.parameters, {**point, **together}, rng)
+
+
+def _alike(
+    parameters: Sequence[Parameter], point: Point, rng: np.random.Generator
+) -> Iterator[dict[str, Json]]:
+    """The sizes of a module by layer, all the same: what one of them is, or next to it."""
+    families: dict[str, list[Parameter]] = {}
+    for parameter in parameters:
+        if parameter.by_layer and parameter.active(point):
+            families.setdefault(parameter.family, []).append(parameter)
+    for members in families.values():
+        first = members[int(rng.integers(len(members)))]
+        value = point[first.name]
+        for same in (value, *_nearby(first.variable, value, rng)):
+            if any(point[member.name] != same for member in members):
+                yield {member.name: same for member in members}
 
 
 def _settle(

@@ -1,7 +1,7 @@
 """A configuration put into a copy of the base model."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from transformers import set_seed
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.data_inits import data_init
 from autopeft.domain.peft_config import peft_arguments
 from autopeft.domain.space import Json
 from autopeft.training.model import Base
@@ -68,6 +69,7 @@ def build(
     total_steps: int,
     seed: int,
     ranks: Mapping[str, int] | None = None,
+    by_data: Callable[[Any, PeftConfig], Any] | None = None,
 ) -> Any:
     """The model of a trial, the same bits for the same seed.
 
@@ -75,6 +77,7 @@ def build(
 
     Args:
         ranks: target -> rank, where the allocation found them.
+        by_data: puts a config whose initialisation looks at data into the model.
 
     Raises:
         UnfitError: the model cannot take it.
@@ -101,6 +104,10 @@ def build(
             config.base_model_name_or_path = base.path
         if len(configs) > 1:
             return inject_composite(model, configs, head=base.head)
+        if init := data_init(architecture.modules[0]):
+            if by_data is None:
+                raise ValueError(f"init {init} looks at data before training, got none")
+            return by_data(model, configs[0])
         return get_peft_model(model, configs[0])
 
 

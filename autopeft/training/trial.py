@@ -3,7 +3,7 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -11,18 +11,21 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import PeftConfig
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from autopeft.allocation.adalora import AdaLoraCallback
-from autopeft.allocation.grown import save_grown
+from autopeft.allocation.data_inits import initial_adapter, inject_by_data
 from autopeft.allocation.increlora import IncreLora
 from autopeft.allocation.strategy import UpdateStrategy
 from autopeft.domain.allocation import found_before_training
+from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.ports import Report
 from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trial import Segment, Stop
-from autopeft.training.allocating import curve, ranks_before_training, strategy_of
+from autopeft.domain.trial import Segment
+from autopeft.training.allocating import ranks_before_training, strategy_of
+from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.measure import (
     PeakMemory,
@@ -32,8 +35,8 @@ from autopeft.training.measure import (
     language_metrics,
 )
 from autopeft.training.model import Base
-from autopeft.training.pausing import NotFiniteError, StopAt, pausing, progress_of, settle
-from autopeft.tuners.composite import is_composite, save_composite
+from autopeft.training.pausing import NotFiniteError, pausing, progress_of
+from autopeft.training.saving import save_adapter
 
 _NOTHING_YET: Mapping[str, Any] = {
     "train_seconds": 0.0,
@@ -50,47 +53,6 @@ class Measured:
     metrics: Mapping[str, float]
     stderr: Mapping[str, float]
     notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Curve(TrainerCallback):  # type: ignore[misc]
-    """Passes the Trainer's logs on as a learning curve, with what the allocation records."""
-
-    def __init__(self, report: Report, record: Callable[[], Mapping[str, Any]]) -> None:
-        self._report = report
-        self._record = record
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        metrics = {
-            name: float(value)
-            for name, value in (logs or {}).items()
-            if name in ("loss", "grad_norm", "learning_rate")
-        }
-        if metrics:
-            self._report(state.global_step, metrics | curve(self._record()))
-
-
-class SegmentStop(StopAt):
-    """Turns a rung into a step once the Trainer knows the length of an epoch.
-
-    planned: steps that a schedule in the model counts on; None: nothing depends on them.
-    """
-
-    def __init__(self, stop: Stop, planned: int | None) -> None:
-        super().__init__(stop.steps)
-        self._epochs = stop.epochs
-        self._planned = planned
-
-    def on_train_begin(
-        self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
-    ) -> None:
-        if self._planned not in (None, state.max_steps):
-            raise UnfitError(
-                f"the allocation's schedule counts on {self._planned} steps, the trainer does "
-                f"{state.max_steps}: set max_steps, or leave packing out"
-            )
-        if self._epochs is not None:
-            accumulated = math.ceil(len(train_dataloader) / args.gradient_accumulation_steps)
-            self._step = max(1, math.ceil(self._epochs * max(1, accumulated)))
 
 
 def tokenize(base: Base, split: Dataset, max_length: int) -> Dataset:
@@ -142,7 +104,9 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
         with PeakMemory() as memory:
             ranks = before.get("ranks") or _ranks(bench, segment, steps, scratch)
-            trainer = _trainer(bench, segment, _model(bench, segment, steps, ranks), steps, scratch)
+            model = _model(bench, segment, steps, ranks, scratch)
+            initial = initial_adapter(model) if _rewritten(segment) else None
+            trainer = _trainer(bench, segment, model, steps, scratch)
             strategy = _strategy(trainer, segment, steps, before.get("strategy"))
             adalora = isinstance(strategy, AdaLoraCallback)
             counts = adalora or isinstance(strategy, IncreLora)
@@ -167,7 +131,8 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
         }
         if segment.last:
-            _save_adapter(trainer.model, bench.adapter(segment.trial), strategy)
+            folder = bench.adapter(segment.trial)
+            save_adapter(trainer.model, folder, strategy=strategy, initial=initial)
         else:
             trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
             _forget(bench, segment)
@@ -206,7 +171,17 @@ def _ranks(bench: Bench, segment: Segment, steps: int, scratch: str) -> dict[str
         return ranks_before_training(architecture, plain, seed=segment.seed)
 
 
-def _model(bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | None) -> Any:
+def _rewritten(segment: Segment) -> bool:
+    return any(rewrites_base(module) for module in segment.configuration.architecture.modules)
+
+
+def _model(
+    bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | None, scratch: str
+) -> Any:
+    def by_data(model: Any, config: PeftConfig) -> Any:
+        plain = _trainer(bench, segment, model, steps, scratch)
+        return inject_by_data(plain, config, seed=segment.seed)
+
     return build(
         bench.base,
         segment.configuration,
@@ -214,6 +189,7 @@ def _model(bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | N
         total_steps=steps,
         seed=segment.seed,
         ranks=ranks,
+        by_data=by_data,
     )
 
 
@@ -274,18 +250,6 @@ def _measure(bench: Bench, trainer: Any) -> tuple[dict[str, float], dict[str, fl
     if not math.isfinite(loss):
         raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")
     return measured
-
-
-def _save_adapter(model: Any, folder: Path, strategy: TrainerCallback | None) -> None:
-    draft = folder.with_name(f".{folder.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    if isinstance(strategy, IncreLora):
-        save_grown(model, strategy.ranks, draft)
-    elif is_composite(model):
-        save_composite(model, draft)
-    else:
-        model.save_pretrained(draft, safe_serialization=True)
-    settle(draft, folder)
 
 
 def _forget(bench: Bench, segment: Segment) -> None:

@@ -21,6 +21,7 @@ from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.model import load_arguments, model_shape, resolve_model
 
 LORA = {"peft_type": "LORA", "r": 4, "lora_dropout": 0.2, "target_modules": ["query", "value"]}
+SFT_LORA = LORA | {"target_modules": ["q_proj", "down_proj"]}
 TREES = {
     "lora": {"modules": [LORA], "layers": {"last": 2}},
     "pissa": {"modules": [LORA | {"init_lora_weights": "pissa"}], "layers": {"bits": [0, 4, 5]}},
@@ -29,13 +30,16 @@ TREES = {
     "prefix": {"modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}]},
     "full": {"full_fine_tuning": True},
     "distilbert": {"modules": [LORA | {"target_modules": ["q_lin"]}]},
-    "sft": {"modules": [LORA | {"target_modules": ["q_proj", "down_proj"]}]},
+    "sft": {"modules": [SFT_LORA]},
     "ist": {
         "modules": [LORA],
         "allocation": "ist",
         "training": {"per_device_train_batch_size": 8},  # 19 steps, a probe among them
     },
     "increlora": {"modules": [LORA], "layers": {"last": 2}, "allocation": "increlora"},
+    "init eva": {"modules": [LORA | {"init_lora_weights": "eva"}], "layers": {"last": 2}},
+    "corda": {"modules": [LORA | {"init_lora_weights": "corda"}], "layers": {"last": 2}},
+    "lora_ga": {"modules": [LORA | {"init_lora_weights": "lora_ga"}], "layers": {"last": 2}},
     "lisa": {"full_fine_tuning": True, "allocation": {"lisa": {"period": 2}}},
     "owlore": {"modules": [LORA], "allocation": {"owlore": {"period": 3, "gamma": 3}}},
     "spt": {"modules": [LORA], "layers": {"last": 2}, "allocation": "spt"},
@@ -51,13 +55,20 @@ TREES = {
         "layers": [1, 4],
     },
     "ssf": {"modules": [{"peft_type": "SSF", "target_modules": ["query", "norm"]}]},
+    "corda sft": {
+        "modules": [SFT_LORA | {"init_lora_weights": "corda", "use_dora": True}],
+        "allocation": "lisa",
+    },
+    "lora_ga sft": {"modules": [SFT_LORA | {"init_lora_weights": "lora_ga"}]},
+    "init eva sft": {"modules": [SFT_LORA | {"init_lora_weights": "eva"}]},
     "ist sft": {
-        "modules": [LORA | {"target_modules": ["q_proj", "down_proj"]}],
+        "modules": [SFT_LORA],
         "allocation": "ist",
         "training": {"per_device_train_batch_size": 8},
     },
 }
 IN_RUNGS = ("adalora", "sft", "ist", "increlora", "lisa", "owlore", "spt", "composite")
+IN_RUNGS += ("init eva", "corda", "lora_ga sft")
 RECIPE = {
     "learning_rate": 2e-3,
     "per_device_train_batch_size": 16,

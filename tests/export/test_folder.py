@@ -64,7 +64,10 @@ def test_adalora_brings_its_callback_and_full_fine_tuning_its_model(exported):
 
 @pytest.mark.parametrize(
     "name",
-    ["lora", "pissa", "adalora", "prefix", "full", "sft", "ist", "increlora", "spt", "composite"],
+    [
+        *("lora", "pissa", "adalora", "prefix", "full", "sft", "ist", "increlora", "spt"),
+        *("composite", "init eva", "corda", "lora_ga", "corda sft"),
+    ],
 )
 def test_the_script_is_formatted_short_and_free_of_autopeft(exported, name):
     script = exported(name).folder / "train.py"

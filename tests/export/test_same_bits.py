@@ -11,8 +11,10 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 ALLOCATED = ["adalora", "eva", "increlora", "ist", "owlore", "random", "spt"]
-PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED]
+BY_DATA = ["init eva", "corda", "lora_ga"]
+PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED, *BY_DATA]
 RETRAINED = [*PLAIN, "full", "lisa", "sft", "ist sft", "composite", "ssf"]
+RETRAINED += ["init eva sft", "corda sft", "lora_ga sft"]
 
 
 @pytest.fixture(scope="module")

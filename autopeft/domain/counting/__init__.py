@@ -7,7 +7,8 @@ i and o of the targets; b: block size. Per target, what is trained; `+` what is 
     LORA         r (i + o)   + o trained each with use_dora, lora_bias, or bias: lora_only where
                              it has one; + r trained with kasa_config; BD-LoRA: the named one of
                              r i and r o over nblocks; init mica: r i trained, r (i + o) stored;
-                             init pissa, olora: r at most min(i, o)
+                             init pissa, olora: r at most min(i, o); init corda, lora_ga:
+                             r (i + o) trained, 2 r (i + o) stored
     ADALORA      r (i + o) + r       trained at init_r, stored at target_r
     BEFT         o
     BOFT         i b + o             b = i / boft_block_num if that is given

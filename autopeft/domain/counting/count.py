@@ -51,6 +51,8 @@ class Placed:
 
     def rank(self, target: TargetModule) -> int:
         """The rank at one target: what `rank_pattern` says of it, else `r`."""
+        if (by_name := self.module.sizes.get(target.name)) is not None:
+            return by_name
         found = matching(self.module.fields.get("rank_pattern"), target.name)
         return int(self.field("r") if found is None else found)
 

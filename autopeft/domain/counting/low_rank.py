@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from autopeft.domain.counting.count import Count, Formula, Placed, each
+from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.model import TargetModule
 
 _CAPPED_INITS = ("pissa", "olora")  # singular or orthogonal vectors: no more than there are
@@ -13,6 +14,8 @@ def _lora(placed: Placed) -> Count:
     trained = kept
     if placed.field("init_lora_weights") == "mica":  # B holds singular vectors, frozen
         trained -= placed.sum(lambda target: _lora_rank(placed, target) * target.outputs)
+    if rewrites_base(placed.module):  # stored beside the adapter that it started from
+        kept += placed.sum(lambda t: _lora_rank(placed, t) * (t.inputs + t.outputs))
     return placed.count(trained, kept=kept)
 
 

@@ -31,8 +31,6 @@ _UNCOUNTED_FIELDS = frozenset(
 )
 """Fields that train or store something else than the formulas say."""
 
-_DATA_INITS = ("corda", "eva", "loftq", "lora_ga")
-
 
 def refuse_uncounted(module: Module) -> None:
     """Raise ValueError with the reason if the size of a module does not follow from shapes."""
@@ -48,14 +46,12 @@ def refuse_uncounted(module: Module) -> None:
         raise ValueError(
             f"{module.peft_type} cannot be counted exactly with {', '.join(found)}: remove it"
         )
-    _refuse_data_inits(module)
+    _refuse_loftq(module)
 
 
-def _refuse_data_inits(module: Module) -> None:
-    init = str(module.fields.get("init_lora_weights", ""))
-    if module.peft_type == "LORA" and init.startswith(_DATA_INITS):
+def _refuse_loftq(module: Module) -> None:
+    if module.peft_type == "LORA" and module.fields.get("init_lora_weights") == "loftq":
         raise ValueError(
-            f"LORA cannot be counted with init_lora_weights {init!r}, which needs a pass over the "
-            "data or a quantised base before training: take true, gaussian, pissa, olora, mica or "
-            "orthogonal"
+            "LORA has no init_lora_weights 'loftq' here: it needs bitsandbytes and a CUDA device, "
+            "and quantises the base: take true, pissa, eva, corda or lora_ga"
         )

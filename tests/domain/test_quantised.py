@@ -1,0 +1,92 @@
+"""What a search takes on a base in 4 or 8 bits, from the file to the trial."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from domain.matrix import placed
+from fakes import bert_shape, study_spec
+
+from autopeft.build import problem
+from autopeft.config import bind, parse
+from autopeft.config.reading import read
+from autopeft.domain.capabilities import SEARCHABLE
+from autopeft.domain.errors import SpecError
+from autopeft.domain.fit import loads_quantised
+from autopeft.domain.space import Choice
+
+GOOD = read(Path(__file__).parents[1] / "config" / "good.yaml")[0]
+RIGHT = {
+    *("ADALORA", "BOFT", "HIRA", "IA3", "LORA", "MISS", "OFT", "PVERA", "RANDLORA", "ROAD"),
+    *("SHIRA", "VERA"),  # PEFT has layers of theirs for it
+    *("CARTRIDGE", "CPT", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"),  # beside the base
+    *("LAYER_PREFIX", "PARALLEL_ADAPTER", "SERIAL_ADAPTER"),
+}
+
+
+def test_a_quantised_base_takes_the_types_that_are_right_on_it_and_no_other():
+    cases = {peft_type: placed(peft_type, "llama") for peft_type in SEARCHABLE}
+    taken = {peft_type for peft_type, case in cases.items() if not case.refusal(quantized=True)}
+    assert taken == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        *(
+            ({"init_lora_weights": init}, "decompose base weights: on a quantised base take")
+            for init in ("mica", "olora", "pissa")
+        ),
+        ({"kasa_config": {}}, "LORA has no kasa_config on a quantised base: remove it"),
+        ({"use_bdlora": {}}, "LORA has no use_bdlora on a quantised base: remove it"),
+    ],
+)
+def test_variants_of_lora_that_quantised_layers_do_not_have_are_refused_there(fields, reason):
+    case = placed("LORA", "llama", **fields)
+    assert case.refusal() is None
+    assert reason in case.refusal(quantized=True)
+
+
+@pytest.mark.parametrize(
+    ("tree", "reason"),
+    [
+        (
+            {"modules": [{"peft_type": "HRA", "r": 2, "target_modules": ["query"]}]},
+            "HRA gives wrong outputs on a quantised base",
+        ),
+        ({"full_fine_tuning": True}, "full_fine_tuning needs weights with gradients"),
+    ],
+)
+def test_a_file_with_a_quantised_model_is_refused_what_is_wrong_there(tree, reason):
+    spec = study_spec(branches={"b": tree}, baselines={})
+    bind(spec, bert_shape())
+    with pytest.raises(SpecError, match=f"this model takes no configuration of it: {reason}"):
+        bind(quantised(spec), bert_shape())
+
+
+def test_a_point_that_is_wrong_on_a_quantised_base_is_never_a_trial():
+    lora = {"peft_type": "LORA", "r": 2, "target_modules": ["query"]}
+    inits = Choice((True, "pissa"))
+    spec = study_spec(branches={"b": {"modules": [lora | {"init_lora_weights": inits}]}})
+    spec = bind(quantised(spec), bert_shape())
+    configure = problem(spec, bert_shape()).configure
+    name = "modules[0].init_lora_weights"
+    assert configure({"branch": "b", name: 0}).architecture.modules
+    with pytest.raises(ValueError, match="on a quantised base take another init"):
+        configure({"branch": "b", name: 1})
+
+
+def quantised(spec):
+    config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    return replace(spec, model={**spec.model, "quantization_config": config})
+
+
+@pytest.mark.parametrize("name", ["load_in_4bit", "load_in_8bit"])
+def test_a_file_asks_for_quantisation_in_one_way_only(name):
+    document = copy.deepcopy(GOOD)
+    document["model"]["quantization_config"] = {"quant_method": "bitsandbytes", name: True}
+    assert loads_quantised(parse(document, folder=".").model)
+    document["model"][name] = document["model"].pop("quantization_config")[name]
+    with pytest.raises(SpecError, match=f"model.{name}"):
+        parse(document, folder=".")
