@@ -170,6 +170,9 @@ class _Parser:
     def _space(self, trainer: str, recipe: Mapping[str, Any]) -> Space:
         short = {key: self._document[key] for key in _SHORT if key in self._document}
         trees = self._mapping("space", needed=not short)
+        if trees and "allocation" in short:  # for every branch that names none
+            shared = {"allocation": short.pop("allocation")}
+            trees = {n: {**shared, **t} if isinstance(t, dict) else t for n, t in trees.items()}
         if short and trees:
             key = next(iter(short))
             self.complain(key, "is one branch at the top beside space:", "move it into space:")

@@ -126,6 +126,16 @@ def test_every_branch_has_a_learning_rate_of_its_own():
     assert any("learning_rate" in p.name for p in spec.space["house"].parameters)
 
 
+def test_an_allocation_for_all_is_that_of_every_branch_that_names_none():
+    given = document() | {"allocation": "ist"}
+    trees = {branch.name: branch.tree for branch in parse(given, folder=".").space.branches}
+    assert trees["ia3"]["allocation"] == "ist"
+    assert trees["lora"]["allocation"] != "ist"
+    assert "allocation" not in trees["house"]
+    with pytest.raises(SpecError, match="adalora allocates LORA modules, got IA3"):
+        parse(document() | {"allocation": "adalora"}, folder=".")
+
+
 def test_an_override_wins_over_the_file():
     assert load(GOOD, ["budget.trials=7"]).budget.trials == 7
     with pytest.raises(SpecError, match="takes key.path=value"):
