@@ -3,7 +3,7 @@
 A: (r, in), B: (out, r), s: scaling, W: (out, in) pretrained weights.
 
     eva      A: the components that explain most of a module's inputs, B = 0
-             (Paischl et al. 2024, arXiv 2410.07170)
+             (Paischer et al. 2024, arXiv 2410.07170)
     corda    s B A: components of W that matter most (ipm) or least (kpm) for the covariance of a
              module's inputs (Yang et al. 2024, arXiv 2406.05223)
     lora_ga  A and B along the gradient of W (Wang et al. 2024, arXiv 2407.05000)
