@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.acquisition.multi_objective import logei
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import IdentityMCMultiOutputObjective
 from botorch.acquisition.objective import LinearMCObjective
@@ -43,6 +44,10 @@ from autopeft.search.outcomes import (
     of_failures,
     of_objective,
 )
+
+# BoTorch would compile a C++ kernel on first use: seconds at best, another result on machines that
+# have no compiler, and after a kill in the middle a lock that every later search waits for.
+logei._load_attempted = True
 
 Score = Callable[[Sequence[Configuration]], Array]
 """Configurations -> (n,) log of the expected gain, larger is better."""

@@ -46,7 +46,8 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        return self.finished and not (self.lost or self.doubled or self.unexplained)
+        landed = not any("not killed" in kill for kill in self.kills)
+        return landed and self.finished and not (self.lost or self.doubled or self.unexplained)
 
 
 def prepare(folder: Path, trials: int) -> Path:
@@ -84,7 +85,7 @@ def kill_and_resume(folder: Path, wheres: list[str], *, trials: int, seed: int) 
             time.sleep(rng.uniform(0, 6))
             child.kill()
         code = child.wait(timeout=300)
-        died.append(where if code == -9 else f"{where}: came to its end")
+        died.append(where if code == -9 else f"{where}: not killed, exit {code}")
     last = _start(home, space, ledger, "none", 0)
     assert last.wait(timeout=400) == 0
     return _verdict(home, ledger, tuple(died))

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from botorch.acquisition.multi_objective import logei
 from search.landscape import (
     ACCURACY,
     HOUSE,
@@ -141,3 +142,14 @@ def test_a_baseline_that_costs_most_of_all_can_still_gain():
     assert scale.known(problem, [history[-1].configuration])[0, 1] > 0
     suggestion = make_sampler("autopeft", {}).suggest(problem, history, seed=0)
     assert 2e-4 < suggestion.point["training.learning_rate"] < 5e-3
+
+
+def test_no_kernel_is_compiled_in_the_middle_of_a_search(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        "torch.utils.cpp_extension.load", lambda **options: compiled.append(options)
+    )
+    history = search(make_sampler("autopeft", {"initial": 4}), make_problem(), trials=6, seed=0)
+    assert history[-1].why.startswith("model-based")
+    assert not compiled
+    assert logei._C is None
