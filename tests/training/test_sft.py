@@ -127,4 +127,4 @@ def test_packing_under_adalora_is_unfit_as_the_schedule_would_miss_its_budget(
     failure = TrialEvaluator(spec, tmp_path).run(work, no_report)
     assert isinstance(failure, Failure), failure
     assert failure.reason is FailureReason.UNFIT
-    assert "AdaLoRA's schedule counts on 12 steps, the trainer does" in failure.message
+    assert "the allocation's schedule counts on 12 steps, the trainer does" in failure.message
