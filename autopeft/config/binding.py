@@ -19,7 +19,7 @@ from autopeft.domain.fit import loads_quantised, refuse_unfit, wrapped_as
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.placement import match_targets
+from autopeft.domain.placement import match_targets, wraps_layers
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 
@@ -80,8 +80,14 @@ def _branch(branch: Branch, path: str, shape: ModelShape, complain: Complain) ->
         _head(module, at, shape, complain)
         if module["peft_type"] == "PREFIX_TUNING":
             _prefix(module, at, shape, complain)
-        elif "target_modules" in PEFT_DEFAULTS[module["peft_type"]]:
+        elif wraps_layers(module["peft_type"]):
             _module(module, at, shape, complain)
+        elif "target_modules" in module:
+            complain(
+                f"{at}.target_modules",
+                f"{module['peft_type']} trains rows of the input embeddings and takes none",
+                "remove it",
+            )
         if (field := size_field(module["peft_type"])) in module:
             reached = reached_layers(module, tree.get("layers", "all"), shape.layers)
             module[field] = spread(module[field], f"{at}.{field}", shape.layers, reached, complain)

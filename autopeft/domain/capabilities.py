@@ -97,7 +97,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "HIRA": _on("Linear Conv1D Embedding", quantized=True),
     "HRA": _on("Linear"),
     "IA3": _on("Linear Conv1D", quantized=True),
-    "LILY": _refused("Linear", "LILY"),
+    "LILY": _on("Linear", merges=False, combines=False),  # its router looks at every input
     "LN_TUNING": _on("norm Linear Conv1D"),
     "LOHA": _on("Linear"),
     "LOKR": _on("Linear"),
@@ -119,7 +119,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "SHIRA": _on("Linear", quantized=True),
     "SUPERTUNING": _on("Linear", combines=False),
     "TINYLORA": _on("Linear Conv1D Embedding", combines=False),
-    "TRAINABLE_TOKENS": _refused("Embedding", "TRAINABLE_TOKENS", merges=True),
+    "TRAINABLE_TOKENS": _on(MODEL, combines=False, strangers=_VISION_OR_AUDIO),
     "UNILORA": _on("Linear Conv1D", identity=False, combines=False),
     "VBLORA": _on("Linear Conv1D", identity=False, combines=False),
     "VERA": _on("Linear Conv1D", combines=False, quantized=True),

@@ -95,6 +95,8 @@ def _wrong_model(
     if capability.tasks is not None and task_type not in capability.tasks:
         known = ", ".join(sorted(capability.tasks))
         return f"{kind} works for {known}, got {task_type}: take another method"
+    if shape.model_type in capability.strangers:
+        return f"{kind} needs text embeddings and an attention cache, {shape.model_type} lacks them"
     if shape.head and "modules_to_save" not in PEFT_DEFAULTS[kind]:
         untrained = ", ".join(shape.head)
         return f"{kind} leaves the new {untrained} untrained and unsaved: take another method"
@@ -102,8 +104,6 @@ def _wrong_model(
     if known_families is not None and shape.model_type not in known_families:
         known = ", ".join(sorted(known_families))
         return f"{kind} knows the attention of {known} only, got {shape.model_type}"
-    if shape.model_type in capability.strangers:
-        return f"{kind} needs text embeddings and an attention cache, {shape.model_type} lacks them"
     return None
 
 

@@ -46,10 +46,25 @@ class TargetModule:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """The input embeddings.
+
+    rows: tokens of the vocabulary; width: of one token, in values.
+    copies: modules that hold this matrix, itself among them (2 where the output embeddings are
+    tied to it).
+    """
+
+    rows: int
+    width: int
+    copies: int = 1
+
+
+@dataclass(frozen=True)
 class ModelShape:
     """What a model looks like, without its weights.
 
     layers: of an encoder and a decoder together, the decoder's after the encoder's.
+    embeddings: of text; None where the model reads none.
     blocks: whole attention and feed-forward blocks, for methods that wrap one.
     kv_width: width of one layer's keys (key-value heads x head width), in values per token.
     head: names of the modules outside the backbone that are trained in full (`classifier`).
@@ -68,6 +83,7 @@ class ModelShape:
     bytes_per_parameter: int = 4
     backbone_bytes: int = 4
     blocks: tuple[TargetModule, ...] = ()
+    embeddings: Embeddings | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 Pure, so that training and export say the same thing to PEFT.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from autopeft.domain.space import Json
 OWN = ("LAYER_PREFIX", "PACA", "PARALLEL_ADAPTER", "SERIAL_ADAPTER", "SSF", "SVFIT")
 """The tuners of `autopeft.tuners`: whoever loads them imports that first."""
 
+_NUMBERED = re.compile(r"(?:.*?\.)??(?P<stack>\w+)\.(?P<layer>\d+)\.(?P<kind>.+)")
 _HEADS_OF_PEFT = ("classifier", "score")  # what PEFT trains by itself in SEQ_CLS
 
 
@@ -63,12 +65,41 @@ def _arguments(module: Module, task_type: str, total_steps: int) -> dict[str, Js
         for name, value in module.fields.items()
     }
     arguments |= {"peft_type": module.peft_type, "task_type": task_type}
-    if module.targets:
-        arguments["target_modules"] = list(module.targets)
+    arguments |= named_targets(module)
     if module.peft_type == "ADALORA":
         arguments.pop("rank_pattern", None)  # the outcome of an earlier run
         arguments |= schedule(arguments, total_steps)
     return arguments
+
+
+def named_targets(module: Module) -> dict[str, Json]:
+    """The targets as PEFT's config takes them: full names, but for LILY.
+
+    LILY shares its matrices among the targets that one entry of `target_modules` matches, so it is
+    told of kinds and layers; `autopeft.domain.peft_rules` refuses what these would match beside.
+    """
+    if not module.targets:
+        return {}
+    if module.peft_type != "LILY":
+        return {"target_modules": list(module.targets)}
+    split = [_NUMBERED.fullmatch(name) for name in module.targets]
+    found = [match for match in split if match is not None]
+    return {
+        "target_modules": sorted({match["kind"] for match in found}),
+        "layers_to_transform": sorted({int(match["layer"]) for match in found}),
+        "layers_pattern": sorted({match["stack"] for match in found}),
+    }
+
+
+def reached(named: Mapping[str, Json], name: str) -> bool:
+    """Whether kinds and layers as of `named_targets` match a module's full name, as PEFT reads."""
+    match = _NUMBERED.fullmatch(name)
+    return (
+        match is not None
+        and match["stack"] in named["layers_pattern"]
+        and int(match["layer"]) in named["layers_to_transform"]
+        and any(name.endswith(f".{kind}") for kind in named["target_modules"])
+    )
 
 
 def _place(module: Module) -> tuple[bool, int]:

@@ -7,12 +7,14 @@ tiny model showed.
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import permutations
 
 from autopeft.domain.counting.count import Placed
 from autopeft.domain.counting.rotations import frozen_rank
 from autopeft.domain.counting.sparse import FORMULAS, circulant_block
 from autopeft.domain.data_init_rules import broken_data_init
 from autopeft.domain.model import TargetModule
+from autopeft.domain.peft_config import named_targets, reached
 from autopeft.domain.tuner_rules import RULES as OWN_RULES
 
 Rule = Callable[[Placed], str | None]
@@ -114,6 +116,28 @@ def _hira(placed: Placed) -> str | None:
     return None
 
 
+def _lily(placed: Placed) -> str | None:
+    if int(placed.field("stride_A")) < 1 or int(placed.field("num_B")) < 2:
+        return (
+            "LILY needs stride_A of 1 or more and num_B of 2 or more, got "
+            f"{placed.field('stride_A')} and {placed.field('num_B')}: raise them"
+        )
+    named = named_targets(placed.module)
+    kinds, wanted = named.get("target_modules", []), set(placed.module.targets)
+    for one, other in permutations(kinds, 2):
+        if one.endswith(other):
+            return (
+                f"LILY shares by kind, and {one} ends as {other} does: take one of them in a module"
+            )
+    for target in placed.shape.modules:
+        if target.name not in wanted and reached(named, target.name):
+            return (
+                "LILY takes each of its kinds in the same layers, and PEFT would wrap "
+                f"{target.name} too: change target_modules or layers"
+            )
+    return None
+
+
 _VARIANTS = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -204,6 +228,18 @@ def _supertuning(placed: Placed) -> str | None:
     return None
 
 
+def _trainable_tokens(placed: Placed) -> str | None:
+    tokens = placed.field("token_indices")
+    rows = placed.shape.embeddings.rows if placed.shape.embeddings else 0
+    known = all(isinstance(token, int) and 0 <= token < rows for token in tokens)
+    if tokens and known and len(set(tokens)) == len(tokens):
+        return None
+    return (
+        "TRAINABLE_TOKENS needs token_indices: different ids of the vocabulary, "
+        f"0 to {rows - 1}, got {list(tokens)}"
+    )
+
+
 def _vblora(placed: Placed) -> str | None:
     length = int(placed.field("vector_length"))
     top, vectors = int(placed.field("topk")), int(placed.field("num_vectors"))
@@ -219,6 +255,7 @@ _RULES: Mapping[str, Rule] = {
     "FOURIERFT": _frequencies,
     "GRALORA": _gralora,
     "HIRA": _hira,
+    "LILY": _lily,
     "LORA": _lora,
     "MISS": _miss,
     "OFT": _oft,
@@ -227,6 +264,7 @@ _RULES: Mapping[str, Rule] = {
     "ROAD": _road,
     "SHIRA": _shira,
     "SUPERTUNING": _supertuning,
+    "TRAINABLE_TOKENS": _trainable_tokens,
     "VBLORA": _vblora,
     "WAVEFT": _frequencies,
     **OWN_RULES,

@@ -13,6 +13,13 @@ OWN_TARGETS: Mapping[str, str] = {
 }
 """What our own tuners target where a module names nothing: a role, the same on every model."""
 
+_EMBEDDED = frozenset({"TRAINABLE_TOKENS"})  # they find the input embeddings by themselves
+
+
+def wraps_layers(peft_type: str) -> bool:
+    """Whether a method is put into modules of the layers, which `target_modules` names."""
+    return "target_modules" in PEFT_DEFAULTS.get(peft_type, {}) and peft_type not in _EMBEDDED
+
 
 def place(layers: Json, count: int) -> tuple[int, ...]:
     """The layer indices that a literal `layers` value means on a model of `count` layers.
@@ -50,7 +57,7 @@ def home(
     layers = place(module["layers"], shape.layers) if "layers" in module else branch_layers
     if isinstance(own := module.get("layers_to_transform"), int | list):
         layers = place([own] if isinstance(own, int) else own, shape.layers)
-    if "target_modules" not in PEFT_DEFAULTS.get(peft_type, {}):
+    if not wraps_layers(peft_type):
         return layers, ()
     matched = match_targets(module.get("target_modules"), shape, peft_type)
     here = {target.layer for target in matched}

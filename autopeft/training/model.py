@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.pytorch_utils import Conv1D
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.model import Embeddings, ModelShape, TargetModule
 from autopeft.domain.roles import block_role_of, role_of
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
@@ -102,7 +102,20 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
         head_parameters=sum(_size(getattr(built, name)) for name in heads),
         total_parameters=_size(built),
         backbone_bytes=_dtype(model, config).itemsize,
+        embeddings=embeddings_of(built),
     )
+
+
+def embeddings_of(built: Any) -> Embeddings | None:
+    """The input embeddings and how many modules share their matrix; None: it reads no tokens."""
+    found = built.get_input_embeddings()
+    if not isinstance(found, torch.nn.Embedding):
+        return None
+    name = next(name for name, module in built.named_modules() if module is found)
+    tied = getattr(built, "_tied_weights_keys", None) or {}
+    shared = built.config.get_text_config().tie_word_embeddings and isinstance(tied, Mapping)
+    copies = sum(source == f"{name}.weight" for source in tied.values()) if shared else 0
+    return Embeddings(found.num_embeddings, found.embedding_dim, 1 + copies)
 
 
 def _heads(built: Any) -> tuple[str, ...]:

@@ -54,6 +54,13 @@ BROKEN = {
         "data.train",
         "takes {path: ...}",
     ),
+    "targets of trained tokens": (
+        "peft_type: IA3",
+        "peft_type: TRAINABLE_TOKENS",
+        25,
+        "space.ia3.modules[0].target_modules",
+        "trains rows of the input embeddings and takes none (remove it)",
+    ),
     "a share above one": (
         "carve: 0.1",
         "carve: 1.5",

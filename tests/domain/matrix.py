@@ -24,8 +24,9 @@ from autopeft.domain.capabilities import BLOCK, CAPABILITIES, MODEL
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.fit import unfit
 from autopeft.domain.model import ModelShape
+from autopeft.domain.peft_config import named_targets
 from autopeft.domain.placement import match_targets
-from autopeft.training.model import inside_layers
+from autopeft.training.model import embeddings_of, inside_layers
 
 T5 = T5Config(
     vocab_size=96, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, pad_token_id=0,
@@ -50,6 +51,7 @@ TARGETS = {
     "t5": r"(\.q|\.v|\.wo)$",
     "vit": r"(q_proj|v_proj|query|value|output\.dense|fc2)$",
 }
+LILY_TARGETS = TARGETS | {"bert": r"(query|value)$", "t5": r"SelfAttention\.(q|v)$"}
 ADALORA_STEPS = 4
 FIELDS = {
     "ADALORA": {"init_r": 6, "target_r": 3, "total_step": ADALORA_STEPS, "tinit": 1, "tfinal": 1},
@@ -61,6 +63,7 @@ FIELDS = {
     "FOURIERFT": {"n_frequency": 40},
     "FROD": {"progressbar": False},
     "GRALORA": {"r": 4},
+    "LILY": {"r": 4, "num_B": 3, "stride_A": 2},
     "MISS": {"r": 4},
     "OFT": {"oft_block_size": 8},
     "PREFIX_TUNING": {"num_virtual_tokens": 4},
@@ -73,6 +76,7 @@ FIELDS = {
     "SHIRA": {"r": 2},
     "SVFIT": {"r": 4},
     "SUPERTUNING": {"sparsity": 0.9},
+    "TRAINABLE_TOKENS": {"token_indices": [3, 5, 7]},
     "UNILORA": {"init_theta_d_bound": 0.5},  # as it is not the identity, let it be seen
     "VBLORA": {"vector_length": 8, "num_vectors": 10},
     "WAVEFT": {"n_frequency": 40},
@@ -145,6 +149,7 @@ def shape_of(model, head=()):
         head=head,
         head_parameters=sum(p.numel() for name in head for p in getattr(model, name).parameters()),
         total_parameters=model.num_parameters(),
+        embeddings=embeddings_of(model),
     )
 
 
@@ -161,6 +166,8 @@ def targets_of(peft_type, family, shape):
     wraps = CAPABILITIES[peft_type].wraps
     if wraps == {MODEL}:
         return ()
+    if peft_type == "LILY":  # it shares by kind, and `output.dense` ends as another kind does
+        return tuple(m.name for m in shape.modules if re.search(LILY_TARGETS[family], m.name))
     if wraps == {BLOCK}:
         return tuple(target.name for target in match_targets(None, shape, peft_type))
     norms = tuple(m.name for m in shape.modules if m.norm)
@@ -170,9 +177,7 @@ def targets_of(peft_type, family, shape):
 
 
 def config_of(module, task_type):
-    fields = dict(module.fields)
-    if module.targets:
-        fields["target_modules"] = list(module.targets)
+    fields = dict(module.fields) | named_targets(module)
     task = None if task_type == "IMAGE_CLS" else task_type
     if task is None and CAPABILITIES[module.peft_type].tasks is None:
         fields["modules_to_save"] = ["classifier"]

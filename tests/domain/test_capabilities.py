@@ -1,11 +1,12 @@
 """What the table and the rules refuse, against the installed PEFT; what fits is in test_matrix."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
-from domain.matrix import base_of, config_of, module_of, placed, shape_of, steps, tiny_shape
-from peft import get_peft_model, inject_adapter_in_model
+from domain.matrix import base_of, config_of, logits, module_of, placed, shape_of, steps, tiny_shape
+from peft import PeftModel, get_peft_model, inject_adapter_in_model
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from tiny_models import CONFIGS
 from transformers import AutoModelForSequenceClassification
@@ -106,13 +107,52 @@ def test_a_method_that_cannot_train_the_head_is_refused_for_it():
     assert not any(p.requires_grad for n, p in model.named_parameters() if "score" in n)
 
 
-def test_lily_shares_by_how_its_targets_are_spelt():
-    spelt = placed("LILY", "llama")
-    assert "LILY cannot be searched" in spelt.refusal()
-    short = spelt.config()
-    short.target_modules = {"q_proj", "v_proj", "down_proj"}
-    long = spelt.model().num_parameters(only_trainable=True)
-    assert long > get_peft_model(base_of("llama"), short).num_parameters(only_trainable=True)
+def test_lily_shares_by_how_its_targets_are_spelt_and_is_told_of_kinds_and_layers():
+    case = placed("LILY", "llama")
+    by_name = case.config()
+    by_name.target_modules, by_name.layers_to_transform = set(case.module.targets), None
+    apart = get_peft_model(base_of("llama"), by_name).num_parameters(only_trainable=True)
+    assert case.model().num_parameters(only_trainable=True) < apart
+
+    below = replace(case.module, targets=case.module.targets[:-1])
+    assert "PEFT would wrap model.layers.2.mlp.down_proj too" in unfit(
+        below, shape=case.shape, task_type="CAUSAL_LM"
+    )
+
+
+def test_lily_refuses_kinds_that_end_alike():
+    shape = tiny_shape("bert")
+    dense = [m.name for m in shape.modules if m.name.endswith("output.dense")]
+    both, wide = Module("LILY", {}, tuple(dense)), Module("LILY", {}, tuple(dense[1::2]))
+    assert "attention.output.dense ends as output.dense does" in unfit(
+        both, shape=shape, task_type="SEQ_CLS"
+    )
+    assert "PEFT would wrap bert.encoder.layer.0.attention.output.dense too" in unfit(
+        wide, shape=shape, task_type="SEQ_CLS"
+    )
+
+
+def test_trained_tokens_are_different_ids_of_the_vocabulary():
+    for tokens in ([], [3, 3], [96], [-1]):
+        reason = placed("TRAINABLE_TOKENS", "llama", token_indices=tokens).refusal()
+        assert "different ids of the vocabulary, 0 to 95" in reason
+    classifier = placed("TRAINABLE_TOKENS", "bert").refusal()
+    assert "leaves the new classifier untrained" in classifier
+
+
+def test_adamss_finds_its_clusters_anew_on_every_load_and_a_rounded_base_has_others(tmp_path):
+    case = placed("ADAMSS", "llama")
+    assert "clustered anew from the weights on every load" in case.refusal()
+    model = case.model()
+    for name, parameter in model.named_parameters():
+        if "adamss_B" in name:
+            parameter.data += 0.3
+    expected, plain = logits(model, "llama"), logits(base_of("llama"), "llama")
+    model.save_pretrained(tmp_path)
+    rounded = base_of("llama").bfloat16().float()
+    without = logits(rounded, "llama")
+    loaded = logits(PeftModel.from_pretrained(rounded, tmp_path), "llama")
+    assert (loaded - expected).abs().mean() > 5 * (without - plain).abs().mean()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ i and o of the targets; b: block size. Per target, what is trained; `+` what is 
     HIRA         r (i + o)           PEFT 0.21 reads its rank_pattern and does not use it
     HRA          r i
     IA3          i for a feed-forward module, else o
+    LILY         r (ceil(n / stride_A) i + num_B o) for every kind, n its targets; + r num_B a
+                                     target; stored r (i + num_B o + num_B) a target
     LN_TUNING    the norm's own
     LOHA         2 r (i + o)
     LOKR         two Kronecker factors of (o, i), the large one r (o' + i') where that is smaller
@@ -51,6 +53,8 @@ i and o of the targets; b: block size. Per target, what is trained; `+` what is 
     PREFIX_TUNING     2 L v k        prefix_projection: an embedding and two layers, not stored
     PROMPT_TUNING     v d
     P_TUNING          v d            + the encoder trained, not stored
+    TRAINABLE_TOKENS  d for every one of token_indices; stored again for every module that the
+                                     embeddings are tied to
 
 Our own tuners; m: bottleneck_size.
 

@@ -1,17 +1,22 @@
-"""Methods that wrap no linear map: virtual tokens and prefixes."""
+"""Methods that wrap no linear map: virtual tokens, prefixes, and rows of the embeddings."""
 
 from collections.abc import Mapping
 
 from autopeft.domain.counting.count import Count, Formula, Placed, Tensors
 
 
-def _everywhere(placed: Placed) -> None:
+def _in_all_layers(placed: Placed) -> None:
     module, shape = placed.module, placed.shape
     if len(module.layers) != shape.layers:
         raise ValueError(
             f"{module.peft_type} lives in all {shape.layers} layers, got {list(module.layers)}: "
             "give it layers: all"
         )
+
+
+def _everywhere(placed: Placed) -> None:
+    _in_all_layers(placed)
+    module, shape = placed.module, placed.shape
     parts = {part for target in shape.modules for part in target.name.split(".")}
     if {"encoder", "decoder"} <= parts:  # PEFT counts one side's layers, and tokens for both
         raise ValueError(
@@ -86,6 +91,15 @@ def _adaption_prompt(placed: Placed) -> Count:
     return Count(trained, (Tensors(trained, placed.shape.backbone_bytes),))
 
 
+def _trainable_tokens(placed: Placed) -> Count:
+    _in_all_layers(placed)
+    embeddings = placed.shape.embeddings
+    if embeddings is None:
+        raise ValueError(f"{placed.shape.model_type} has no embeddings of tokens to train")
+    trained = len(placed.field("token_indices")) * embeddings.width
+    return placed.count(trained, kept=trained * embeddings.copies)
+
+
 FORMULAS: Mapping[str, Formula] = {
     "ADAPTION_PROMPT": _adaption_prompt,
     "CARTRIDGE": _cartridge,
@@ -93,4 +107,5 @@ FORMULAS: Mapping[str, Formula] = {
     "PREFIX_TUNING": _prefix,
     "PROMPT_TUNING": _prompt,
     "P_TUNING": _p_tuning,
+    "TRAINABLE_TOKENS": _trainable_tokens,
 }

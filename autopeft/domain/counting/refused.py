@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from autopeft.domain.architecture import Module
 
 UNCOUNTED_TYPES: Mapping[str, str] = {
-    "ADAMSS": "clustering the weights decides its size",
-    "LILY": "PEFT shares its matrices by how the targets are spelt, and respells long lists",
-    "MULTITASK_PROMPT_TUNING": "it needs task ids",
-    "POLY": "it needs task ids",
+    "ADAMSS": (
+        "which outputs each of its parts writes is clustered anew from the weights on every load, "
+        "and PEFT stores none of it: on a base rounded otherwise the loaded adapter is another"
+    ),
+    "MULTITASK_PROMPT_TUNING": "it needs the task_ids of several tasks, and a study trains one",
+    "POLY": "it needs the task_ids of several tasks, and a study trains one",
     "SHADOW": "its second network is built by the model's own class",
-    "TRAINABLE_TOKENS": "its rows are stored twice where input and output embeddings are tied",
     "XLORA": "it chooses among adapters trained before, and PEFT merges it wrongly (0.29)",
 }
 """{peft_type: why its size does not follow from shapes}"""

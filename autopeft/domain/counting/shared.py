@@ -8,6 +8,22 @@ from autopeft.domain.counting.count import Count, Formula, Placed, Tensors
 _LONG = 8  # bytes of an int64 index
 
 
+def _lily(placed: Placed) -> Count:
+    rank, stride = int(placed.field("r")), int(placed.field("stride_A"))
+    many = int(placed.field("num_B"))
+    groups: dict[tuple[str, int, int], int] = {}
+    for target in placed.targets:
+        like = (target.kind, target.inputs, target.outputs)
+        groups[like] = groups.get(like, 0) + 1
+    shared = sum(
+        rank * (ceil(count / stride) * inputs + many * outputs)
+        for (_, inputs, outputs), count in groups.items()
+    )
+    # What is shared is stored once for every target.
+    kept = placed.sum(lambda t: rank * (t.inputs + many * t.outputs + many))
+    return placed.count(shared + len(placed.targets) * rank * many, kept=kept)
+
+
 def _widest(placed: Placed) -> tuple[int, int]:
     """The largest inputs and outputs: shared matrices fit every target."""
     return (
@@ -108,6 +124,7 @@ def _role(name: str) -> str:
 
 FORMULAS: Mapping[str, Formula] = {
     "FROD": _frod,
+    "LILY": _lily,
     "PVERA": _pvera,
     "RANDLORA": _randlora,
     "TINYLORA": _tinylora,
