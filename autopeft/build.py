@@ -317,7 +317,7 @@ def export(
     data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
     prepared = Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
-        load_arguments=load_arguments(spec.model),
+        load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
         splits={"train": data.train, "validation": data.validation},
         data_fingerprint=data.fingerprint,

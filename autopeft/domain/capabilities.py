@@ -42,7 +42,7 @@ class Capability:
     merges: its update can be folded into the base weights, with equal outputs.
     identity: a fresh adapter with PEFT's defaults leaves the outputs as they were.
     combines: it can share a model with other types, each on its own targets.
-    quantized: right on 4 and 8 bit bases; others run there and give wrong outputs.
+    quantized: right on bitsandbytes' 4 and 8 bits; others fail there or give wrong outputs.
     families: the only model types that it knows; None: every one.
     strangers: model types where it cannot work.
     unsearchable: why no search takes it; None: it does.
@@ -81,24 +81,31 @@ CAPABILITIES: Mapping[str, Capability] = {
     "ADALORA": _on("Linear Conv1D", combines=False, quantized=True),  # one allocator a model
     "ADAMSS": _refused("Linear", "ADAMSS", merges=True),
     "ADAPTION_PROMPT": _on(
-        MODEL, tasks=_GENERAL, merges=False, combines=False, families=_LLAMA_ADAPTER
+        MODEL,
+        tasks=_GENERAL,
+        merges=False,
+        combines=False,
+        quantized=True,
+        families=_LLAMA_ADAPTER,
     ),
-    "BEFT": _on("Linear"),
+    "BEFT": _on("Linear", quantized=True),
     "BOFT": _on("Linear", quantized=True),
-    "C3A": _on("Linear", identity=False),
+    "C3A": _on("Linear", identity=False, quantized=True),
     "CARTRIDGE": _prompt(_GENERAL | {"TOKEN_CLS"}, _NO_CACHE),
     "CPT": _prompt(frozenset({"CAUSAL_LM"})),
     "DEFT": _on("Linear Conv1D"),
     "DELORA": _on("Linear"),
-    "FOURIERFT": _on("Linear Conv1D", identity=False),
+    "FOURIERFT": _on("Linear Conv1D", identity=False, quantized=True),
     "FROD": _on("Linear Conv1D", combines=False),
     "GLORA": _on("Linear"),
-    "GRALORA": _on("Linear Conv1D"),
+    "GRALORA": _on("Linear Conv1D", quantized=True),
     "HIRA": _on("Linear Conv1D Embedding", quantized=True),
     "HRA": _on("Linear"),
     "IA3": _on("Linear Conv1D", quantized=True),
-    "LILY": _on("Linear", merges=False, combines=False),  # its router looks at every input
-    "LN_TUNING": _on("norm Linear Conv1D"),
+    "LILY": _on(
+        "Linear", merges=False, combines=False, quantized=True
+    ),  # its router looks at every input
+    "LN_TUNING": _on("norm Linear Conv1D", quantized=True),
     "LOHA": _on("Linear"),
     "LOKR": _on("Linear"),
     "LORA": _on("Linear Conv1D Embedding", quantized=True),
@@ -119,11 +126,11 @@ CAPABILITIES: Mapping[str, Capability] = {
     "SHIRA": _on("Linear", quantized=True),
     "SUPERTUNING": _on("Linear", combines=False),
     "TINYLORA": _on("Linear Conv1D Embedding", combines=False),
-    "TRAINABLE_TOKENS": _on(MODEL, combines=False, strangers=_VISION_OR_AUDIO),
+    "TRAINABLE_TOKENS": _on(MODEL, combines=False, strangers=_VISION_OR_AUDIO, quantized=True),
     "UNILORA": _on("Linear Conv1D", identity=False, combines=False),
-    "VBLORA": _on("Linear Conv1D", identity=False, combines=False),
+    "VBLORA": _on("Linear Conv1D", identity=False, combines=False, quantized=True),
     "VERA": _on("Linear Conv1D", combines=False, quantized=True),
-    "WAVEFT": _on("Linear Conv1D"),
+    "WAVEFT": _on("Linear Conv1D", quantized=True),
     "XLORA": _refused("Linear", "XLORA"),
     # Of autopeft.tuners.
     "LAYER_PREFIX": _on(
@@ -132,7 +139,7 @@ CAPABILITIES: Mapping[str, Capability] = {
     "PACA": _on("Linear Conv1D"),
     "PARALLEL_ADAPTER": _on(f"Linear Conv1D {BLOCK}", merges=False, quantized=True),
     "SERIAL_ADAPTER": _on(f"Linear Conv1D norm {BLOCK}", merges=False, quantized=True),
-    "SSF": _on("Linear Conv1D norm"),
+    "SSF": _on("Linear Conv1D norm", quantized=True),
     "SVFIT": _on("Linear Conv1D"),
 }
 """{peft_type: what it can do}, of the installed PEFT and of our own tuners.

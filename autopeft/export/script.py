@@ -126,12 +126,12 @@ def _tokenizer_arguments(prepared: Prepared) -> str:
 
 
 def _packages(spec: StudySpec, trial: Trial) -> list[str]:
-    packages = list(_PACKAGES)
+    packages, versions = list(_PACKAGES), trial.provenance["versions"]
     if not trial.configuration.architecture.full_fine_tuning:
         packages.append("peft")
     if spec.trainer == "trl.SFTTrainer":
         packages.append("trl")
-    return packages
+    return [*packages, *(["bitsandbytes"] if "bitsandbytes" in versions else [])]
 
 
 def _requirements(packages: Iterable[str], trial: Trial) -> str:

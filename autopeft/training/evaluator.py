@@ -18,7 +18,7 @@ from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
-from autopeft.training.model import load_base, model_fingerprint, model_shape
+from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
 from autopeft.training.pausing import NotFiniteError
 from autopeft.training.trial import Bench, run_segment, tokenize
 
@@ -97,10 +97,14 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     return Bench(spec, base, train, validation, home / spec.name)
 
 
+_PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")
+
+
 def provenance(bench: Bench, data: Data) -> dict[str, Any]:
     """Versions and fingerprints: what someone needs to get the same bits again."""
     versions = {"python": platform.python_version()}
-    for package in ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl"):
+    quantised = ("bitsandbytes",) if bits_and_bytes(bench.spec.model) else ()
+    for package in (*_PACKAGES, *quantised):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -3,7 +3,7 @@
 import copy
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,10 +56,23 @@ def auto_class(task_type: str) -> Any:
     }[task_type]
 
 
-def load_arguments(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the file's `model:` goes to `from_pretrained`; weights as safetensors only."""
+def load_arguments(model: Mapping[str, Any], head: Sequence[str]) -> dict[str, Any]:
+    """What of the file's `model:` goes to `from_pretrained`; weights as safetensors only.
+
+    head: stays as it is where bitsandbytes quantises the base, as it is trained.
+    """
     found = {name: value for name, value in model.items() if name not in _OURS}
+    if head and bits_and_bytes(model):
+        quantization = found["quantization_config"]
+        spared = [*(quantization.get("llm_int8_skip_modules") or ()), *head]
+        found["quantization_config"] = {**quantization, "llm_int8_skip_modules": spared}
     return {**found, "use_safetensors": True}
+
+
+def bits_and_bytes(model: Mapping[str, Any]) -> bool:
+    """Whether bitsandbytes quantises the base as it is loaded."""
+    config = model.get("quantization_config") or {}
+    return any(config.get(f"load_in_{bits}bit") for bits in (4, 8))
 
 
 def _config(model: Mapping[str, Any], folder: str, num_labels: int) -> Any:
@@ -251,7 +264,9 @@ def load_base(
             "ignore_mismatched_sizes": True,
         }
     set_seed(_MISSING_SEED)
-    built = auto_class(model["task_type"]).from_pretrained(path, **load_arguments(model), **extra)
+    built = auto_class(model["task_type"]).from_pretrained(
+        path, **load_arguments(model, head), **extra
+    )
     tokenizer = AutoTokenizer.from_pretrained(
         path, trust_remote_code=model.get("trust_remote_code", False)
     )
@@ -260,6 +275,11 @@ def load_base(
     if built.config.pad_token_id is None:
         built.config.pad_token_id = tokenizer.pad_token_id
     built.requires_grad_(False)
+    for module in built.modules():
+        # bitsandbytes' 4 bits on such CPUs: the first evaluation packs the weights for good, and
+        # no gradient passes them afterwards.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     for parameter in built.parameters():
         parameter.sum()  # mapped from the file: paged in here, not in the first trial's memory
     return Base(built, tokenizer, path, head)

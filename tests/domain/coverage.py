@@ -26,6 +26,9 @@ family with the task type below its name. This file is written by `make coverage
 - **merges**: folded into the base weights it gives the same outputs;
 - **refused**: a search takes no such module, for the reason below.
 
+The last column is what `tests/domain/test_quantised.py` sees on a Llama in bitsandbytes' 4 and 8 bits: the
+adapter does there what it does on the same weights unquantised. No type merges into such a base.
+
 """
 _CELL = re.compile(r"(?P<works>[a-z, ]+?)(?: \((?P<note>\d+)\))?")
 _NOTE = re.compile(r"^(\d+)\. (.+)$", re.MULTILINE)
@@ -38,7 +41,7 @@ def cell(peft_type, works, reason):
 def render(cells):
     """The file of {(peft_type, family): (works, reason)}."""
     tasks = [f"{family}<br>{task_type}" for family, (_, _, task_type) in FAMILIES.items()]
-    rows = [["type", *tasks], ["---"] * (1 + len(FAMILIES))]
+    rows = [["type", *tasks, "4 and 8 bits"], ["---"] * (2 + len(FAMILIES))]
     notes = {}
     for peft_type in CAPABILITIES:
         row = [peft_type]
@@ -46,7 +49,8 @@ def render(cells):
             works, reason = cells[peft_type, family]
             number = notes.setdefault(reason, len(notes) + 1) if reason else None
             row.append(f"{works} ({number})" if number else works)
-        rows.append(row)
+        can = CAPABILITIES[peft_type]
+        rows.append([*row, "trains" if can.quantized and not can.unsearchable else REFUSED])
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return f"{_HEAD}{table}\n" + "".join(f"{i}. {reason}\n" for reason, i in notes.items())
 
@@ -58,7 +62,7 @@ def read(text):
     for line in text.splitlines():
         if line.startswith("| ") and not line.startswith(("| type ", "| --- ")):
             peft_type, *row = line.strip("| ").split(" | ")
-            for family, said in zip(FAMILIES, row, strict=True):
+            for family, said in zip(FAMILIES, row[:-1], strict=True):
                 found = _CELL.fullmatch(said)
                 cells[peft_type, family] = found["works"], notes.get(found["note"], "")
     return cells

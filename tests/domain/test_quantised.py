@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from domain.matrix import placed
+from domain.quantised import case_of, works_on
 from fakes import bert_shape, study_spec
 
 from autopeft.build import problem
@@ -17,18 +18,14 @@ from autopeft.domain.fit import loads_quantised
 from autopeft.domain.space import Choice
 
 GOOD = read(Path(__file__).parents[1] / "config" / "good.yaml")[0]
-RIGHT = {
-    *("ADALORA", "BOFT", "HIRA", "IA3", "LORA", "MISS", "OFT", "PVERA", "RANDLORA", "ROAD"),
-    *("SHIRA", "VERA"),  # PEFT has layers of theirs for it
-    *("CARTRIDGE", "CPT", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"),  # beside the base
-    *("LAYER_PREFIX", "PARALLEL_ADAPTER", "SERIAL_ADAPTER"),
-}
 
 
-def test_a_quantised_base_takes_the_types_that_are_right_on_it_and_no_other():
-    cases = {peft_type: placed(peft_type, "llama") for peft_type in SEARCHABLE}
-    taken = {peft_type for peft_type, case in cases.items() if not case.refusal(quantized=True)}
-    assert taken == RIGHT
+@pytest.mark.parametrize("peft_type", sorted(SEARCHABLE))
+def test_a_quantised_base_takes_the_types_that_are_right_on_it_and_no_other(peft_type, tmp_path):
+    wrong = [said for bits in (4, 8) if (said := works_on(peft_type, bits, tmp_path / str(bits)))]
+    refusal = case_of(peft_type).refusal(quantized=True)
+    assert (refusal is None) == (not wrong), wrong
+    assert refusal is None or "on a quantised base" in refusal
 
 
 @pytest.mark.parametrize(

