@@ -43,6 +43,7 @@ _SIZED: dict[str, dict[str, Any]] = {
     "FOURIERFT": {"n_frequency": 1000},
     "GRALORA": {"r": 8},
     "HIRA": {"r": 8},
+    "LILY": {"r": 16, "num_B": 3, "stride_A": 2},
     "MISS": {"r": 8},
     "OFT": {"oft_block_size": 32},
     "OSF": {"effective_rank": 376},
@@ -62,6 +63,9 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "pissa": {"init_lora_weights": "pissa"},
     "olora": {"init_lora_weights": "olora"},
     "orthogonal": {"init_lora_weights": "orthogonal"},
+    "init eva": {"init_lora_weights": "eva"},
+    "init corda": {"init_lora_weights": "corda"},
+    "init lora_ga": {"init_lora_weights": "lora_ga"},
     "mica": {"init_lora_weights": "mica"},
     "DoRA": {"use_dora": True},
     "rsLoRA": {"use_rslora": True},
@@ -83,7 +87,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     },
     **{
         name: {"modules": [{"peft_type": name, "num_virtual_tokens": 16}]}
-        for name in ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
+        for name in ("CARTRIDGE", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
     },
     "LAYER_PREFIX": {"modules": [{"peft_type": "LAYER_PREFIX", "num_virtual_tokens": 16}]},
     "SERIAL_ADAPTER": {"modules": [{"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 16}]},
