@@ -30,10 +30,10 @@ from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.lora.eva import prepare_model_inputs_fn_language_modeling as _tokens
 from peft.tuners.lora.loraga import preprocess_loraga
-from safetensors.torch import save_file
 from transformers import set_seed
 
 from autopeft.allocation.probing import Batch, loss_of, output_of, probe_batches, probing
+from autopeft.allocation.saving import save_adapter
 
 _ROWS = 256  # of the training split that are looked at, as CorDA's authors do
 _PASSES = 100  # over these rows, for EVA's components to settle
@@ -161,13 +161,8 @@ def plain_lora(
 
 
 def save_plain_lora(model: Any, initial: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """Write `plain_lora` as PEFT's `save_pretrained` would."""
-    config, weights = plain_lora(model, initial)
-    config.inference_mode = True
-    folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(folder)
-    tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    """Write `plain_lora` in a folder that PEFT loads."""
+    save_adapter(*plain_lora(model, initial), folder)
 
 
 def _factor(name: str) -> bool:

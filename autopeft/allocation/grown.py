@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
-from safetensors.torch import save_file
+
+from autopeft.allocation.saving import save_adapter
 
 _PREFIX = "base_model.model."
 
@@ -36,13 +37,8 @@ def cut(model: Any, ranks: Mapping[str, int]) -> tuple[LoraConfig, dict[str, tor
 
 
 def save_grown(model: Any, ranks: Mapping[str, int], folder: Path) -> None:
-    """Write the adapter that is deployed, as PEFT's `save_pretrained` would."""
-    config, weights = cut(model, ranks)
-    config.inference_mode = True
-    folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(folder)
-    tensors = {name: weight.cpu().contiguous() for name, weight in weights.items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    """Write the adapter that is deployed."""
+    save_adapter(*cut(model, ranks), folder)
 
 
 def _scaling(model: Any, name: str, adapter: str) -> float:

@@ -1,12 +1,12 @@
 """The PEFT modules of a trial as Python source, and the tuners of ours that it needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from autopeft.domain.data_inits import DATA_INITS
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_config import OWN
 from autopeft.domain.space import Json
+from autopeft.export.beside import package_files
 from autopeft.export.configs import config_class
 from autopeft.export.source import call, literal, module_names
 
@@ -48,13 +48,7 @@ def tuner_files(described: Sequence[Mapping[str, Json]]) -> dict[str, str]:
     """The package of our tuners by file name, where a module or the composite needs it."""
     if len(described) < 2 and not any(module["peft_type"] in OWN for module in described):
         return {}
-    folder = Path(__file__).parents[1] / "tuners"
-    return {
-        f"{TUNERS}/{path.name}": path.read_text(encoding="utf-8")
-        .replace("from autopeft.tuners", f"from {TUNERS}")
-        .replace("  # type: ignore[misc]", "")
-        for path in sorted(folder.glob("*.py"))
-    }
+    return package_files(TUNERS)
 
 
 def _config(arguments: Mapping[str, Json], shape: ModelShape, suffix: str) -> tuple[list[str], str]:

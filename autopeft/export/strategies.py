@@ -4,7 +4,6 @@ That is its allocation strategy and a start by data.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from autopeft.domain.allocation import growth, rank_budget
 from autopeft.domain.architecture import Architecture
@@ -12,6 +11,7 @@ from autopeft.domain.data_inits import data_init, rewrites_base
 from autopeft.domain.space import Json
 from autopeft.domain.strategies import STRATEGIES
 from autopeft.domain.trial import Trial
+from autopeft.export.beside import package_files
 from autopeft.export.source import literal
 
 ALLOCATION = "allocation"
@@ -19,14 +19,14 @@ ALLOCATION = "allocation"
 
 _MODULES: Mapping[str, tuple[str, ...]] = {
     "adalora": ("adalora",),
-    "increlora": ("grown", "increlora", "strategy"),
+    "increlora": ("grown", "increlora", "saving", "strategy"),
     "ist": ("ist", "probing", "strategy", "suppression"),
     "lisa": ("lisa", "strategy"),
     "owlore": ("lisa", "owlore", "strategy"),
 }
 """The modules of `autopeft.allocation` that each needs; they import nothing else of ours."""
 
-_BY_DATA = ("data_inits", "probing")
+_BY_DATA = ("data_inits", "probing", "saving")
 _CLASSES = {
     "adalora": "AdaLoraCallback",
     "increlora": "IncreLora",
@@ -82,19 +82,12 @@ def start_values(architecture: Architecture) -> dict[str, str]:
 
 def allocation_files(architecture: Architecture, strategy: str) -> dict[str, str]:
     """The modules of the strategy and of a start by data, by file name."""
-    folder = Path(__file__).parents[1] / "allocation"
     modules = set(_MODULES.get(strategy, ()))
     if _by_data(architecture):
         modules |= set(_BY_DATA)
     if modules:
         modules.add("__init__")
-    return {
-        f"{ALLOCATION}/{module}.py": (folder / f"{module}.py")
-        .read_text(encoding="utf-8")
-        .replace("from autopeft.allocation", f"from {ALLOCATION}")
-        .replace("  # type: ignore[misc]", "")
-        for module in sorted(modules)
-    }
+    return package_files(ALLOCATION, modules)
 
 
 def _by_data(architecture: Architecture) -> bool:
