@@ -1,19 +1,10 @@
 """Allocation strategies in a trial: what they record, spend and store, on real training."""
 
-import json
-from dataclasses import replace
-
 import pytest
-from fakes import study_spec
-from safetensors.torch import load_file
-from tiny_models import make_model
+from benches import make_bench
 
-from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.trial import Failure, Result, Segment, Stop
-from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import model_shape
+from autopeft.domain.trial import Failure, Result
 
 RECIPE = {"learning_rate": 1e-2, "per_device_train_batch_size": 2, "num_train_epochs": 1}
 LORA = {"peft_type": "LORA", "r": 2, "target_modules": ["attention.query", "feed_forward.up"]}
@@ -23,43 +14,18 @@ SERIAL = {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 4}
 
 @pytest.fixture(scope="module", params=["bert", "llama"])
 def bench(request, tmp_path_factory):
-    """(evaluator, shape, home): 24 steps an epoch."""
-    folder = tmp_path_factory.mktemp(request.param)
-    rows = [{"text": f"after {i % 9} comes {i % 7}", "label": i % 2} for i in range(64)]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    make_model(request.param, folder / "model", "SEQ_CLS")
-    spec = replace(
-        study_spec(name="allocations"),
-        model={"model_name_or_path": "model", "task_type": "SEQ_CLS"},
-        data={
-            "train": {"path": "json", "data_files": "train.jsonl"},
-            "validation": {"carve": 0.25, "from": "train", "seed": 0},
-        },
-        training={},
-        folder=str(folder),
-    )
-    shape = model_shape(spec.model, folder=spec.folder, num_labels=2)
-    return TrialEvaluator(spec, folder / "home"), shape, folder / "home"
+    """24 steps an epoch."""
+    return make_bench(tmp_path_factory.mktemp(request.param), request.param, rows=64)
 
 
 def run(bench, allocation, *modules, trial=0):
     """(result, curve, known metrics, stored tensors)."""
-    evaluator, shape, home = bench
     tree = {"modules": list(modules), "allocation": allocation}
-    configuration = canonical(
-        tree, branch="b", shape=shape, training=RECIPE, defaults=PEFT_DEFAULTS
-    )
+    configuration = bench.configured(tree, RECIPE)
     curve = []
-    segment = Segment("allocations", trial, configuration, 0, 0, Stop(), False, True)
-    result = evaluator.run(segment, lambda step, metrics: curve.append((step, metrics)))
-    folder = home / "allocations" / "adapters" / f"trial-{trial}"
-    stored = {
-        name: tensor
-        for path in sorted(folder.rglob("*.safetensors"))
-        for name, tensor in load_file(path).items()
-        if not set(name.split(".")) & set(shape.head)
-    }
-    return result, curve, known_metrics(configuration.architecture, shape), stored
+    result = bench.run(configuration, trial, report=lambda *point: curve.append(point))
+    known = known_metrics(configuration.architecture, bench.shape)
+    return result, curve, known, bench.stored_adapter(trial)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +35,7 @@ def test_ranks_are_recorded_and_spend_exactly_their_budget(bench, allocation):
     result, curve, known, stored = run(bench, allocation, EVEN)
     assert isinstance(result, Result), result
     ranks = result.provenance["ranks"]
-    layers = bench[1].layers
+    layers = bench.shape.layers
     assert len(ranks) == layers
     assert sum(ranks.values()) == 2 * layers
     assert curve[-1][1]["rank_sum"] == 2 * layers
@@ -94,9 +60,9 @@ def test_ranks_that_grow_are_seen_to_grow(bench):
 def test_the_scores_of_ist_are_a_curve_and_a_record(bench):
     result, curve, _, _ = run(bench, "ist", LORA)
     scores = result.provenance["layer_scores"]
-    assert set(scores) == {str(layer) for layer in range(bench[1].layers)}
+    assert set(scores) == {str(layer) for layer in range(bench.shape.layers)}
     assert any(scores.values())
-    assert curve[-1][1][f"layer_score/{bench[1].layers - 1}"] in scores.values()
+    assert curve[-1][1][f"layer_score/{bench.shape.layers - 1}"] in scores.values()
 
 
 @pytest.mark.parametrize("allocation", ["ist", "lisa", "owlore"])
