@@ -5,7 +5,7 @@ import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -169,54 +169,44 @@ def inside_layers(built: Any) -> tuple[tuple[TargetModule, ...], tuple[TargetMod
             continue
         first = stacks.setdefault(found["stack"], last + 1)
         last = max(last, first + int(found["layer"]))
-        at = (name, first + int(found["layer"]), found["kind"])
-        if (leaf := _leaf(*at, module)) is not None:
-            modules.append(leaf)
-        elif role := block_role_of(found["kind"]):
-            blocks.append(_block(*at, module, role))
+        kind = found["kind"]
+        placed = partial(
+            TargetModule,
+            name=name,
+            layer=first + int(found["layer"]),
+            kind=kind,
+            type=type(module).__name__,
+            parameters=_size(module),
+        )
+        if (widths := _leaf_widths(kind, module)) is not None:
+            inputs, outputs = map(int, widths)
+            bias = getattr(module, "bias", None) is not None
+            modules.append(placed(inputs=inputs, outputs=outputs, bias=bias, role=role_of(kind)))
+        elif role := block_role_of(kind):
+            width = _block_width(kind, module)
+            blocks.append(placed(inputs=width, outputs=width, bias=False, role=role))
     inner = {block.name.rpartition(".")[0] for block in blocks}
     return tuple(modules), tuple(block for block in blocks if block.name not in inner)
 
 
-def _leaf(name: str, layer: int, kind: str, module: torch.nn.Module) -> TargetModule | None:
+def _leaf_widths(kind: str, module: torch.nn.Module) -> Sequence[int] | None:
+    """Inputs and outputs of a linear map or a norm; None where it is neither."""
     if isinstance(module, torch.nn.Linear):
-        inputs, outputs = module.in_features, module.out_features
-    elif isinstance(module, Conv1D):
-        inputs, outputs = module.weight.shape
-    elif role_of(kind) == "norm" and _size(module) > 0:
-        inputs = outputs = module.weight.shape[0]
-    else:
-        return None
-    return TargetModule(
-        name=name,
-        layer=layer,
-        kind=kind,
-        type=type(module).__name__,
-        inputs=int(inputs),
-        outputs=int(outputs),
-        parameters=_size(module),
-        bias=getattr(module, "bias", None) is not None,
-        role=role_of(kind),
-    )
+        return module.in_features, module.out_features
+    if isinstance(module, Conv1D):
+        return tuple(module.weight.shape)
+    if role_of(kind) == "norm" and _size(module) > 0:
+        return (module.weight.shape[0],) * 2
+    return None
 
 
-def _block(name: str, layer: int, kind: str, module: torch.nn.Module, role: str) -> TargetModule:
-    """A whole block; its width is that of its first linear map."""
+def _block_width(kind: str, module: torch.nn.Module) -> int:
+    """The width of a whole block: that of its first linear map."""
     linear = next(m for m in module.modules() if isinstance(m, torch.nn.Linear | Conv1D))
-    width = linear.in_features if isinstance(linear, torch.nn.Linear) else linear.weight.shape[0]
     if kind == "output":  # BERT's second half of a feed-forward block starts with the wide side
-        width = linear.out_features
-    return TargetModule(
-        name=name,
-        layer=layer,
-        kind=kind,
-        type=type(module).__name__,
-        inputs=int(width),
-        outputs=int(width),
-        parameters=_size(module),
-        bias=False,
-        role=role,
-    )
+        return int(linear.out_features)
+    width = linear.in_features if isinstance(linear, torch.nn.Linear) else linear.weight.shape[0]
+    return int(width)
 
 
 @dataclass(frozen=True)
