@@ -1,12 +1,11 @@
 """The composite space of AutoPEFT as it is shipped, and allocations, from the file to MLflow."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from command_line import autopeft, environment
+from exports import measured_as_the_card_says, printed
 from mlflow import MlflowClient
 from tiny_models import make_model
 
@@ -69,11 +68,10 @@ def test_a_composite_is_searched_exported_loaded_and_trained_again_to_the_same_b
     out = folder / "out"
     metrics = json.loads((out / "provenance.json").read_text())["metrics"]
     assert {"composite.json", "head.safetensors", "tuners"} <= {path.name for path in out.iterdir()}
-    trained = run(folder, "train.py")
+    trained = printed("train.py", cwd=out, environment=environment(folder))
     assert repr(metrics["eval_loss"]) in trained
-    load = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    (out / "load.py").write_text(load.replace("path/to/this/folder", ".") + MEASURE)
-    assert json.loads(run(folder, "load.py")) == metrics["accuracy"]
+    measured = measured_as_the_card_says(out, environment=environment(folder))
+    assert measured["accuracy"] == metrics["accuracy"]
 
 
 def test_rank_sums_and_layer_scores_are_curves_in_mlflow(folder):
@@ -87,33 +85,3 @@ def test_rank_sums_and_layer_scores_are_curves_in_mlflow(folder):
     assert any(len({point.value for point in curve}) > 1 for curve in curves["rank_sum"])
     assert {f"layer_score/{layer}" for layer in range(3)} <= set(curves)
     assert any(point.value for curve in curves["layer_score/0"] for point in curve)
-
-
-def run(folder, script):
-    done = subprocess.run(
-        [sys.executable, script],
-        cwd=folder / "out",
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
-
-
-MEASURE = """
-import json
-import torch
-from transformers import AutoTokenizer
-
-rows = [json.loads(line) for line in open("data/validation.jsonl")]
-encoded = AutoTokenizer.from_pretrained(base.config._name_or_path)(
-    [row["text"] for row in rows], [row["text_pair"] for row in rows],
-    truncation=True, max_length=24, padding=True, return_tensors="pt",
-)
-with torch.no_grad():
-    predicted = model.eval()(**encoded).logits.argmax(-1)
-labels = torch.tensor([row["label"] for row in rows])
-print(json.dumps((predicted == labels).sum().item() / len(rows)))
-"""

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from command_line import autopeft, environment
+from exports import printed
 from peft import AutoPeftModelForCausalLM
 from tiny_models import chats, make_model
 
@@ -33,13 +32,5 @@ def test_the_shipped_file_searches_and_its_export_trains_to_the_same_bits(folder
     metrics = json.loads((folder / "out" / "provenance.json").read_text())["metrics"]
     model = AutoPeftModelForCausalLM.from_pretrained(folder / "out")
     assert model.peft_config["default"].task_type == "CAUSAL_LM"
-    done = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=folder / "out",
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert repr(metrics["eval_loss"]) in done.stdout
+    trained = printed("train.py", cwd=folder / "out", environment=environment(folder))
+    assert repr(metrics["eval_loss"]) in trained

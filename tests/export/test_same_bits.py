@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from exports import measured_as_the_card_says, printed, python
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -31,29 +30,16 @@ def without_autopeft(tmp_path_factory):
         "sys.meta_path.insert(0, Blocker())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
-    done = python("-c", "import autopeft", environment=environment, cwd=folder)
+    done = python("-c", "import autopeft", cwd=folder, environment=environment)
     assert "autopeft is blocked" in done.stderr
     return environment
-
-
-def python(*arguments, environment, cwd):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=environment,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.mark.parametrize("name", RETRAINED)
 def test_the_script_trains_to_the_bits_of_the_trial(exported, without_autopeft, name):
     """Some of the trials paused twice; the script never does."""
     done = exported(name)
-    ran = python("train.py", environment=without_autopeft, cwd=done.folder)
-    assert ran.returncode == 0, ran.stderr
-    metrics = json.loads(ran.stdout.splitlines()[-1])
+    metrics = json.loads(printed("train.py", cwd=done.folder, environment=without_autopeft))
     assert repr(metrics["eval_loss"]) == repr(done.trial.metrics["eval_loss"])
     assert metrics.get("accuracy") == done.trial.metrics.get("accuracy")
     weights = [
@@ -98,32 +84,6 @@ def check_predictions(done, model):
 @pytest.mark.parametrize("name", ["composite", "ssf"])
 def test_what_is_no_peft_adapter_loads_as_the_card_says(exported, without_autopeft, name):
     done = exported(name)
-    card = (done.folder / "README.md").read_text()
-    load = card.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", ".")
-    script = done.folder / "load.py"
-    script.write_text(load + MEASURE)
-    ran = python("load.py", environment=without_autopeft, cwd=done.folder)
-    script.unlink()
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout.splitlines()[-1])
+    found = measured_as_the_card_says(done.folder, environment=without_autopeft)
     assert found["accuracy"] == done.trial.metrics["accuracy"]
     assert found["loss"] == pytest.approx(done.trial.metrics["eval_loss"], rel=1e-5)
-
-
-MEASURE = """
-import json
-import torch
-from transformers import AutoTokenizer
-
-rows = [json.loads(line) for line in open("data/validation.jsonl")]
-encoded = AutoTokenizer.from_pretrained(base.config._name_or_path)(
-    [row["text"] for row in rows], [row["text_pair"] for row in rows],
-    truncation=True, max_length=24, padding=True, return_tensors="pt",
-)
-with torch.no_grad():
-    logits = model.eval()(**encoded).logits
-labels = torch.tensor([row["label"] for row in rows])
-hits = (logits.argmax(-1) == labels).sum().item()
-loss = torch.nn.functional.cross_entropy(logits, labels).item()
-print(json.dumps({"accuracy": hits / len(rows), "loss": loss}))
-"""
