@@ -6,20 +6,17 @@
 No framework is known here: a `for` loop can drive a session, and so can Ray Tune, or whoever runs
 trials by other means. The store is the only memory: a session made from the same store goes on
 where the last one ended, and what it finds running it hands out again.
+
+`promotion` says which paused trial goes on, `proposal` what else is tried, `events` what is shown.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-
-from autopeft.domain.architecture import Configuration, fingerprint
-from autopeft.domain.describe import describe, flat_params
 from autopeft.domain.errors import OutcomeError
 from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import Event, Problem, Sampler, Store
-from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import (
     Failure,
@@ -30,23 +27,11 @@ from autopeft.domain.trial import (
     State,
     Trial,
 )
+from autopeft.orchestrator import events
 from autopeft.orchestrator.promotion import promotable
+from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
 
-_SUGGESTIONS = 8  # tries of the sampler before a random draw
-_DRAWS = 2000  # random draws before the space counts as exhausted
-_BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
 _ALIKE_FAILURES = 5  # errors in a row, with no result yet, before the study gives up
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A configuration that is ready to become a trial."""
-
-    point: Point
-    configuration: Configuration
-    known: Mapping[str, float]
-    why: str
-    baseline: bool
 
 
 class StudySession:
@@ -111,13 +96,19 @@ class StudySession:
                 if self._proposal is not None or not self._may_start:
                     return
                 history = self.trials
-                space = self._space_due()
-            proposal = self._propose(space, history)
+                baseline = baseline_due(self.spec, history, exhausted=self._done_baselines)
+            proposal = propose(
+                self._problem,
+                history,
+                sampler=self._sampler,
+                baseline=baseline,
+                seed=self.spec.search.seed,
+            )
             with self._lock:
                 self._proposal = proposal
                 # Another baseline may be done; only an exhausted search ends the study.
                 if proposal is None:
-                    self._close_branches(space)
+                    self._close_branches(baseline)
 
     def tell(self, segment: Segment, result: Result | Failure) -> bool:
         """Record a segment's result.
@@ -131,15 +122,14 @@ class StudySession:
             if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
                 return False
             told = self._after(trial, segment, result)
-            self._commit(told, self._events(told))
+            self._commit(told, events.told(told, now=self._clock()))
             self._changed(told)
             return True
 
     def report(self, segment: Segment, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Remember a piece of learning curve: (step, metrics) pairs."""
         if points:
-            payload = {"points": [[step, dict(metrics)] for step, metrics in points]}
-            event = Event("curve", segment.trial, self._clock(), payload)
+            event = events.curve(segment.trial, points, now=self._clock())
             self._store.commit(self.spec.name, [], [event])
 
     def release(self, segment: Segment) -> None:
@@ -153,8 +143,10 @@ class StudySession:
             state = "finished" if self.finished else "paused"
             record = self._store.study(self.spec.name)
             self._store.update(replace(record, state=state, seconds=self.wall_seconds))
-            event = Event("study_ended", None, self._clock(), {"state": state})
-            self._store.commit(self.spec.name, [], [self._front_event(), event])
+            now = self._clock()
+            ended = [events.front_moved(self.spec, self.trials, now=now)]
+            ended.append(events.study_ended(state, now=now))
+            self._store.commit(self.spec.name, [], ended)
 
     # -- what is to be seen ----------------------------------------------------------------
 
@@ -258,16 +250,7 @@ class StudySession:
             baseline=proposal.baseline,
             created=self._clock(),
         )
-        payload = {
-            "name": describe(trial.configuration),
-            "params": flat_params(trial.configuration),
-            "branch": trial.configuration.branch,
-            "baseline": trial.baseline,
-            "seed": trial.seed,
-            "why": trial.why,
-            "known": dict(trial.known),
-        }
-        self._commit(trial, [Event("trial_started", trial.number, trial.created, payload)])
+        self._commit(trial, [events.trial_started(trial)])
         self._handed_out.add(trial.number)
         self._changed(trial)
         return self._segment(trial)
@@ -306,102 +289,21 @@ class StudySession:
             return trial.failed(Failure(FailureReason.NOT_FINITE, str(error)))
         return told
 
-    def _space_due(self) -> str | None:
-        """The baseline whose turn it is; None: the search itself.
-
-        Every baseline gets as many trials as a branch would if all shared the budget equally,
-        spread evenly over it.
-        """
-        space = self.spec.space
-        limit = self.spec.budget.trials
-        parties = len(space.branches)
-        quota = _BASELINE_TRIALS if limit is None else max(1, limit // parties)
-        started = len(self._trials)
-        for branch in space.baselines:
-            if branch.name in self._done_baselines:
-                continue
-            own = sum(t.configuration.branch == branch.name for t in self._trials.values())
-            if own < quota and own * parties <= started:
-                return branch.name
-        return None
-
     def _close_branches(self, baseline: str | None) -> None:
         if baseline is None:
             self._exhausted = True
         else:
             self._done_baselines.add(baseline)
 
-    def _propose(self, baseline: str | None, history: tuple[Trial, ...]) -> Proposal | None:
-        space = self.spec.space
-        names = [baseline] if baseline else [branch.name for branch in space.searched]
-        problem = replace(self._problem, space=space.only(*names))
-        known_keys = {(t.configuration.key, t.seed) for t in history}
-        seed = int(fingerprint([self.spec.search.seed, len(history)])[:8], 16)
-
-        def proposal(point: Point, why: str) -> Proposal | None:
-            configuration = problem.admissible(point)
-            if configuration is None:
-                return None
-            if (configuration.key, self.spec.search.seed) in known_keys:
-                return None
-            known = problem.known(configuration.architecture)
-            return Proposal(point, configuration, known, why, baseline is not None)
-
-        for attempt in range(_SUGGESTIONS):
-            suggestion = self._sampler.suggest(problem, history, seed=seed + attempt)
-            if (found := proposal(suggestion.point, suggestion.why)) is not None:
-                return found
-            if not any(branch.parameters for branch in problem.space.branches):
-                break
-        rng = np.random.default_rng(seed)
-        for _ in range(_DRAWS):
-            why = "random: the sampler proposed what was evaluated already"
-            if (found := proposal(problem.space.draw(rng), why)) is not None:
-                return found
-        return None
-
     # -- remembering -----------------------------------------------------------------------
 
-    def _events(self, trial: Trial) -> list[Event]:
-        now = self._clock()
-        events = []
-        if trial.failure is None:
-            rung = trial.rungs[-1]
-            payload = {
-                "rung": rung.index,
-                "step": rung.step,
-                "metrics": dict(rung.metrics),
-                "stderr": dict(rung.stderr),
-                "seconds": rung.seconds,
-            }
-            events.append(Event("rung", trial.number, now, payload))
-        if trial.state is not State.RUNNING:
-            failure = trial.failure
-            payload = {
-                "state": str(trial.state),
-                "metrics": trial.metrics,
-                "failure": None
-                if failure is None
-                else {"reason": str(failure.reason), "message": failure.message},
-            }
-            events.append(Event("trial_ended", trial.number, now, payload))
-        return events
-
-    def _front_event(self) -> Event:
-        payload = {
-            "trials": [trial.number for trial in self.front],
-            "hypervolume": self.hypervolume,
-            "told": sum(bool(trial.rungs) for trial in self._trials.values()),
-        }
-        return Event("front", None, self._clock(), payload)
-
-    def _commit(self, trial: Trial, events: list[Event]) -> None:
+    def _commit(self, trial: Trial, said: list[Event]) -> None:
         before = self._trials.get(trial.number)
         self._trials[trial.number] = trial
         if trial.state is State.COMPLETED:
-            events = [*events, self._front_event()]
+            said = [*said, events.front_moved(self.spec, self.trials, now=self._clock())]
         try:
-            self._store.commit(self.spec.name, [trial], events)
+            self._store.commit(self.spec.name, [trial], said)
         except BaseException:
             # What is not in the store did not happen.
             if before is None:

@@ -1,0 +1,68 @@
+"""What MLflow is to show of a study: the events that a session commits beside its trials."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.front import front, normalised_hypervolume
+from autopeft.domain.ports import Event
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import State, Trial
+
+
+def trial_started(trial: Trial) -> Event:
+    payload = {
+        "name": describe(trial.configuration),
+        "params": flat_params(trial.configuration),
+        "branch": trial.configuration.branch,
+        "baseline": trial.baseline,
+        "seed": trial.seed,
+        "why": trial.why,
+        "known": dict(trial.known),
+    }
+    return Event("trial_started", trial.number, trial.created, payload)
+
+
+def curve(trial: int, points: Iterable[tuple[int, Mapping[str, float]]], *, now: float) -> Event:
+    """points: (step, metrics) pairs."""
+    payload = {"points": [[step, dict(metrics)] for step, metrics in points]}
+    return Event("curve", trial, now, payload)
+
+
+def told(trial: Trial, *, now: float) -> list[Event]:
+    """Of a trial after a segment: the rung where it went well, and its end where it has ended."""
+    events = []
+    if trial.failure is None:
+        rung = trial.rungs[-1]
+        payload = {
+            "rung": rung.index,
+            "step": rung.step,
+            "metrics": dict(rung.metrics),
+            "stderr": dict(rung.stderr),
+            "seconds": rung.seconds,
+        }
+        events.append(Event("rung", trial.number, now, payload))
+    if trial.state is not State.RUNNING:
+        failure = trial.failure
+        payload = {
+            "state": str(trial.state),
+            "metrics": trial.metrics,
+            "failure": None
+            if failure is None
+            else {"reason": str(failure.reason), "message": failure.message},
+        }
+        events.append(Event("trial_ended", trial.number, now, payload))
+    return events
+
+
+def front_moved(spec: StudySpec, trials: Sequence[Trial], *, now: float) -> Event:
+    members = front(spec.objectives, spec.constraints, trials)
+    payload = {
+        "trials": [trial.number for trial in members],
+        "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
+        "told": sum(bool(trial.rungs) for trial in trials),
+    }
+    return Event("front", None, now, payload)
+
+
+def study_ended(state: str, *, now: float) -> Event:
+    return Event("study_ended", None, now, {"state": state})

@@ -1,0 +1,92 @@
+"""What is tried next: the baseline whose turn it is, or what the sampler finds in the space.
+
+A proposal is always new: its configuration was not evaluated at the study's seed before.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autopeft.domain.architecture import Configuration, fingerprint
+from autopeft.domain.ports import Problem, Sampler
+from autopeft.domain.space import Point
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+
+_SUGGESTIONS = 8  # tries of the sampler before a random draw
+_DRAWS = 2000  # random draws before the space counts as exhausted
+_BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration that is ready to become a trial."""
+
+    point: Point
+    configuration: Configuration
+    known: Mapping[str, float]
+    why: str
+    baseline: bool
+
+
+def baseline_due(
+    spec: StudySpec, trials: Collection[Trial], *, exhausted: Collection[str]
+) -> str | None:
+    """The baseline whose turn it is; None: the search itself.
+
+    Every baseline gets as many trials as a branch would if all shared the budget equally,
+    spread evenly over it.
+
+    exhausted: the baselines that have nothing left to try.
+    """
+    limit = spec.budget.trials
+    parties = len(spec.space.branches)
+    quota = _BASELINE_TRIALS if limit is None else max(1, limit // parties)
+    for branch in spec.space.baselines:
+        if branch.name in exhausted:
+            continue
+        own = sum(trial.configuration.branch == branch.name for trial in trials)
+        if own < quota and own * parties <= len(trials):
+            return branch.name
+    return None
+
+
+def propose(
+    problem: Problem,
+    history: Sequence[Trial],
+    *,
+    sampler: Sampler,
+    baseline: str | None,
+    seed: int,
+) -> Proposal | None:
+    """A new configuration of a baseline, or of the branches to search; None: they are used up.
+
+    baseline: its name; None: the search itself.
+    seed: of the study.
+    """
+    space = problem.space
+    names = [baseline] if baseline else [branch.name for branch in space.searched]
+    problem = replace(problem, space=space.only(*names))
+    evaluated = {(trial.configuration.key, trial.seed) for trial in history}
+    drawn = int(fingerprint([seed, len(history)])[:8], 16)
+
+    def proposal(point: Point, why: str) -> Proposal | None:
+        configuration = problem.admissible(point)
+        if configuration is None or (configuration.key, seed) in evaluated:
+            return None
+        known = problem.known(configuration.architecture)
+        return Proposal(point, configuration, known, why, baseline is not None)
+
+    for attempt in range(_SUGGESTIONS):
+        suggestion = sampler.suggest(problem, history, seed=drawn + attempt)
+        if (found := proposal(suggestion.point, suggestion.why)) is not None:
+            return found
+        if not any(branch.parameters for branch in problem.space.branches):
+            break
+    rng = np.random.default_rng(drawn)
+    for _ in range(_DRAWS):
+        why = "random: the sampler proposed what was evaluated already"
+        if (found := proposal(problem.space.draw(rng), why)) is not None:
+            return found
+    return None
