@@ -20,7 +20,7 @@ from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
 from autopeft.domain.fit import loads_quantised, refuse_unfit
-from autopeft.domain.front import front, normalised_hypervolume
+from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Evaluator, Event, Problem, Store, StudyRecord
@@ -268,15 +268,6 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
         "artifacts": artifacts,
         "artifact_location": home.mlflow_artifacts,
     }
-
-
-def hypervolume_by_trial(spec: StudySpec, trials: Sequence[Trial]) -> list[float]:
-    """Hypervolume after each completed trial, all against the final reference and range."""
-    done = sorted((t for t in trials if t.state == "completed"), key=lambda t: t.rungs[-1].ended)
-    return [
-        normalised_hypervolume(spec.objectives, spec.constraints, done[: i + 1])
-        for i in range(len(done))
-    ]
 
 
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":

@@ -81,7 +81,7 @@ class IncreLora(UpdateStrategy):
         """model: with plain LoRA at the largest rank that a module may reach.
 
         target_r: average rank at the end. period: optimiser steps between two growths, of `grown`
-        modules each; none in the first `warm_up` steps. `steps_to_grow` says how many steps it is.
+        modules each; none in the first `warm_up` steps.
 
         Raises:
             ValueError: the model has no such LoRA, or the ranks do not fit it.
@@ -137,14 +137,6 @@ class IncreLora(UpdateStrategy):
 
     def record(self) -> dict[str, Any]:
         return {"ranks": self.ranks, "rank_budget": self._budget}
-
-
-def steps_to_grow(
-    modules: int, *, target_r: int, init_r: int, period: int, grown: int, warm_up: int = 0
-) -> int:
-    """Optimiser steps until the budget is spent, where no module reaches its highest rank early."""
-    components = (target_r - init_r) * modules
-    return warm_up + period * -(-components // min(grown, modules))
 
 
 def _first_order(

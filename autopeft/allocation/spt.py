@@ -55,18 +55,19 @@ def sensitivities(model: Any, targets: Sequence[str], batches: Iterable[Batch]) 
     weights = {name: _weight(model, name) for name in targets}
     required = {weight: weight.requires_grad for weight in weights.values()}
     sums = dict.fromkeys(targets, 0.0)
-    count = 0
+    found = False
     try:
         for weight in required:
             weight.requires_grad_(True)
         with probing(model):
-            for count, batch in enumerate(batches, start=1):  # noqa: B007
+            for batch in batches:
+                found = True
                 for name, square in _squares(model, weights, batch).items():
                     sums[name] += square
     finally:
         for weight, flag in required.items():
             weight.requires_grad_(flag)
-    if not count:
+    if not found:
         raise ValueError("sensitivities need at least one batch, got none")
     return sums
 

@@ -36,10 +36,10 @@ def check_allocation(tree: Mapping[str, Json], path: str, complain: Complain) ->
             complain(at, f"no allocation is {told(name)}", nearest(name, STRATEGIES, known))
             continue
         strategy = STRATEGIES[name]
-        if strategy.on_lora and types - {"LORA"}:
+        if strategy.changes == "ranks" and types - {"LORA"}:
             got = ", ".join(sorted(types)) or "full fine-tuning"
             complain(at, f"{name} allocates LORA modules, got {got}", "peft_type: LORA")
-        elif tree.get("full_fine_tuning") and not (strategy.on_full or name == "uniform"):
+        elif tree.get("full_fine_tuning") and not strategy.on_full:
             complain(at, f"{name} needs modules, got full fine-tuning", "take lisa or owlore")
         _check_options(name, options, f"{at}.{name}", complain)
 

@@ -52,7 +52,7 @@ def deployed(architecture: Architecture) -> tuple[Module, ...]:
     if name not in STRATEGIES:
         raise ValueError(f"allocation takes one of {', '.join(STRATEGIES)}, got {name!r}")
     modules = architecture.modules
-    if STRATEGIES[name].on_lora:
+    if STRATEGIES[name].changes == "ranks":
         for module in modules:
             _refuse_other_than_lora(name, module)
     if name == "adalora":

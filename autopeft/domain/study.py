@@ -1,6 +1,6 @@
 """A study's specification: everything that its space file says, checked and frozen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,14 +86,10 @@ class StudySpec:
         """Where a trial of this recipe pauses, its end last."""
         if self.search.rungs is None:
             return (Stop(),)
+        full: float | None
         if self.search.rungs.unit == "epochs":
             full = float(recipe.get("num_train_epochs", 3.0))
         else:
             steps = int(recipe.get("max_steps", -1))
-            full = steps if steps > 0 else None  # type: ignore[assignment]
+            full = steps if steps > 0 else None
         return self.search.rungs.stops(full)
-
-
-def quality_names(objectives: Sequence[Objective]) -> tuple[str, ...]:
-    """The objectives that have to be measured."""
-    return tuple(objective.metric for objective in objectives if not objective.known)
