@@ -9,14 +9,8 @@ from autopeft.config.modules import check_module
 from autopeft.config.names import check_names, join, nearest
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, told
-from autopeft.domain.space import (
-    Branch,
-    Choice,
-    Expr,
-    Json,
-    Space,
-    check_expression,
-)
+from autopeft.domain.expression import Expr, check_expression
+from autopeft.domain.space import Branch, Choice, Json, Space
 
 KEYS = ("modules", "layers", "allocation", "training", "full_fine_tuning")
 _DRAWS = 24  # points at which expressions are tried

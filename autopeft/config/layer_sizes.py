@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
+from autopeft.domain.expression import Expr
 from autopeft.domain.layer_sizes import group_of, size_field, sized_by_layer
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.space import Choice, Expr, Json, Subset
+from autopeft.domain.space import Choice, Json, Subset
 
 _FORMS = "takes {per_layer: ...} or {per_group: ..., groups: k}"
 

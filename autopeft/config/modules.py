@@ -8,9 +8,10 @@ from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, is_number, settle
 from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
+from autopeft.domain.expression import Expr
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.space import Choice, Expr, Json, Range, Subset
+from autopeft.domain.space import Choice, Json, Range, Subset
 
 _INITS = (
     True,

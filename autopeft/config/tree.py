@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autopeft.domain.space import Choice, Expr, Json, Range, Subset
+from autopeft.domain.expression import Expr
+from autopeft.domain.space import Choice, Json, Range, Subset
 
 Complain = Callable[..., None]
 """complain(path, message, suggestion="")"""

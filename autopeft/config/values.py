@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
-from autopeft.domain.space import Choice, Expr, Json, Range, Subset
+from autopeft.domain.expression import Expr
+from autopeft.domain.space import Choice, Json, Range, Subset
 
 _REAL = ("logging_steps", "lora_alpha", "warmup_steps")
 """Fields with a whole default that take any number: a share of the run, a scale."""

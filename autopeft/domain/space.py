@@ -9,14 +9,14 @@ A Choice is assigned by the position of its option, a Subset and Bits by a tuple
 Range by its number. Variables inside an option exist only where that option is chosen.
 """
 
-import ast
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from autopeft.domain.expression import Expr, check_expression
 
 Json = Any
 Point = Mapping[str, Json]
@@ -113,25 +113,6 @@ class Bits:
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
         return draw_bits(self.length, 1, rng)
-
-
-@dataclass(frozen=True)
-class Expr:
-    """A number that follows other fields: `2 * r`.
-
-    Grammar: numbers, field names, + - * / // % **, parentheses, min, max, round, int.
-    A name is looked up in the same mapping, then outwards, then in the branch's modules; a size
-    per layer is the largest of them.
-    """
-
-    text: str
-
-    def __post_init__(self) -> None:
-        check_expression(self.text)
-
-    def evaluate(self, names: Mapping[str, Json]) -> float | int:
-        value = _evaluate(ast.parse(self.text, mode="eval").body, names)
-        return int(value) if float(value).is_integer() else value
 
 
 Variable = Choice | Range | Subset | Bits
@@ -323,76 +304,3 @@ def _resolve(expression: Expr, names: Mapping[str, Json]) -> float | int:
             value = _resolve(value, {k: v for k, v in names.items() if k != name})
         values[name] = value
     return expression.evaluate(values)
-
-
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-_CALLS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "int": int}
-_LONGEST_EXPRESSION = 200
-
-
-def check_expression(text: str) -> frozenset[str]:
-    """Check an expression against the grammar and return the names it uses.
-
-    Raises:
-        ValueError: something else than the grammar of `Expr`.
-    """
-    rule = (
-        "an expression takes numbers, field names, + - * / // % **, parentheses, "
-        f"min, max, round and int, got {text!r}"
-    )
-    if len(text) > _LONGEST_EXPRESSION:
-        raise ValueError(f"{rule[:120]}...: shorten it to {_LONGEST_EXPRESSION} characters")
-    try:
-        tree = ast.parse(text, mode="eval").body
-        return frozenset(_expression_names(tree))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(rule) from error
-
-
-def _expression_names(node: ast.expr) -> Iterator[str]:
-    match node:
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            return
-        case ast.Name():
-            yield node.id
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
-            yield from _expression_names(node.operand)
-        case ast.BinOp() if type(node.op) in _BINARY:
-            yield from _expression_names(node.left)
-            yield from _expression_names(node.right)
-        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _CALLS and node.args:
-            for argument in node.args:
-                yield from _expression_names(argument)
-        case _:
-            raise ValueError(ast.dump(node)[:80])
-
-
-def _evaluate(node: ast.expr, names: Mapping[str, Json]) -> Any:
-    match node:
-        case ast.Constant():
-            return node.value
-        case ast.Name():
-            value = names.get(node.id)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{node.id!r} is not a number here, got {value!r}")
-            return value
-        case ast.UnaryOp():
-            value = _evaluate(node.operand, names)
-            return -value if isinstance(node.op, ast.USub) else value
-        case ast.BinOp():
-            left, right = _evaluate(node.left, names), _evaluate(node.right, names)
-            if isinstance(node.op, ast.Pow) and abs(right) > 64:
-                raise ValueError(f"an exponent stays within 64, got {right}")
-            return _BINARY[type(node.op)](left, right)
-        case ast.Call(func=ast.Name(id=name)):
-            return _CALLS[name](*(_evaluate(argument, names) for argument in node.args))
-        case _:
-            raise ValueError(ast.dump(node)[:80])

@@ -6,7 +6,8 @@ from safetensors.torch import load_file
 
 from autopeft.config.layer_sizes import spread
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.space import Branch, Choice, Expr, Space
+from autopeft.domain.expression import Expr
+from autopeft.domain.space import Branch, Choice, Space
 from autopeft.domain.trial import Result
 from autopeft.training.inject import build
 from autopeft.tuners.composite import is_composite

@@ -150,14 +150,7 @@ FAMILIES = [
         CROSS,
     ),
     (
-        hf.ViTConfig(
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=48,
-            image_size=32,
-            patch_size=8,
-        ),
+        hf.ViTConfig(**SIZES, image_size=32, patch_size=8),
         2,
         attention("attention", "q_proj", "k_proj", "v_proj", "o_proj")
         | feed_forward(up="mlp.fc1", down="mlp.fc2"),

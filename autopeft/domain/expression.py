@@ -1,0 +1,98 @@
+"""Fields that follow others: `{expr: "2 * r"}`, read by a grammar of its own, never by `eval`."""
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_CALLS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "int": int}
+_LONGEST_EXPRESSION = 200
+
+
+@dataclass(frozen=True)
+class Expr:
+    """A number that follows other fields: `2 * r`.
+
+    Grammar: numbers, field names, + - * / // % **, parentheses, min, max, round, int.
+    A name is looked up in the same mapping, then outwards, then in the branch's modules; a size
+    per layer is the largest of them.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        check_expression(self.text)
+
+    def evaluate(self, names: Mapping[str, Any]) -> float | int:
+        value = _evaluate(ast.parse(self.text, mode="eval").body, names)
+        return int(value) if float(value).is_integer() else value
+
+
+def check_expression(text: str) -> frozenset[str]:
+    """Check an expression against the grammar and return the names it uses.
+
+    Raises:
+        ValueError: something else than the grammar of `Expr`.
+    """
+    rule = (
+        "an expression takes numbers, field names, + - * / // % **, parentheses, "
+        f"min, max, round and int, got {text!r}"
+    )
+    if len(text) > _LONGEST_EXPRESSION:
+        raise ValueError(f"{rule[:120]}...: shorten it to {_LONGEST_EXPRESSION} characters")
+    try:
+        tree = ast.parse(text, mode="eval").body
+        return frozenset(_expression_names(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(rule) from error
+
+
+def _expression_names(node: ast.expr) -> Iterator[str]:
+    match node:
+        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
+            return
+        case ast.Name():
+            yield node.id
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
+            yield from _expression_names(node.operand)
+        case ast.BinOp() if type(node.op) in _BINARY:
+            yield from _expression_names(node.left)
+            yield from _expression_names(node.right)
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _CALLS and node.args:
+            for argument in node.args:
+                yield from _expression_names(argument)
+        case _:
+            raise ValueError(ast.dump(node)[:80])
+
+
+def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            value = names.get(node.id)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{node.id!r} is not a number here, got {value!r}")
+            return value
+        case ast.UnaryOp():
+            value = _evaluate(node.operand, names)
+            return -value if isinstance(node.op, ast.USub) else value
+        case ast.BinOp():
+            left, right = _evaluate(node.left, names), _evaluate(node.right, names)
+            if isinstance(node.op, ast.Pow) and abs(right) > 64:
+                raise ValueError(f"an exponent stays within 64, got {right}")
+            return _BINARY[type(node.op)](left, right)
+        case ast.Call(func=ast.Name(id=name)):
+            return _CALLS[name](*(_evaluate(argument, names) for argument in node.args))
+        case _:
+            raise ValueError(ast.dump(node)[:80])
