@@ -108,14 +108,14 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search the space; comes back to the study of this name when there is one."""
-    from autopeft import build
+    from autopeft import build, entry
     from autopeft.config import load
 
     spec = load(space, overrides or ())
     home = Home.from_environment()
     build.bound(spec, space)
     store = build.open_store(home)
-    spec = build.enter(spec, store, new=new, extend=extend)
+    spec = entry.enter(spec, store, new=new, extend=extend)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
 
 
@@ -124,11 +124,11 @@ def resume(
     study: StudyName, local: Local = False, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Go on with a study: same space, same budget."""
-    from autopeft import build
+    from autopeft import build, entry
 
     home = Home.from_environment()
     store = build.open_store(home)
-    spec = build.stored(study, store)
+    spec = entry.stored(study, store)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
 
 
@@ -209,12 +209,12 @@ def _stops(stop: threading.Event) -> Iterator[Callable[[], bool]]:
 @app.command()
 def status(study: StudyName, as_json: AsJson = False) -> None:
     """Say how far a study is."""
-    from autopeft import build
+    from autopeft import build, entry
     from autopeft.domain.front import front, normalised_hypervolume
     from autopeft.terminal import clock, counts
 
     store = build.open_store(Home.from_environment())
-    record, spec = store.study(study), build.stored(study, store)
+    record, spec = store.study(study), entry.stored(study, store)
     trials = store.history(study)
     members = front(spec.objectives, spec.constraints, trials)
     hypervolume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
@@ -245,12 +245,12 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
 @app.command("front")
 def show_front(study: StudyName, as_json: AsJson = False) -> None:
     """Print the front."""
-    from autopeft import build
+    from autopeft import build, entry
     from autopeft.domain.front import front
     from autopeft.terminal import out, trial_table
 
     store = build.open_store(Home.from_environment())
-    spec, trials = build.stored(study, store), store.history(study)
+    spec, trials = entry.stored(study, store), store.history(study)
     members = front(spec.objectives, spec.constraints, trials)
     if as_json:
         _print_front_json(spec, trials, members)
@@ -329,11 +329,11 @@ def studies(as_json: AsJson = False) -> None:
 @app.command()
 def sync(study: StudyName) -> None:
     """Deliver to MLflow what a server that was away has missed."""
-    from autopeft import build
+    from autopeft import build, entry
 
     home = Home.from_environment()
     store = build.open_store(home)
-    left = build.deliver(build.stored(study, store), home, store)
+    left = build.deliver(entry.stored(study, store), home, store)
     if left:
         raise AutopeftError(f"MLflow at {home.mlflow_uri} did not take {left} events: try again")
     print("MLflow is up to date")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autopeft import build
+from autopeft import build, entry
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front, parse_when, pick
@@ -114,4 +114,4 @@ def load_study(name: str, *, home: Path | None = None) -> Study:
     """
     place = Home.from_environment() if home is None else Home(home.resolve())
     store = build.open_store(place)
-    return Study(build.stored(name, store), store.history(name), place)
+    return Study(entry.stored(name, store), store.history(name), place)
