@@ -40,10 +40,28 @@ HOUSE = {
 }
 
 
+def linear(
+    stack: str, layer: int, kind: str, inputs: int, outputs: int, *, bias: bool
+) -> TargetModule:
+    """A linear map in a layer of a stack, as `bert.encoder.layer`."""
+    return TargetModule(
+        name=f"{stack}.{layer}.{kind}",
+        layer=layer,
+        kind=kind,
+        type="Linear",
+        inputs=inputs,
+        outputs=outputs,
+        parameters=inputs * outputs + outputs * bias,
+        bias=bias,
+        role=role_of(kind),
+    )
+
+
 def bert_shape(layers: int = 6, width: int = 64) -> ModelShape:
     """The shape of a small BERT."""
-    modules = []
-    for layer in range(layers):
+    modules = tuple(
+        linear("bert.encoder.layer", layer, kind, inputs, outputs, bias=True)
+        for layer in range(layers)
         for kind, inputs, outputs in (
             ("attention.self.query", width, width),
             ("attention.self.key", width, width),
@@ -51,20 +69,8 @@ def bert_shape(layers: int = 6, width: int = 64) -> ModelShape:
             ("attention.output.dense", width, width),
             ("intermediate.dense", width, 4 * width),
             ("output.dense", 4 * width, width),
-        ):
-            modules.append(
-                TargetModule(
-                    name=f"bert.encoder.layer.{layer}.{kind}",
-                    layer=layer,
-                    kind=kind,
-                    type="Linear",
-                    inputs=inputs,
-                    outputs=outputs,
-                    parameters=inputs * outputs + outputs,
-                    bias=True,
-                    role=role_of(kind),
-                )
-            )
+        )
+    )
     blocks = tuple(
         TargetModule(
             name=f"bert.encoder.layer.{layer}.{kind}",
@@ -83,7 +89,7 @@ def bert_shape(layers: int = 6, width: int = 64) -> ModelShape:
     return ModelShape(
         model_type="bert",
         layers=layers,
-        modules=tuple(modules),
+        modules=modules,
         kv_width=width,
         head=("classifier",),
         head_parameters=2 * width + 2,

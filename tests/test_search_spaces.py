@@ -4,40 +4,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import bert_shape
+from fakes import bert_shape, linear
 
 from autopeft.config import bind, load
 from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.plan import count, count_architectures
-from autopeft.domain.roles import role_of
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 
 
 def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
-    linear = (
+    kinds = (
         *((f"self_attn.{name}_proj", width, width) for name in "qkvo"),
         ("mlp.gate_proj", width, 4 * width),
         ("mlp.up_proj", width, 4 * width),
         ("mlp.down_proj", 4 * width, width),
     )
     modules = tuple(
-        TargetModule(
-            name=f"model.layers.{layer}.{kind}",
-            layer=layer,
-            kind=kind,
-            type="Linear",
-            inputs=inputs,
-            outputs=outputs,
-            parameters=inputs * outputs,
-            bias=False,
-            role=role_of(kind),
-        )
+        linear("model.layers", layer, kind, inputs, outputs, bias=False)
         for layer in range(layers)
-        for kind, inputs, outputs in linear
+        for kind, inputs, outputs in kinds
     )
     total = sum(module.parameters for module in modules)
     return ModelShape("llama", layers, modules, width, (), 0, total)
