@@ -47,6 +47,8 @@ def main() -> None:
     # The live view is the progress; bars of what is loaded under it would tear it.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    # On import it tells of an optional kernel for CPUs, whatever the model is.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app(standalone_mode=True)
     except AutopeftError as error:

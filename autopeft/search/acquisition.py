@@ -28,7 +28,7 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.ports import Problem
-from autopeft.domain.trial import State, Trial
+from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Encoding
 from autopeft.search.gaussian_process import (
     exact,
@@ -40,6 +40,8 @@ from autopeft.search.gaussian_process import (
 from autopeft.search.outcomes import (
     Observations,
     Scale,
+    Score,
+    compared,
     of_constraints,
     of_failures,
     of_objective,
@@ -48,9 +50,6 @@ from autopeft.search.outcomes import (
 # BoTorch would compile a C++ kernel on first use: seconds at best, another result on machines that
 # have no compiler, and after a kill in the middle a lock that every later search waits for.
 logei._load_attempted = True
-
-Score = Callable[[Sequence[Configuration]], Array]
-"""Configurations -> (n,) log of the expected gain, larger is better."""
 
 _SAMPLES = 64  # quasi Monte Carlo samples of the posterior; half of it from three objectives on
 _CHUNK = 256
@@ -97,7 +96,7 @@ def make_score(
 
 
 def _gain(inputs: Inputs, history: Sequence[Trial], seed: int) -> Callable[[Array], Array]:
-    done, pending = _compared(inputs.problem, history)
+    done, pending = compared(inputs.problem, history)
     if all(objective.known for objective in inputs.problem.objectives):
         return _exact_gain(inputs, [*done, *pending])
     function = _expected_gain(inputs, history, done, pending, seed)
@@ -108,22 +107,6 @@ def _gain(inputs: Inputs, history: Sequence[Trial], seed: int) -> Callable[[Arra
             return np.asarray(torch.cat(parts).numpy())
 
     return gain
-
-
-def _compared(
-    problem: Problem, history: Sequence[Trial]
-) -> tuple[list[Configuration], list[Configuration]]:
-    """Configurations that a candidate has to improve upon: those with a result, and the pending.
-
-    A baseline is tuned against itself: the front of the search is no measure for it.
-    """
-    own = {branch.name for branch in problem.space.branches}
-    tuning = not problem.space.searched
-    among = [t for t in history if not tuning or t.configuration.branch in own]
-    done = [
-        t.configuration for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)
-    ]
-    return done, [t.configuration for t in among if t.state is State.RUNNING]
 
 
 def _expected_gain(

@@ -1,9 +1,12 @@
 """The initial design: quasi-random points before there is a model.
 
-Branches take turns. Within a branch, scrambled Sobol points (scipy.stats.qmc) are mapped to the
-space, and the one farthest from what was tried already is taken (best candidate, Mitchell 1991):
-so the design stays spread out after failures, with pending trials and after a resume, where a
-running index into one sequence would not.
+Branches take turns. Within a branch, a few scrambled Sobol points (scipy.stats.qmc) are mapped to
+the space, and the one farthest from what was tried already is taken (best candidate, Mitchell
+1991): so the design stays spread out after failures, with pending trials and after a resume, where
+a running index into one sequence would not.
+
+Learning rates come from the middle half of their range: who gives a range has the good ones inside
+it, a design that is spread to the corners spends half its trials where nothing trains.
 """
 
 from collections import Counter
@@ -12,13 +15,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from autopeft.domain.ports import Problem, Suggestion
-from autopeft.domain.space import Branch
+from autopeft.domain.space import Branch, Json, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Encoding
 from autopeft.search.points import Candidate, dimensions, draw_new, evaluated, from_units
 from autopeft.search.random_sampler import exhausted
 
-_POINTS = 16  # Sobol points to choose from; more of them push the design into the corners
+_POINTS = 4  # Sobol points to choose from; more of them push the design into the corners
+_MIDDLE = 0.5  # share of a learning rate's range
 _TRIES = 500
 
 
@@ -65,11 +69,20 @@ def _sobol_candidates(
     units = qmc.Sobol(width, rng=rng).random(_POINTS) if width else np.zeros((1, 0))
     found: list[Candidate] = []
     for u in units:
-        point = from_units(branch, u)
+        point = _centred(branch, from_units(branch, u))
         configuration = problem.admissible(point)
         if configuration is not None and configuration.key not in taken:
             found.append((point, configuration))
     return found
+
+
+def _centred(branch: Branch, point: dict[str, Json]) -> dict[str, Json]:
+    for parameter in branch.parameters:
+        variable = parameter.variable
+        if isinstance(variable, Range) and variable.log and parameter.name in point:
+            unit = variable.unit(point[parameter.name])
+            point[parameter.name] = variable.at(0.5 + _MIDDLE * (unit - 0.5))
+    return point
 
 
 def _farthest(problem: Problem, candidates: Sequence[Candidate], history: Sequence[Trial]) -> int:

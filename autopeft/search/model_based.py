@@ -4,8 +4,9 @@ The mixed space is searched by scoring random candidates and the neighbours of t
 climbing from the best of them over neighbours (one option, one bit, one step along a range).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import initial
 from autopeft.search.encoding import Array
-from autopeft.search.outcomes import holds_known
+from autopeft.search.memory import Memory
+from autopeft.search.outcomes import Score, holds_known
 from autopeft.search.points import Candidate, draw_new, evaluated, fits, neighbours
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
@@ -39,6 +41,7 @@ class ModelBasedSampler:
     initial: int | None = None
     candidates: int = 384
     budget: int | None = None
+    _memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
         design = (
@@ -52,16 +55,12 @@ class ModelBasedSampler:
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
-        from autopeft.search.acquisition import make_score
-        from autopeft.search.gaussian_process import deterministic
-
         rng = np.random.default_rng(seed)
         pool = self._pool(problem, history, rng)
         if not pool:
             return initial.suggest(problem, history, seed=seed)
         built = [configuration for _, configuration in pool]
-        with deterministic(seed):
-            score = make_score(problem, history, built, seed)
+        with self._scoring(problem, history, built, seed) as score:
             pool, gains = self._climb(problem, history, pool, score(built), score, rng)
         best = int(np.argmax(gains))
         branch = pool[best][0]["branch"]
@@ -70,6 +69,28 @@ class ModelBasedSampler:
             f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gains[best]:.1f}"
         )
         return Suggestion(pool[best][0], why)
+
+    @contextmanager
+    def _scoring(
+        self,
+        problem: Problem,
+        history: Sequence[Trial],
+        candidates: Sequence[Configuration],
+        seed: int,
+    ) -> Iterator[Score]:
+        """The acquisition: in closed form where that is exact, else BoTorch's."""
+        from autopeft.search import closed_form
+
+        if closed_form.applies(problem):
+            score = closed_form.make_score(problem, history, candidates, seed, self._memory)
+            if score is not None:
+                yield score
+                return
+        from autopeft.search.acquisition import make_score
+        from autopeft.search.gaussian_process import deterministic
+
+        with deterministic(seed):
+            yield make_score(problem, history, candidates, seed)
 
     def _pool(
         self, problem: Problem, history: Sequence[Trial], rng: np.random.Generator
@@ -82,7 +103,7 @@ class ModelBasedSampler:
             for point in neighbours(problem.space[parent["branch"]], parent, rng)
         )
         taken |= {configuration.key for _, configuration in drawn}
-        pool = [*drawn, *_admitted(problem, near, taken)]
+        pool = [*drawn, *self._admitted(problem, history, near, taken)]
         return [c for c in pool if holds_known(problem, history, c[1])]
 
     def _climb(
@@ -106,13 +127,26 @@ class ModelBasedSampler:
                 point = pool[i][0]
                 steps = list(neighbours(problem.space[point["branch"]], point, rng))
                 order = rng.permutation(len(steps))[:_NEIGHBOURS]
-                new += _admitted(problem, (steps[j] for j in order), taken)
+                new += self._admitted(problem, history, (steps[j] for j in order), taken)
             new = [c for c in new if holds_known(problem, history, c[1])]
             if not new:
                 break
             pool = [*pool, *new]
             gains = np.append(gains, score([configuration for _, configuration in new]))
         return pool, gains
+
+    def _admitted(
+        self, problem: Problem, history: Sequence[Trial], points: Iterable[Point], taken: set[str]
+    ) -> list[Candidate]:
+        """The admissible points that are not in `taken`, which they join."""
+        view = self._memory.view(problem, history)
+        found: list[Candidate] = []
+        for point in points:
+            configuration = view.admissible(point)
+            if configuration is not None and configuration.key not in taken:
+                taken.add(configuration.key)
+                found.append((point, configuration))
+        return found
 
 
 def _has_result(trial: Trial) -> bool:
@@ -127,14 +161,3 @@ def _front_points(problem: Problem, history: Sequence[Trial]) -> list[Point]:
     mask = non_dominated(outcomes(problem.objectives, told))
     front = [trial.point for trial, on in zip(told, mask, strict=True) if on]
     return front[-_PARENTS:]
-
-
-def _admitted(problem: Problem, points: Iterable[Point], taken: set[str]) -> list[Candidate]:
-    """The admissible points that are not in `taken`, which they join."""
-    found: list[tuple[Point, Configuration]] = []
-    for point in points:
-        configuration = problem.admissible(point)
-        if configuration is not None and configuration.key not in taken:
-            taken.add(configuration.key)
-            found.append((point, configuration))
-    return found

@@ -7,7 +7,7 @@ Scores are normalised: 0 at the reference point of the hypervolume, 1 at the bes
 n: rows; m: objectives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -23,6 +23,10 @@ from autopeft.search.encoding import Array
 
 _MARGIN = 0.1  # of a known objective's range
 _PARTIAL = 0.95  # the highest fidelity of a result that is not the end
+
+
+Score = Callable[[Sequence[Configuration]], Array]
+"""Configurations -> (n,) log of the expected gain, larger is better."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,22 @@ class Limit:
     observations: Observations
     bound: float
     sign: float
+
+
+def compared(
+    problem: Problem, history: Sequence[Trial]
+) -> tuple[list[Configuration], list[Configuration]]:
+    """Configurations that a candidate has to improve upon: those with a result, and the pending.
+
+    A baseline is tuned against itself: the front of the search is no measure for it.
+    """
+    own = {branch.name for branch in problem.space.branches}
+    tuning = not problem.space.searched
+    among = [t for t in history if not tuning or t.configuration.branch in own]
+    done = [
+        t.configuration for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)
+    ]
+    return done, [t.configuration for t in among if t.state is State.RUNNING]
 
 
 def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observations:
