@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,15 @@ class ModelShape:
         kind or the end of it (`query`, `attention.self.query`), its role (`attention.query`), or
         its full name.
         """
+        if target not in self._matched:  # a search asks for a few names thousands of times
+            self._matched[target] = self._matching(target)
+        return self._matched[target]
+
+    @cached_property
+    def _matched(self) -> dict[str, tuple[TargetModule, ...]]:
+        return {}
+
+    def _matching(self, target: str) -> tuple[TargetModule, ...]:
         if target == "all-linear":
             return tuple(module for module in self.modules if module.linear)
         return tuple(

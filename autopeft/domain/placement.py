@@ -94,5 +94,7 @@ def match_targets(
                 f"target_modules {entry!r} matches no module inside the layers of this "
                 f"{shape.model_type} model: it has {', '.join(shape.kinds)}"
             )
+        if len(entries) == 1:
+            return matched
         chosen |= {module.name for module in matched}
     return tuple(m for m in (*shape.modules, *shape.blocks) if m.name in chosen)

@@ -52,8 +52,8 @@ def make_score(
     candidates: Sequence[Configuration],
     seed: int,
     memory: Memory,
-) -> Score | None:
-    """The log of the expected gain; None where the surrogate predicts worse than the mean would.
+) -> Score:
+    """The log of the expected gain.
 
     candidates: examples of what will be scored, for the scale.
     """
@@ -63,10 +63,8 @@ def make_score(
     seen = of_objective(history, scale, measured)
     values = _softened(seen.values)
     model = _fitted(view, history, seen, values, memory)
-    if len(values) > 8 and model.left_out_error() >= 1.0:
-        return None
     done, pending = compared(problem, history)
-    model = model.believing(*view.rows(pending))
+    model = model.believing(view.rows(pending))
     limits = [
         (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
         for limit in of_constraints(problem, history)
@@ -75,24 +73,23 @@ def make_score(
     trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
 
     against = [*done, *pending]
-    X, size = view.rows(against)
-    drawn = model.draws(X, size, _DRAWS, np.random.default_rng(seed))
+    drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
     known = len(problem.objectives) > 1
     cost = scale.known(problem, against)[:, 1 - measured] if known else np.ones(len(against))
     edges, heights = _staircase(cost, drawn)
 
     def score(configurations: Sequence[Configuration]) -> Array:
-        X, size = view.rows(configurations)
-        mean, deviation = model.predict(X, size)
-        reach = np.ones(len(X))
+        rows = view.rows(configurations)
+        mean, deviation = model.predict(rows)
+        reach = np.ones(len(rows))
         if known:
             reach = scale.known(problem, configurations)[:, 1 - measured]
         found = np.log(np.maximum(_gain(mean, deviation, reach, edges, heights), _LEAST))
         for limit, constrained in limits:
-            mean, deviation = constrained.predict(X, size)
+            mean, deviation = constrained.predict(rows)
             found += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
         if trainable is not None:
-            mean, deviation = trainable.predict(X, size)
+            mean, deviation = trainable.predict(rows.unsized())
             found += log_ndtr((mean - 0.5) / deviation)
         return np.asarray(found)
 
@@ -108,10 +105,10 @@ def _fitted(
     view: View, history: Sequence[Trial], seen: Observations, values: Array, memory: Memory
 ) -> Surrogate:
     configurations = [history[position].configuration for position in seen.trials]
-    X, size = view.rows(configurations, seen.fidelity)
+    rows = view.rows(configurations, seen.fidelity)
     noise = np.full(len(values), _USUAL_NOISE) if seen.noise is None else seen.noise
-    hyperparameters = memory.hyperparameters(X, size, values, noise)
-    return condition(hyperparameters, X, size, values, noise)
+    hyperparameters = memory.hyperparameters(rows, values, noise)
+    return condition(hyperparameters, rows, values, noise)
 
 
 def _of_labels(
@@ -121,10 +118,9 @@ def _of_labels(
     labels: Array,
     memory: Memory,
 ) -> Surrogate:
-    X, size = view.rows([history[position].configuration for position in positions])
+    rows = view.rows([history[position].configuration for position in positions]).unsized()
     noise = np.full(len(labels), _LABEL_NOISE)
-    none = np.zeros(len(size))  # a small adapter is no more likely to fail
-    return condition(memory.hyperparameters(X, none, labels, noise), X, size, labels, noise)
+    return condition(memory.hyperparameters(rows, labels, noise), rows, labels, noise)
 
 
 def _staircase(cost: Array, drawn: Array) -> tuple[Array, Array]:

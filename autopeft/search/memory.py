@@ -4,27 +4,48 @@ All of it follows from the problem and the history alone, so a suggestion is the
 memory, only later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autopeft.domain.architecture import Configuration
+from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Json, Point
+from autopeft.domain.space import Branch, Choice, Json, Point, Range
 from autopeft.domain.trial import Trial
-from autopeft.search.encoding import Array, Encoding
+from autopeft.search.encoding import Array, Column, Encoding
 from autopeft.search.points import draw_new
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
-    from autopeft.search.surrogate import Hyperparameters
+    from autopeft.search.surrogate import Hyperparameters, Rows
 
 _EXAMPLES = 256  # random points that fix the encoding
 _KEPT = 20_000  # entries of a cache, before it starts anew
+_VIEWS = 8
+_FITS = 64
+_TIED = ("layer", "share", "kind", "method")
+_UNKNOWN_EDGE = 0.3  # the mean over a range
 _SMALL = 24  # up to so many observations every fit is new
 _GROWTH = 1.15  # afterwards, one for every so much more of them
 _LARGEST = 240  # observations in a fit
+
+
+Known = Callable[[Architecture], Mapping[str, float]]
+
+
+def _remembered(known: Known) -> Known:
+    found: dict[str, Mapping[str, float]] = {}
+
+    def remembered(architecture: Architecture) -> Mapping[str, float]:
+        if architecture.key not in found:
+            if len(found) > _KEPT:
+                found.clear()
+            found[architecture.key] = known(architecture)
+        return found[architecture.key]
+
+    return remembered
 
 
 class View:
@@ -40,7 +61,9 @@ class View:
         examples = [*(configuration for _, configuration in drawn), *outside]
         self.problem = problem
         self.encoding = Encoding.fit(problem, examples) if examples else None
-        self._rows: dict[str, tuple[Array, float]] = {}
+        self._groups = _groups([] if self.encoding is None else self.encoding.columns)
+        self._rates = {branch.name: _rates(branch) for branch in problem.space.branches}
+        self._rows: dict[str, tuple[Array, float, float]] = {}
         self._admitted: dict[tuple[tuple[str, Json], ...], Configuration | None] = {}
 
     @property
@@ -50,26 +73,40 @@ class View:
 
     def rows(
         self, configurations: Sequence[Configuration], fidelity: Array | None = None
-    ) -> tuple[Array, Array]:
-        """(n, d) encoded, the last column the fidelity (1 unless told); (n,) parameters."""
+    ) -> "Rows":
+        """Encoded; the last feature is the fidelity, 1 unless told."""
+        from autopeft.search.surrogate import Rows
+
         if len(self._rows) > _KEPT:
             self._rows.clear()
         keys = [configuration.key for configuration in configurations]
         new = {k: c for k, c in zip(keys, configurations, strict=True) if k not in self._rows}
-        if new:
-            encoded = (
-                np.zeros((len(new), 0))
-                if self.encoding is None
-                else self.encoding.encode(list(new.values()))
-            )
-            for (key, configuration), row in zip(new.items(), encoded, strict=True):
-                known = self.problem.known(configuration.architecture)
-                self._rows[key] = row, float(known.get("adapter_params", 0.0))
+        self._add(new)
         X = np.zeros((len(keys), self.features))
         X[:, -1] = 1.0 if fidelity is None else fidelity
         for i, key in enumerate(keys):
             X[i, :-1] = self._rows[key][0]
-        return X, np.array([self._rows[key][1] for key in keys])
+        size, edge = (np.array([self._rows[key][j] for key in keys]) for j in (1, 2))
+        return Rows(X, self._groups, size, edge)
+
+    def _add(self, new: Mapping[str, Configuration]) -> None:
+        encoded = np.zeros((len(new), 0))
+        if self.encoding is not None and new:
+            encoded = self.encoding.encode(list(new.values()))
+        for (key, configuration), row in zip(new.items(), encoded, strict=True):
+            known = self.problem.known(configuration.architecture)
+            size = float(known.get("adapter_params", 0.0))
+            self._rows[key] = row, size, self._edge(configuration)
+
+    def _edge(self, configuration: Configuration) -> float:
+        """How near the learning rate is to an end of its range: 0 in the middle, 1 there."""
+        rate = configuration.recipe.get("learning_rate")
+        rates = self._rates.get(configuration.branch)
+        if rates is None or not isinstance(rate, int | float):
+            return _UNKNOWN_EDGE
+        low, high = rates
+        place = (np.log(rate) - low) / (high - low)
+        return float(np.clip(2 * place - 1, -1, 1) ** 2)
 
     def admissible(self, point: Point) -> Configuration | None:
         """`Problem.admissible`, once for every point."""
@@ -84,33 +121,69 @@ class View:
             return self.problem.admissible(point)
 
 
+def _groups(columns: Sequence[Column]) -> NDArray[np.intp]:
+    """Numbers of the length scales: layers share one, and so on; the fidelity has its own."""
+    names: dict[str, int] = {}
+    for column in columns:
+        group = column.name.split(":")[0]
+        names.setdefault(group if group in _TIED else column.name, len(names))
+    numbers = [
+        names.get(column.name, names.get(column.name.split(":")[0], 0)) for column in columns
+    ]
+    return np.array([*numbers, len(names)])
+
+
+def _rates(branch: Branch) -> tuple[float, float] | None:
+    """The logarithms of the lowest and the highest learning rate; None where there is one."""
+    for parameter in branch.parameters:
+        variable = parameter.variable
+        if parameter.name == "training.learning_rate":
+            ends = [variable.low, variable.high] if isinstance(variable, Range) else []
+            if isinstance(variable, Choice):
+                ends = [o for o in variable.options if isinstance(o, int | float) and o > 0]
+            if len(ends) > 1 and min(ends) > 0:
+                return float(np.log(min(ends))), float(np.log(max(ends)))
+    return None
+
+
 class Memory:
     """The views and the fits of one sampler."""
 
     def __init__(self) -> None:
-        self._view: tuple[Problem, tuple[str, ...], View] | None = None
+        self._known: tuple[Known, Known] | None = None
+        self._views: dict[tuple[str, ...], View] = {}
         self._fits: dict[bytes, Hyperparameters] = {}
 
-    def view(self, problem: Problem, history: Sequence[Trial]) -> View:
-        names = {branch.name for branch in problem.space.branches}
-        outside = [t.configuration for t in history if t.configuration.branch not in names]
-        keys = tuple(configuration.key for configuration in outside)
-        kept = self._view
-        if kept is None or kept[0] is not problem or kept[1] != keys:
-            self._view = kept = (problem, keys, View(problem, outside))
-        return kept[2]
+    def remembering(self, problem: Problem) -> Problem:
+        """The problem, whose exact metrics are computed once for every architecture."""
+        if self._known is None or self._known[0] is not problem.known:
+            self._known = (problem.known, _remembered(problem.known))
+            self._views.clear()
+        return replace(problem, known=self._known[1])
 
-    def hyperparameters(self, X: Array, size: Array, y: Array, noise: Array) -> "Hyperparameters":
+    def view(self, problem: Problem, history: Sequence[Trial]) -> View:
+        """problem: one that `remembering` gave."""
+        names = tuple(branch.name for branch in problem.space.branches)
+        outside = [t.configuration for t in history if t.configuration.branch not in names]
+        key = (*names, *(configuration.key for configuration in outside))
+        if key not in self._views:
+            if len(self._views) > _VIEWS:
+                self._views.clear()
+            self._views[key] = View(problem, outside)
+        return self._views[key]
+
+    def hyperparameters(self, rows: "Rows", y: Array, noise: Array) -> "Hyperparameters":
         """The fit of the first observations: their number grows in steps, so that few calls fit."""
         from autopeft.search.surrogate import fit
 
         chosen = _subset(y)
-        parts = (X[chosen], size[chosen], y[chosen], noise[chosen])
+        some = rows.at(chosen)
+        parts = (some.X, some.size, some.edge, y[chosen], noise[chosen])
         key = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         if key not in self._fits:
-            if len(self._fits) > 64:
+            if len(self._fits) > _FITS:
                 self._fits.clear()
-            self._fits[key] = fit(*parts)
+            self._fits[key] = fit(some, y[chosen], noise[chosen])
         return self._fits[key]
 
 

@@ -39,11 +39,12 @@ class ModelBasedSampler:
     """
 
     initial: int | None = None
-    candidates: int = 384
+    candidates: int = 128
     budget: int | None = None
     _memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+        problem = self._memory.remembering(problem)
         design = (
             initial.default_size(problem, self.budget) if self.initial is None else self.initial
         )
@@ -82,10 +83,8 @@ class ModelBasedSampler:
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
-            score = closed_form.make_score(problem, history, candidates, seed, self._memory)
-            if score is not None:
-                yield score
-                return
+            yield closed_form.make_score(problem, history, candidates, seed, self._memory)
+            return
         from autopeft.search.acquisition import make_score
         from autopeft.search.gaussian_process import deterministic
 

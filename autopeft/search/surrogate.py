@@ -1,22 +1,24 @@
-"""A Gaussian process that knows what it models: an adapter that vanishes leaves the base.
+"""A Gaussian process that knows what it models: adapters that vanish, and learning rates.
 
-    f(x) = (1 - s(x)) b + s(x) (m + g(x)),   s(x) = 1 - exp(-sqrt(p(x) / p0))
+    f(x) = (1 - s) b + s (m + w h + g(x)),   s = 1 - exp(-sqrt(p / p0)),   h = (2 u - 1)^2
 
-p: parameters of the adapter; b: the score of the frozen base; m: the mean of trained adapters; g: a
-process with an RBF kernel, one length scale per feature. b and m are standard normal on
-standardised outcomes and integrated out. How soon an adapter counts, p0, is chosen with the length
-scales by the likelihood, and nothing at all (s = 1) is among the choices: where small adapters do
-well the prior switches itself off.
+p: parameters of the adapter; p0: how large one has to be to count; b: the score of the frozen base,
+which trained adapters are expected to beat; m: their mean; u: where the learning rate lies in its
+range, 0 to 1, and w what the ends of the range cost; g: a process with an RBF kernel, one length
+scale per feature. b, m and w are normal and integrated out; p0 is chosen with the length scales by
+the likelihood, and nothing at all (s = 1) is among the choices: where small adapters do well this
+prior switches itself off.
 
 Length scales have the dimension-scaled log-normal prior of Hvarfner 2024 (arXiv 2402.02746).
-Analytic gradients keep a fit of 200 points in tens of milliseconds, which BoTorch's, by autograd,
-is not. Units: X (n, d) in [0, 1]; y (n,); noise (n,) variances of y.
+Analytic gradients keep a fit of 200 points in tenths of a second, which BoTorch's, by autograd, is
+not.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
@@ -27,13 +29,47 @@ _JITTER = 1e-6
 _SPREAD = 3.0  # variance of a prior in log space
 _SIGNAL = 0.1  # the same, of the signal: outcomes are standardised
 _NOISE = 0.1  # the same, of the noise: standard errors are told
-_VANISHING = (0.0, 0.3, 1.0, 3.0)  # p0, in units of the smallest adapter; 0 is no prior
+_VANISHING = (0.1, 0.3, 0.5)  # p0: quantiles of the sizes seen, beside 0, which is no prior
+_MEANS = np.array([-1.0, 0.0, -0.7])  # of b, m and w, on standardised outcomes
+_VARIANCES = np.array([0.25, 1.0, 0.5])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Configurations as the process sees them.
+
+    X: (n, d) features in [0, 1]. groups: (d,) features of one number share a length scale.
+    size: (n,) parameters of the adapters. edge: (n,) h.
+    """
+
+    X: Array
+    groups: NDArray[np.intp]
+    size: Array
+    edge: Array
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def at(self, positions: NDArray[np.intp]) -> "Rows":
+        return Rows(self.X[positions], self.groups, self.size[positions], self.edge[positions])
+
+    def beside(self, other: "Rows") -> "Rows":
+        return Rows(
+            np.vstack([self.X, other.X]),
+            self.groups,
+            np.append(self.size, other.size),
+            np.append(self.edge, other.edge),
+        )
+
+    def unsized(self) -> "Rows":
+        """Of what has nothing to do with an adapter's size or rate."""
+        return Rows(self.X, self.groups, np.zeros(len(self)), np.zeros(len(self)))
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     """scales: (d,) length scales. signal: variance of g. noise: factor on the told variances.
-    vanishing: p0, in the units of `size`; 0 where adapters do not vanish."""
+    vanishing: p0, in parameters; 0 where adapters do not vanish."""
 
     scales: Array
     signal: float
@@ -43,61 +79,53 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted process on standardised outcomes.
+    """A process after observations.
 
-    X: (n, d). size: (n,) parameters of each adapter. y: (n,) standardised. factor: (n, n) lower
-    Cholesky factor of the kernel with noise. weights: (n,) the kernel's inverse times y.
+    rows: n of them. y: (n,) standardised, the prior mean taken off. factor: (n, n) lower Cholesky
+    factor of the kernel with noise. weights: (n,) the kernel's inverse times y.
+    shift, spread: what outcomes are standardised by.
     """
 
     hyperparameters: Hyperparameters
-    X: Array
-    size: Array
+    rows: Rows
     y: Array
     factor: Array
     weights: Array
     shift: float
     spread: float
 
-    def predict(self, X: Array, size: Array) -> tuple[Array, Array]:
+    def predict(self, rows: Rows) -> tuple[Array, Array]:
         """(n,) mean and standard deviation of f, noise left out, on the outcomes' own scale."""
-        cross = _kernel(self.hyperparameters, X, size, self.X, self.size)
-        mean = cross @ self.weights
+        h = self.hyperparameters
+        cross = _kernel(h, rows, self.rows)
+        mean = _basis(h, rows) @ _MEANS + cross @ self.weights
         solved = solve_triangular(self.factor, cross.T, lower=True)
-        variance = _variance(self.hyperparameters, size) - (solved**2).sum(axis=0)
+        variance = _variance(h, rows) - (solved**2).sum(axis=0)
         deviation = np.sqrt(np.maximum(variance, _JITTER))
         return self.shift + self.spread * mean, self.spread * deviation
 
-    def draws(self, X: Array, size: Array, count: int, rng: np.random.Generator) -> Array:
+    def draws(self, rows: Rows, count: int, rng: np.random.Generator) -> Array:
         """(count, n) joint draws of f."""
-        cross = _kernel(self.hyperparameters, X, size, self.X, self.size)
+        h = self.hyperparameters
+        cross = _kernel(h, rows, self.rows)
         solved = solve_triangular(self.factor, cross.T, lower=True)
-        prior = _kernel(self.hyperparameters, X, size, X, size)
-        covariance = prior - solved.T @ solved
+        covariance = _kernel(h, rows, rows) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += _JITTER * 10
-        root = _root(covariance)
-        found = cross @ self.weights + (root @ rng.standard_normal((len(X), count))).T
+        mean = _basis(h, rows) @ _MEANS + cross @ self.weights
+        found = mean + (_root(covariance) @ rng.standard_normal((len(rows), count))).T
         return np.asarray(self.shift + self.spread * found)
 
-    def believing(self, X: Array, size: Array) -> "Surrogate":
-        """The process after its own mean was seen at X: for trials that are running."""
-        if not len(X):
+    def believing(self, rows: Rows) -> "Surrogate":
+        """The process after its own mean was seen there: for trials that are running."""
+        if not len(rows):
             return self
-        mean, _ = self.predict(X, size)
-        noise = np.full(len(X), 10 * _JITTER)
-        told = np.append(self.y, (mean - self.shift) / self.spread)
-        base = self.factor @ self.factor.T
-        kernel = _kernel(self.hyperparameters, X, size, X, size)
-        cross = _kernel(self.hyperparameters, self.X, self.size, X, size)
-        whole = np.block([[base, cross], [cross.T, kernel + np.diag(noise)]])
-        return _solved(
-            self.hyperparameters,
-            np.vstack([self.X, X]),
-            np.append(self.size, size),
-            told,
-            whole,
-            self.shift,
-            self.spread,
-        )
+        h = self.hyperparameters
+        cross = _kernel(h, rows, self.rows)
+        kernel = _kernel(h, rows, rows)
+        kernel[np.diag_indices_from(kernel)] += 10 * _JITTER
+        whole = np.block([[self.factor @ self.factor.T, cross.T], [cross, kernel]])
+        told = np.append(self.y, cross @ self.weights)
+        return _solved(h, self.rows.beside(rows), told, whole, self.shift, self.spread)
 
     def left_out_error(self) -> float:
         """Mean squared error of each outcome, predicted from the others, over their variance.
@@ -106,55 +134,63 @@ class Surrogate:
         """
         inverse = cho_solve((self.factor, True), np.eye(len(self.y)))
         errors = self.weights / np.diag(inverse)
-        return float(np.mean(errors**2) / max(float(np.var(self.y)), 1e-12))
+        outcomes = self.y + _basis(self.hyperparameters, self.rows) @ _MEANS
+        return float(np.mean(errors**2) / max(float(np.var(outcomes)), 1e-12))
 
 
-def condition(
-    hyperparameters: Hyperparameters, X: Array, size: Array, y: Array, noise: Array
-) -> Surrogate:
-    """The process with these hyperparameters, after (X, y) was seen."""
+def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surrogate:
+    """The process with these hyperparameters, after y, (n,), was seen; noise: (n,) variances."""
     shift, spread = float(np.mean(y)), float(np.std(y)) or 1.0
-    kernel = _kernel(hyperparameters, X, size, X, size)
-    kernel[np.diag_indices_from(kernel)] += hyperparameters.noise * noise / spread**2 + _JITTER
-    return _solved(hyperparameters, X, size, (y - shift) / spread, kernel, shift, spread)
+    kernel = _kernel(h, rows, rows)
+    kernel[np.diag_indices_from(kernel)] += h.noise * noise / spread**2 + _JITTER
+    standard = (y - shift) / spread - _basis(h, rows) @ _MEANS
+    return _solved(h, rows, standard, kernel, shift, spread)
 
 
-def fit(X: Array, size: Array, y: Array, noise: Array) -> Hyperparameters:
+def fit(rows: Rows, y: Array, noise: Array) -> Hyperparameters:
     """The most probable hyperparameters; deterministic. n >= 2."""
     spread = float(np.std(y)) or 1.0
     standard, variances = (y - np.mean(y)) / spread, noise / spread**2
-    squares = (X[:, None, :] - X[None, :, :]) ** 2
-    smallest = float(size[size > 0].min()) if np.any(size > 0) else 1.0
+    squares = (rows.X[:, None, :] - rows.X[None, :, :]) ** 2
+    sized = rows.size[rows.size > 0]
+    choices = [0.0, *(np.quantile(sized, _VANISHING) if len(sized) else ())]
     best: tuple[float, Array, float] | None = None
-    for vanishing in _VANISHING if np.any(size > 0) else (0.0,):
-        p0 = vanishing * smallest
-        loss = _Loss(squares, _strength(size, p0), standard, variances)
+    for p0 in choices:
+        basis = _columns(_strength(rows.size, p0), rows.edge)
+        loss = _Loss(squares, rows.groups, basis, standard, variances)
         # The first is fitted in full, the others go on from there.
-        start = _start(X.shape[1]) if best is None else best[1]
+        start = _start(rows.groups) if best is None else best[1]
         options = {"maxiter": _ITERATIONS if best is None else _ITERATIONS // 4}
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         if best is None or found.fun < best[0]:
-            best = (float(found.fun), found.x, p0)
+            best = (float(found.fun), found.x, float(p0))
     assert best is not None
     _, theta, p0 = best
-    scales, signal, noise_factor = np.exp(theta[:-2]), np.exp(theta[-2]), np.exp(theta[-1])
-    return Hyperparameters(scales, float(signal), float(noise_factor), p0)
+    scales, signal, factor = np.exp(theta[:-2])[rows.groups], np.exp(theta[-2]), np.exp(theta[-1])
+    return Hyperparameters(scales, float(signal), float(factor), p0)
 
 
 class _Loss:
     """Negative log posterior of (log scales, log signal, log noise) and its gradient."""
 
-    def __init__(self, squares: Array, strength: Array, y: Array, noise: Array) -> None:
+    def __init__(
+        self,
+        squares: Array,
+        groups: NDArray[np.intp],
+        basis: Array,
+        y: Array,
+        noise: Array,
+    ) -> None:
+        self._groups = groups
         self._flat = squares.reshape(-1, squares.shape[2])
-        self._both = np.outer(strength, strength)
-        # b and m, each of variance 1.
-        self._means = self._both + np.outer(1 - strength, 1 - strength)
-        self._y, self._noise = y, noise
-        self._centre = _centre(squares.shape[2])
+        self._both = np.outer(basis[:, 1], basis[:, 1])
+        self._means = (basis * _VARIANCES) @ basis.T
+        self._y, self._noise = y - basis @ _MEANS, noise
+        self._centre = _centre(groups)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         theta = np.clip(theta, -8.0, 8.0)
-        inverse_squares = np.exp(-2 * theta[:-2])
+        inverse_squares = np.exp(-2 * theta[:-2])[self._groups]
         signal, factor = np.exp(theta[-2]), np.exp(theta[-1])
         n = len(self._y)
         shape = np.exp(-0.5 * (self._flat @ inverse_squares)).reshape(n, n)
@@ -169,6 +205,7 @@ class _Loss:
         inverse = cho_solve((lower, True), np.eye(n))
         slope = inverse - np.outer(weights, weights)  # twice the gradient with respect to K
         by_scale = 0.5 * ((slope * part).reshape(-1) @ self._flat) * inverse_squares
+        by_scale = np.bincount(self._groups, by_scale)
         by_signal = 0.5 * float(np.sum(slope * part))
         by_noise = 0.5 * factor * float(np.diag(slope) @ self._noise)
         away = theta - self._centre
@@ -179,16 +216,16 @@ class _Loss:
         return loss, gradient
 
 
-def _centre(features: int) -> Array:
+def _centre(groups: NDArray[np.intp]) -> Array:
     """The prior's centre: scales that grow with the dimension, signal and noise factor 1."""
-    scale = np.sqrt(2) + 0.5 * np.log(features)
-    return np.append(np.full(features, scale), [0.0, 0.0])
+    scale = np.sqrt(2) + 0.5 * np.log(len(groups))
+    return np.append(np.full(groups.max() + 1, scale), [0.0, 0.0])
 
 
-def _start(features: int) -> Array:
+def _start(groups: NDArray[np.intp]) -> Array:
     """At the prior's mode: from long scales a fit may stay where every feature is irrelevant."""
-    found = _centre(features)
-    found[:features] -= _SPREAD
+    found = _centre(groups)
+    found[:-2] -= _SPREAD
     return found
 
 
@@ -197,24 +234,33 @@ def _strength(size: Array, p0: float) -> Array:
     return np.ones(len(size)) if p0 <= 0 else 1 - np.exp(-np.sqrt(size / p0))
 
 
-def _kernel(h: Hyperparameters, X: Array, size: Array, Z: Array, other: Array) -> Array:
-    left, right = X / h.scales, Z / h.scales
+def _columns(strength: Array, edge: Array) -> Array:
+    """(n, 3) what b, m and w are multiplied by."""
+    return np.column_stack([1 - strength, strength, strength * edge])
+
+
+def _basis(h: Hyperparameters, rows: Rows) -> Array:
+    return _columns(_strength(rows.size, h.vanishing), rows.edge)
+
+
+def _kernel(h: Hyperparameters, rows: Rows, others: Rows) -> Array:
+    left, right = rows.X / h.scales, others.X / h.scales
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * left @ right.T
-    one, two = _strength(size, h.vanishing), _strength(other, h.vanishing)
-    shape = h.signal * np.exp(-0.5 * np.maximum(squares, 0.0)) + 1
-    return np.asarray(np.outer(one, two) * shape + np.outer(1 - one, 1 - two))
+    one, two = _basis(h, rows), _basis(h, others)
+    shape = h.signal * np.exp(-0.5 * np.maximum(squares, 0.0))
+    return np.asarray(np.outer(one[:, 1], two[:, 1]) * shape + (one * _VARIANCES) @ two.T)
 
 
-def _variance(h: Hyperparameters, size: Array) -> Array:
-    strength = _strength(size, h.vanishing)
-    return np.asarray(strength**2 * (h.signal + 1) + (1 - strength) ** 2)
+def _variance(h: Hyperparameters, rows: Rows) -> Array:
+    basis = _basis(h, rows)
+    return np.asarray(basis[:, 1] ** 2 * h.signal + basis**2 @ _VARIANCES)
 
 
 def _solved(
-    h: Hyperparameters, X: Array, size: Array, y: Array, kernel: Array, shift: float, spread: float
+    h: Hyperparameters, rows: Rows, y: Array, kernel: Array, shift: float, spread: float
 ) -> Surrogate:
     factor = _root(kernel)
-    return Surrogate(h, X, size, y, factor, cho_solve((factor, True), y), shift, spread)
+    return Surrogate(h, rows, y, factor, cho_solve((factor, True), y), shift, spread)
 
 
 def _root(kernel: Array) -> Array:
