@@ -23,6 +23,7 @@ from autopeft.search.outcomes import Score, holds_known
 from autopeft.search.points import Candidate, draw_new, evaluated, fits, neighbours
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
+_WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
 _NEIGHBOURS = 48  # scored per climb and round
@@ -51,7 +52,7 @@ class ModelBasedSampler:
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
-        if own < design or told < _FEWEST_RESULTS:
+        if own < design or told < _FEWEST_RESULTS or own % _WATCH == _WATCH - 1:
             return initial.suggest(problem, history, seed=seed)
         return self._by_model(problem, history, seed)
 
