@@ -6,7 +6,8 @@ climbing from the best of them over neighbours (one option, one bit, one step al
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import non_dominated
 from autopeft.domain.ports import Problem, Suggestion
-from autopeft.domain.space import Point
+from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import initial
 from autopeft.search.encoding import Array
@@ -27,6 +28,7 @@ _WATCH = 6  # every so many suggestions one looks where the model does not: it m
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
 _NEIGHBOURS = 48  # scored per climb and round
+_MUTANTS = 32
 _PARENTS = 12  # members of the front whose neighbours join the pool
 
 
@@ -52,8 +54,11 @@ class ModelBasedSampler:
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
-        if own < design or told < _FEWEST_RESULTS or own % _WATCH == _WATCH - 1:
+        if own < design or told < _FEWEST_RESULTS:
             return initial.suggest(problem, history, seed=seed)
+        if own % _WATCH == _WATCH - 1:
+            found = initial.suggest(problem, history, seed=seed)
+            return replace(found, why=f"away from the model: branch {found.point['branch']}")
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
@@ -81,10 +86,13 @@ class ModelBasedSampler:
         seed: int,
     ) -> Iterator[Score]:
         """The acquisition: in closed form where that is exact, else BoTorch's."""
+        from threadpoolctl import threadpool_limits
+
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
-            yield closed_form.make_score(problem, history, candidates, seed, self._memory)
+            with threadpool_limits(1):  # the same bits on any machine, and the trials' cores theirs
+                yield closed_form.make_score(problem, history, candidates, seed, self._memory)
             return
         from autopeft.search.acquisition import make_score
         from autopeft.search.gaussian_process import deterministic
@@ -97,10 +105,10 @@ class ModelBasedSampler:
     ) -> list[Candidate]:
         taken = evaluated(history)
         drawn = draw_new(problem, taken, rng, count=self.candidates, tries=2 * self.candidates)
-        near = (
-            point
-            for parent in _front_points(problem, history)
-            for point in neighbours(problem.space[parent["branch"]], parent, rng)
+        parents = _front_points(problem, history)
+        near = chain(
+            (p for parent in parents for p in neighbours(_home(problem, parent), parent, rng)),
+            _mutants(problem, parents, rng),
         )
         taken |= {configuration.key for _, configuration in drawn}
         pool = [*drawn, *self._admitted(problem, history, near, taken)]
@@ -125,7 +133,7 @@ class ModelBasedSampler:
             new: list[Candidate] = []
             for i in np.argsort(-gains, kind="stable")[:_STARTS]:
                 point = pool[i][0]
-                steps = list(neighbours(problem.space[point["branch"]], point, rng))
+                steps = list(neighbours(_home(problem, point), point, rng))
                 order = rng.permutation(len(steps))[:_NEIGHBOURS]
                 new += self._admitted(problem, history, (steps[j] for j in order), taken)
             new = [c for c in new if holds_known(problem, history, c[1])]
@@ -147,6 +155,23 @@ class ModelBasedSampler:
                 taken.add(configuration.key)
                 found.append((point, configuration))
         return found
+
+
+def _home(problem: Problem, point: Point) -> Branch:
+    return problem.space[point["branch"]]
+
+
+def _mutants(
+    problem: Problem, parents: Sequence[Point], rng: np.random.Generator
+) -> Iterator[Point]:
+    """Members of the front after a few steps, each in any direction."""
+    for _ in range(_MUTANTS if parents else 0):
+        point = parents[int(rng.integers(len(parents)))]
+        for _ in range(int(rng.integers(2, 5))):
+            steps = list(neighbours(_home(problem, point), point, rng))
+            if steps:
+                point = steps[int(rng.integers(len(steps)))]
+        yield point
 
 
 def _has_result(trial: Trial) -> bool:

@@ -39,7 +39,8 @@ def test_the_first_suggestions_are_the_initial_design_and_the_rest_come_from_the
     history = search(make_sampler("autopeft", {"initial": 5}), make_problem(), trials=8, seed=0)
     whys = [trial.why for trial in history if not trial.baseline]
     assert all(why.startswith("initial design (quasi-random, branch ") for why in whys[:5])
-    assert all(why.startswith("model-based: expected gain largest") for why in whys[5:])
+    assert whys[5].startswith("away from the model: branch ")  # every sixth
+    assert all(why.startswith("model-based: expected gain largest") for why in whys[6:])
     assert "log EHVI" in whys[-1]
 
 

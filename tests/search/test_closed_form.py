@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, started, told
+
+from autopeft.domain.pareto import hypervolume
+from autopeft.search import make_sampler
+from autopeft.search.closed_form import _gain, _softened, _staircase, applies, make_score
+from autopeft.search.memory import Memory, _subset
+
+
+def test_the_gain_is_the_expected_growth_of_the_hypervolume():
+    rng = np.random.default_rng(0)
+    cost, quality = rng.random(6), rng.random(6)
+    mean, deviation, reach = rng.random(8), 0.05 + 0.3 * rng.random(8), rng.random(8)
+    edges, heights = _staircase(cost, quality[None, :])
+    found = _gain(mean, deviation, reach, edges, heights)
+    front = np.column_stack([cost, quality])
+    before = hypervolume(front, np.zeros(2))
+    for i in range(8):
+        drawn = mean[i] + deviation[i] * rng.standard_normal(20_000)
+        grown = [hypervolume(np.vstack([front, [reach[i], q]]), np.zeros(2)) for q in drawn[:4000]]
+        assert found[i] == pytest.approx(np.mean(grown) - before, abs=0.006)
+
+
+def test_a_staircase_holds_at_every_cost_the_best_of_that_cost_or_cheaper():
+    cost, drawn = np.array([0.5, 0.2, 0.5, -0.3]), np.array([[0.4, 0.9, 0.1, 2.0]])
+    edges, heights = _staircase(cost, drawn)
+    np.testing.assert_allclose(edges[:-1], [0.0, 0.2, 0.5])
+    np.testing.assert_allclose(heights, [[0.9, 0.4, 0.0]])
+    assert np.isinf(edges[-1])
+
+
+def test_a_single_objective_is_noisy_expected_improvement():
+    edges, heights = _staircase(np.ones(2), np.array([[0.3, 0.6]]))
+    found = _gain(np.array([0.6]), np.array([1.0]), np.ones(1), edges, heights)
+    assert found[0] == pytest.approx(1 / np.sqrt(2 * np.pi))
+
+
+def test_it_applies_to_one_measured_objective_beside_at_most_one_known():
+    assert applies(make_problem())
+    assert applies(make_problem(objectives=[ACCURACY]))
+    assert not applies(make_problem(objectives=[PARAMETERS]))
+    loss = replace(ACCURACY, metric="eval_loss", goal="minimize")
+    assert not applies(make_problem(objectives=[ACCURACY, loss, PARAMETERS]))
+
+
+def test_a_diverged_run_bends_nothing_and_keeps_its_order():
+    values = np.array([-500.0, -3.0, -0.1, 0.0, 0.7])
+    soft = _softened(values)
+    assert (np.diff(soft) > 0).all()
+    assert soft[0] > -8
+    np.testing.assert_array_equal(soft[3:], values[3:])
+
+
+def test_a_suggestion_is_the_same_with_an_empty_memory():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 16)]
+    used = make_sampler("autopeft", {"initial": 4})
+    for count in (9, 12, 15, 16):
+        part = history[:count]
+        fresh = make_sampler("autopeft", {"initial": 4})
+        assert used.suggest(problem, part, seed=3) == fresh.suggest(problem, part, seed=3)
+
+
+def test_a_running_trial_takes_the_gain_of_its_own_place():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 16)]
+    others = random_trials(problem, 40, seed=1)
+    candidates = [trial.configuration for trial in others]
+    problem = Memory().remembering(problem)
+    before = make_score(problem, history, candidates, 0, Memory())(candidates)
+    best = int(np.argmax(before))
+    pending = [*history, started(problem, 16, others[best].point)]
+    after = make_score(problem, pending, candidates, 0, Memory())(candidates)
+    assert after[best] < before[best] - 1
+
+
+@pytest.mark.parametrize("count", [1, 23, 24, 25, 100, 900])
+def test_fits_read_a_part_that_grows_in_steps(count):
+    values = np.random.default_rng(0).random(count)
+    chosen = _subset(values)
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert chosen.max() < count
+    assert len(chosen) <= 240
+    assert len(chosen) >= min(200, count / 1.16)

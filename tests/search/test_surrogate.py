@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from autopeft.search import surrogate
+from autopeft.search.surrogate import Hyperparameters, Rows, condition, fit
+
+
+def rows(n, d=4, seed=0, tied=True):
+    rng = np.random.default_rng(seed)
+    groups = np.array([0, 0, *range(1, d - 1)]) if tied else np.arange(d)
+    return Rows(rng.random((n, d)), groups, np.exp(rng.uniform(5, 13, n)), rng.random(n))
+
+
+def smooth(some):
+    return np.sin(3 * some.X[:, 0]) + some.X[:, 1] * some.X[:, 2]
+
+
+def h(d=4, **changes):
+    values = {"scales": np.full(d, 0.5), "signal": 1.0, "noise": 1.0, "vanishing": 0.0}
+    return Hyperparameters(**(values | changes))
+
+
+def test_the_gradient_is_that_of_the_loss():
+    some = rows(30)
+    squares = (some.X[:, None] - some.X[None]) ** 2
+    basis = surrogate._columns(surrogate._strength(some.size, 3000.0), some.edge)
+    loss = surrogate._Loss(squares, some.groups, basis, smooth(some), np.full(30, 0.01))
+    theta = np.random.default_rng(1).normal(0, 0.5, 5)
+    _, gradient = loss(theta)
+    for i in range(len(theta)):
+        step = 1e-5 * np.eye(len(theta))[i]
+        slope = (loss(theta + step)[0] - loss(theta - step)[0]) / 2e-5
+        assert gradient[i] == pytest.approx(slope, rel=1e-4)
+
+
+def test_a_fit_predicts_what_it_has_not_seen_and_knows_how_well():
+    seen, other = rows(60), rows(200, seed=1)
+    noise = np.full(60, 0.02**2)
+    y = smooth(seen) + 0.02 * np.random.default_rng(2).normal(size=60)
+    model = condition(fit(seen, y, noise), seen, y, noise)
+    mean, deviation = model.predict(other)
+    errors = np.abs(mean - smooth(other))
+    assert np.sqrt(np.mean(errors**2)) < 0.2 * smooth(other).std()
+    assert np.mean(errors < 3 * deviation) > 0.85
+    assert model.left_out_error() < 0.1
+
+
+def test_the_error_of_each_left_out_is_that_of_a_process_without_it():
+    some = rows(12)
+    y, noise = smooth(some), np.full(12, 0.05)
+    model = condition(h(), some, y, noise)
+    shift, spread = y.mean(), y.std()
+    errors = []
+    for i in range(12):
+        others = np.delete(np.arange(12), i)
+        part = some.at(others)
+        kernel = surrogate._kernel(h(), part, part) + np.diag(
+            noise[others] / spread**2 + surrogate._JITTER
+        )
+        cross = surrogate._kernel(h(), some.at(np.array([i])), part)
+        basis = surrogate._basis(h(), some) @ surrogate._MEANS
+        standard = (y - shift) / spread - basis
+        found = cross @ np.linalg.solve(kernel, standard[others])
+        errors.append(standard[i] - found[0])
+    expected = np.mean(np.square(errors)) / np.var((y - shift) / spread)
+    assert model.left_out_error() == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_adapter_that_vanishes_is_the_base_where_the_data_say_so():
+    some = rows(60, seed=3)
+    noise = np.full(60, 0.01**2)
+    pays = 0.3 * np.clip(np.log(some.size / 2000), 0, None) * (1 + some.X[:, 0])
+    learned = fit(some, pays, noise)
+    assert learned.vanishing > 0
+    model = condition(learned, some, pays, noise)
+    tiny = Rows(rows(50, seed=4).X, some.groups, np.full(50, 1.0), np.zeros(50))
+    mean, deviation = model.predict(tiny)
+    assert np.ptp(mean) < 0.2 * np.ptp(pays)
+    assert deviation.max() < 0.5 * pays.std()
+
+
+def test_where_size_says_nothing_the_prior_switches_itself_off():
+    some = rows(60, seed=5)
+    noise = np.full(60, 0.01**2)
+    wave = np.sin(9 * some.X[:, 0]) * np.cos(7 * some.X[:, 1])
+    assert fit(some, wave, noise).vanishing == 0.0
+
+
+def test_the_ends_of_a_range_of_rates_are_expected_to_be_worse_until_seen():
+    some = rows(6)
+    model = condition(h(), some, np.full(6, 0.5) + 1e-3 * some.X[:, 0], np.full(6, 1e-4))
+    far = np.full((2, 4), 9.0)
+    mean, _ = model.predict(Rows(far, some.groups, np.full(2, 1e4), np.array([0.0, 1.0])))
+    assert mean[0] > mean[1]
+
+
+def test_a_believed_trial_keeps_the_mean_and_takes_the_doubt():
+    some, pending = rows(20), rows(3, seed=9)
+    model = condition(h(), some, smooth(some), np.full(20, 0.01))
+    before = model.predict(pending)
+    after = model.believing(pending).predict(pending)
+    np.testing.assert_allclose(after[0], before[0], atol=1e-3)
+    assert (after[1] < 0.1 * before[1]).all()
+    assert model.believing(pending.at(np.array([], dtype=int))) is model
+
+
+def test_draws_agree_with_the_prediction():
+    some, other = rows(20), rows(5, seed=9)
+    model = condition(h(), some, smooth(some), np.full(20, 0.01))
+    drawn = model.draws(other, 4000, np.random.default_rng(0))
+    mean, deviation = model.predict(other)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.05)
+    np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.1)
