@@ -1,0 +1,181 @@
+"""Samplers side by side on landscapes whose answer is known.
+
+    python benchmarks/search/compare.py run --problems layered shuffled \\
+        --samplers autopeft random optuna.TPESampler --seeds 5 --trials 60 --out results.jsonl
+    python benchmarks/search/compare.py report results.jsonl
+
+`run` appends one JSON line a search (problem, sampler, seed, workers, trials); what is there already
+is not run again. Seed s is instance s of a synthetic problem and seed s of the sampler, so searches
+are paired. `report` prints markdown: hypervolume of the true values of the front that the observed
+ones choose, over that of the true front; with --found, of all trials, so that what the search found
+is told apart from what noise hides. CPU seconds are on one thread.
+"""
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import lines
+import problems
+import simulate
+from summary import CHECKPOINTS, Search, at, identity, report
+
+from autopeft.domain.errors import AutopeftError
+
+_SAMPLERS = ("autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler")
+_END = 5  # suggestions that count as the end, for their time
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    try:
+        if chosen.verb == "run":
+            run(chosen)
+        else:
+            print(report(_read(chosen.results), "found" if chosen.found else "curve"))
+    except (AutopeftError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; every finished search is kept: the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    running = verbs.add_parser("run", help="search; append results to a file")
+    running.add_argument("--problems", nargs="+", default=problems.NAMES, metavar="NAME")
+    running.add_argument("--samplers", nargs="+", default=_SAMPLERS, metavar="NAME")
+    running.add_argument("--seeds", type=_count, default=5, help="paired (%(default)s)")
+    running.add_argument("--trials", type=_count, default=60, help="of a search (%(default)s)")
+    running.add_argument("--workers", type=_count, default=1, help="simulated (%(default)s)")
+    running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
+    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
+    reporting = verbs.add_parser("report", help="print results as markdown tables")
+    reporting.add_argument("results", type=Path)
+    reporting.add_argument(
+        "--found", action="store_true", help="count all trials, not only the front as observed"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1, got {text}")
+    return int(text)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Search what the results lack."""
+    for name in chosen.samplers:
+        simulate.sampler_of(name, chosen.trials)
+    names = list(_available(chosen.problems))
+    wanted = [
+        Search(problem, sampler, seed, chosen.workers, chosen.trials)
+        for problem, seed, sampler in product(names, range(chosen.seeds), chosen.samplers)
+    ]
+    with lines.appending(chosen.out) as stream:
+        code = simulate.code()
+        have = {identity(row): row["code"] for row in lines.read(chosen.out)}
+        missing = [search for search in dict.fromkeys(wanted) if search not in have]
+        print(f"{len(wanted)} searches, {len(missing)} to run", file=sys.stderr)
+        if older := sum(have.get(search, code) != code for search in wanted):
+            print(
+                f"{older} of those that are there are of other sources of autopeft/search: "
+                "name another --out to run them again",
+                file=sys.stderr,
+            )
+        for i, row in enumerate(_rows(missing, chosen.processes), start=1):
+            lines.append(stream, {**row, "code": code})
+            print(f"{i}/{len(missing)} {_told(row)}", file=sys.stderr, flush=True)
+
+
+def _available(names: Sequence[str]) -> Iterator[str]:
+    """The problems whose data is here; a wrong name is an error, missing data a message."""
+    for name in names:
+        try:
+            problems.make(name, 0)
+        except AutopeftError as error:
+            if name not in problems.NAMES:
+                raise
+            print(f"skipped: {error}", file=sys.stderr)
+        else:
+            yield name
+
+
+def _rows(searches: Sequence[Search], processes: int) -> Iterator[dict[str, Any]]:
+    """The results as they come.
+
+    Raises:
+        AutopeftError: a process died.
+    """
+    if processes == 1:
+        simulate.start()
+        yield from map(searched, searches)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_ready) as pool:
+        try:
+            for done in as_completed([pool.submit(searched, search) for search in searches]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise AutopeftError("a process died: run the same command with fewer") from error
+        except (KeyboardInterrupt, GeneratorExit):
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _ready() -> None:
+    """Make this process a worker; Ctrl-C is for the parent alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    simulate.start()
+
+
+def searched(search: Search) -> dict[str, Any]:
+    """Run one search; its line of the results."""
+    landscape = problems.make(search.problem, search.seed)
+    outcome = simulate.search(
+        landscape, search.sampler, seed=search.seed, trials=search.trials, workers=search.workers
+    )
+    cpu_s, last = outcome.cpu_s, outcome.cpu_s[-_END:]
+    return {
+        **search._asdict(),
+        "told": len(outcome.curve),
+        "hypervolume": {
+            n: round(at(outcome.curve, n), 6) for n in CHECKPOINTS if n <= search.trials
+        },
+        "curve": [round(value, 6) for value in outcome.curve],
+        "found": [round(value, 6) for value in outcome.found],
+        "cpu_s": round(sum(cpu_s) / len(cpu_s), 6),
+        "cpu_s_end": round(sum(last) / len(last), 6),
+        "simulated_seconds": round(outcome.seconds, 1),
+    }
+
+
+def _told(row: dict[str, Any]) -> str:
+    return (
+        f"{row['problem']} {row['sampler']} seed {row['seed']}: {row['curve'][-1]:.3f} "
+        f"after {row['told']}, {row['cpu_s']:.3f} s a suggestion"
+    )
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        raise AutopeftError(f"report needs the results of a run, got no file {file}: correct it")
+    return lines.read(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

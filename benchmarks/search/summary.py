@@ -1,0 +1,109 @@
+"""Results of searches as tables.
+
+hv: (seeds, trials) share of the best hypervolume after each told trial.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autopeft.domain.errors import AutopeftError
+
+CHECKPOINTS = (8, 12, 20, 30, 43, 60, 90, 120, 160, 200)
+Row = Mapping[str, Any]
+Array = NDArray[np.float64]
+
+
+class Search(NamedTuple):
+    """What a line of the results is the result of."""
+
+    problem: str
+    sampler: str
+    seed: int
+    workers: int
+    trials: int
+
+
+def identity(row: Row) -> Search:
+    return Search(*(row[name] for name in Search._fields))
+
+
+def at(curve: Sequence[float], trials: int) -> float:
+    """The value after so many trials; the last one where the space was exhausted before."""
+    return curve[min(trials, len(curve)) - 1]
+
+
+def report(rows: Sequence[Row], of: str = "curve") -> str:
+    """Markdown: a table for every problem, number of workers and budget.
+
+    of: which curve of a result, `curve` or `found`.
+
+    Raises:
+        AutopeftError: there are no rows.
+    """
+    if not rows:
+        raise AutopeftError("report needs at least one result, got none: run something first")
+    groups: dict[tuple[str, int, int], dict[str, dict[int, Row]]] = {}
+    for row in rows:
+        search = identity(row)
+        group = groups.setdefault((search.problem, search.workers, search.trials), {})
+        group.setdefault(search.sampler, {})[search.seed] = row
+    return "\n\n".join("\n".join(_table(*key, group, of)) for key, group in groups.items())
+
+
+def _table(
+    problem: str, workers: int, trials: int, group: Mapping[str, Mapping[int, Row]], of: str
+) -> Iterator[str]:
+    """A row a sampler, best first, on the seeds that all of them have."""
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in group.values())))
+    left_out = max(len(by_seed) for by_seed in group.values()) - len(seeds)
+    yield f"### {problem}: {trials} trials, {_many(workers, 'worker')}, {_many(len(seeds), 'seed')}"
+    yield ""
+    if not seeds:
+        yield "No seed that all samplers have."
+        return
+    if left_out:
+        yield f"{_many(left_out, 'seed')} that not all samplers have left out."
+        yield ""
+    shown = [n for n in CHECKPOINTS if n <= trials] or [trials]
+    names = " | ".join(str(n) for n in shown)
+    yield f"| sampler | {names} | CPU s a suggestion (at the end) | trials to the best other's last | lead over it, paired |"
+    yield "|---" * (len(shown) + 4) + "|"
+    chosen = {name: [by_seed[seed] for seed in seeds] for name, by_seed in group.items()}
+    curves = {
+        name: _curves([row[of] for row in found], shown[-1]) for name, found in chosen.items()
+    }
+    for name in sorted(curves, key=lambda name: -curves[name][:, -1].mean()):
+        values = " | ".join(_with_error(curves[name][:, n - 1]) for n in shown)
+        mean, end = (float(np.mean([row[key] for row in chosen[name]])) for key in _TIMES)
+        race = _race(curves[name], [curve for other, curve in curves.items() if other != name])
+        yield f"| {name} | {values} | {mean:.3f} ({end:.3f}) | {race} |"
+
+
+_TIMES = ("cpu_s", "cpu_s_end")
+
+
+def _curves(curves: Sequence[Sequence[float]], trials: int) -> Array:
+    return np.array([[at(curve, n) for n in range(1, trials + 1)] for curve in curves])
+
+
+def _with_error(values: Array, form: str = ".3f") -> str:
+    if len(values) < 2:
+        return f"{values.mean():{form}}"
+    return f"{values.mean():{form}} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def _race(own: Array, others: Sequence[Array]) -> str:
+    """Against the best other sampler at the end: when our mean curve is there, and the lead."""
+    if not others:
+        return " | "
+    best = max(others, key=lambda curve: float(curve[:, -1].mean()))
+    reached = np.flatnonzero(own.mean(0) >= best[:, -1].mean())
+    trials = str(reached[0] + 1) if len(reached) else f"> {own.shape[1]}"
+    return f"{trials} | {_with_error(own[:, -1] - best[:, -1], '+.3f')}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
