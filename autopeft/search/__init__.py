@@ -12,6 +12,8 @@ from typing import Any
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Sampler
 
+BOTORCH = ("botorch.qLogNEHVI", "botorch.qLogNParEGO", "botorch.AutoPEFT")
+
 _OPTUNA = "optuna."
 
 
@@ -19,7 +21,8 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     """The sampler of a space file's `search.sampler`, with its options.
 
     name: `autopeft` (options `initial`, `candidates`, `budget`: see `ModelBasedSampler`), `random`
-    (no options), or `optuna.X`, a class of optuna.samplers with its arguments as options.
+    (no options), `optuna.X`, a class of optuna.samplers with its arguments as options, or one of
+    `BOTORCH` (options `initial`, `candidates`; `botorch.AutoPEFT` also `budget`).
 
     Raises:
         AutopeftError: no such sampler, or an option that it does not take.
@@ -42,9 +45,16 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
         from autopeft.search.model_based import ModelBasedSampler
 
         return ModelBasedSampler(**_counts(name, options, ("initial", "candidates", "budget")))
+    if name in BOTORCH:
+        known = ("initial", "candidates", *(("budget",) if name == "botorch.AutoPEFT" else ()))
+        sound = _counts(name, options, known)
+        from autopeft.search.botorch_samplers import BoTorchSampler
+
+        return BoTorchSampler(name, **sound)
     raise AutopeftError(
         f"search.sampler takes a known sampler, got {name!r}: one of autopeft, random, "
-        "optuna.TPESampler, optuna.NSGAIISampler, or another class of optuna.samplers"
+        f"optuna.TPESampler, optuna.NSGAIISampler, {', '.join(BOTORCH)}, "
+        "or another class of optuna.samplers"
     )
 
 

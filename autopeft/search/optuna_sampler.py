@@ -25,6 +25,7 @@ from autopeft.domain.front import baseline_metrics
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Bits, Branch, Choice, Json, Point, Range, Subset, Variable
 from autopeft.domain.trial import State, Trial
+from autopeft.search.plain_encoding import growing
 from autopeft.search.points import evaluated, fits
 from autopeft.search.random_sampler import RandomSampler
 
@@ -201,7 +202,7 @@ def _distributions(
     match variable:
         case Choice(options):
             count = len(options)
-            if _growing(options):
+            if growing(options):
                 return [(name, IntDistribution(0, count - 1))]
             return [(name, CategoricalDistribution(tuple(range(count))))]
         case Range():
@@ -219,11 +220,6 @@ def _of_range(variable: Range) -> BaseDistribution:
     if variable.integer:
         return IntDistribution(int(variable.low), int(variable.high), log=variable.log)
     return FloatDistribution(variable.low, variable.high, log=variable.log)
-
-
-def _growing(options: Sequence[Json]) -> bool:
-    numbers = all(isinstance(o, int | float) and not isinstance(o, bool) for o in options)
-    return numbers and len(options) > 1 and list(options) == sorted(options)
 
 
 def _to_numbers(variable: Variable, value: Json) -> list[Any]:

@@ -7,7 +7,7 @@ import pytest
 from search.landscape import make_problem, random_trials, told
 
 from autopeft.domain.space import Branch, Choice, Expr, Range, Space
-from autopeft.search import make_sampler
+from autopeft.search import BOTORCH, make_sampler
 from autopeft.search.encoding import Encoding, features
 from autopeft.search.points import dimensions, from_units, neighbours
 
@@ -22,7 +22,7 @@ LORA = {
 SERIAL = {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": {"per_group": [SIZE] * 3}}
 BY_LAYER = Branch("by_layer", {"modules": [LORA], **RATE})
 COMPOSITE = Branch("composite", {"modules": [LORA, SERIAL], **RATE})
-SAMPLERS = ["autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler"]
+SAMPLERS = ["autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler", *BOTORCH]
 FAMILY = "modules[0].r.per_layer"
 
 
@@ -42,7 +42,7 @@ def row_of(problem, point):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_suggests_a_new_admissible_point(name):
     problem = make_problem(Space((BY_LAYER,)))
-    options = {"initial": 6, "candidates": 64} if name == "autopeft" else {}
+    options = {"initial": 6, "candidates": 64} if name in ("autopeft", *BOTORCH) else {}
     sampler = make_sampler(name, options)
     history = [told(trial) for trial in random_trials(problem, 9)]
     for known in ([], history):

@@ -22,9 +22,9 @@ from search.landscape import (
 
 from autopeft.domain.space import Branch, Choice, Range, Space, Subset
 from autopeft.domain.trial import FailureReason, Rung
-from autopeft.search import make_sampler
+from autopeft.search import BOTORCH, make_sampler
 
-SAMPLERS = ["autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler"]
+SAMPLERS = ["autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler", *BOTORCH]
 
 BITS_ONLY = Branch(
     "bits",
@@ -50,7 +50,7 @@ BITS_ONLY = Branch(
 
 @pytest.fixture(params=SAMPLERS)
 def sampler(request):
-    options = {"initial": 6, "candidates": 64} if request.param == "autopeft" else {}
+    options = {"initial": 6, "candidates": 64} if request.param in ("autopeft", *BOTORCH) else {}
     return make_sampler(request.param, options)
 
 

@@ -1,0 +1,73 @@
+"""The best point of a discrete pool, and of what can be reached from it step by step.
+
+This is how an acquisition is maximised where most coordinates are options and bits.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from autopeft.domain.pareto import Array
+from autopeft.domain.ports import Problem
+from autopeft.domain.space import Point
+from autopeft.domain.trial import Trial
+from autopeft.search.outcomes import holds_known
+from autopeft.search.points import evaluated, neighbours
+
+_STEPS = 48  # neighbours of a point that are looked at
+
+Near = Callable[[Point, np.random.Generator], Iterable[Point]]
+"""The points next to a point, each offered once in the life of a search."""
+
+
+def climb(
+    pool: Sequence[Point],
+    score: Callable[[Sequence[Point]], Array],
+    near: Near,
+    rng: np.random.Generator,
+    *,
+    starts: int,
+    rounds: int,
+) -> tuple[Point, float]:
+    """The best point and its score: every round tries the neighbours of the best `starts` points.
+
+    pool: at least one point. score: points -> (n,), larger is better. The search ends after
+    `rounds`, or with the first round that brings nothing.
+    """
+    points, scores = list(pool), score(pool)
+    for _ in range(rounds):
+        best = scores.max()
+        ahead = np.argsort(-scores, kind="stable")[:starts]
+        new = [point for i in ahead for point in near(points[i], rng)]
+        if not new:
+            break
+        points, scores = [*points, *new], np.append(scores, score(new))
+        if scores.max() <= best:
+            break
+    chosen = int(np.argmax(scores))
+    return points[chosen], float(scores[chosen])
+
+
+class Fresh:
+    """The admissible points of a problem whose configuration is neither in the history nor was
+    given before."""
+
+    def __init__(self, problem: Problem, history: Sequence[Trial]) -> None:
+        self._problem, self._history = problem, history
+        self._taken = evaluated(history)
+
+    def among(self, points: Iterable[Point]) -> Iterator[Point]:
+        for point in points:
+            configuration = self._problem.admissible(point)
+            if (
+                configuration is not None
+                and configuration.key not in self._taken
+                and holds_known(self._problem, self._history, configuration)
+            ):
+                self._taken.add(configuration.key)
+                yield point
+
+    def near(self, point: Point, rng: np.random.Generator) -> Iterator[Point]:
+        """Some of a point's neighbours."""
+        steps = list(neighbours(self._problem.space[point["branch"]], point, rng))
+        return self.among(steps[i] for i in rng.permutation(len(steps))[:_STEPS])
