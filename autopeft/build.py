@@ -159,9 +159,10 @@ def open_search(
 
 
 def _options(spec: StudySpec) -> dict[str, Any]:
-    """The sampler's options; ours sizes its initial design by the number of trials."""
+    """The sampler's options; some size their initial design by the number of trials."""
     known = {"budget": spec.budget.trials} if spec.budget.trials else {}
-    return {**(known if spec.search.sampler == "autopeft" else {}), **spec.search.options}
+    sized = spec.search.sampler in ("autopeft", "botorch.AutoPEFT")
+    return {**(known if sized else {}), **spec.search.options}
 
 
 def _driver(

@@ -12,7 +12,15 @@ from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings
 
 _LANGUAGE_LACKS = ("accuracy", "f1", "matthews_correlation")
 _SIGNED = ("matthews_correlation",)
-_SAMPLERS = ("autopeft", "random", "optuna.TPESampler", "optuna.NSGAIISampler")
+_SAMPLERS = (
+    "autopeft",
+    "random",
+    "optuna.TPESampler",
+    "optuna.NSGAIISampler",
+    "botorch.qLogNEHVI",
+    "botorch.qLogNParEGO",
+    "botorch.AutoPEFT",
+)
 _OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 

@@ -11,6 +11,7 @@ import pytest
 from fakes import bert_shape, fake_problem
 from peft import AdaLoraConfig, IA3Config, LoraConfig
 
+from autopeft import build
 from autopeft.config import bind, difference, load, parse, widens
 from autopeft.config.reading import read
 from autopeft.domain.errors import SpecError
@@ -20,6 +21,7 @@ from autopeft.domain.peft_fields import (
     TRAINER_DEFAULTS,
     TRAINER_VALUES,
 )
+from autopeft.search import BOTORCH, make_sampler
 from autopeft.training.peft_table import PATH, table
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +120,19 @@ def test_yaml_1_2_reads_numbers_and_words_as_it_should(tmp_path):
     assert spec.name == "no"
     rate = next(p for p in spec.space["lora"].parameters if "learning_rate" in p.name)
     assert rate.variable.low == 1e-5
+
+
+@pytest.mark.parametrize("name", ["autopeft", "random", "optuna.GPSampler", *BOTORCH])
+def test_every_sampler_that_is_made_can_be_named(name):
+    spec = parse(document() | {"search": {"sampler": {"name": name}}}, folder=".")
+    assert spec.search.sampler == name
+    make_sampler(spec.search.sampler, build._options(spec))
+
+
+def test_samplers_that_size_their_design_by_the_budget_are_told_it():
+    for name, told in (("autopeft", 20), ("botorch.AutoPEFT", 20), ("botorch.qLogNEHVI", None)):
+        spec = parse(document() | {"search": {"sampler": name}}, folder=".")
+        assert build._options(spec).get("budget") == told
 
 
 def test_every_branch_has_a_learning_rate_of_its_own():
