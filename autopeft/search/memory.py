@@ -4,16 +4,17 @@ All of it follows from the problem and the history alone, so a suggestion is the
 memory, only later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autopeft.domain.architecture import Architecture, Configuration
+from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Branch, Choice, Json, Point, Range
+from autopeft.domain.space import Branch, Choice, Point, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Column, Encoding
 from autopeft.search.points import draw_new
@@ -32,20 +33,29 @@ _GROWTH = 1.15  # afterwards, one for every so much more of them
 _LARGEST = 240  # observations in a fit
 
 
-Known = Callable[[Architecture], Mapping[str, float]]
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
-def _remembered(known: Known) -> Known:
-    found: dict[str, Mapping[str, float]] = {}
+def _once(
+    compute: Callable[[Given], Found], key: Callable[[Given], Hashable]
+) -> Callable[[Given], Found]:
+    """compute, that remembers what it found; what it refuses it refuses again."""
+    found: dict[Hashable, Found] = {}
 
-    def remembered(architecture: Architecture) -> Mapping[str, float]:
-        if architecture.key not in found:
+    def once(given: Given) -> Found:
+        name = key(given)
+        if name not in found:
             if len(found) > _KEPT:
                 found.clear()
-            found[architecture.key] = known(architecture)
-        return found[architecture.key]
+            found[name] = compute(given)
+        return found[name]
 
-    return remembered
+    return once
+
+
+def _point_key(point: Point) -> Hashable:
+    return json.dumps(point, sort_keys=True, default=repr)
 
 
 class View:
@@ -64,7 +74,6 @@ class View:
         self._groups = _groups([] if self.encoding is None else self.encoding.columns)
         self._rates = {branch.name: _rates(branch) for branch in problem.space.branches}
         self._rows: dict[str, tuple[Array, float, float]] = {}
-        self._admitted: dict[tuple[tuple[str, Json], ...], Configuration | None] = {}
 
     @property
     def features(self) -> int:
@@ -108,18 +117,6 @@ class View:
         place = (np.log(rate) - low) / (high - low)
         return float(np.clip(2 * place - 1, -1, 1) ** 2)
 
-    def admissible(self, point: Point) -> Configuration | None:
-        """`Problem.admissible`, once for every point."""
-        if len(self._admitted) > _KEPT:
-            self._admitted.clear()
-        try:
-            key = tuple(sorted(point.items()))
-            if key not in self._admitted:
-                self._admitted[key] = self.problem.admissible(point)
-            return self._admitted[key]
-        except TypeError:  # a value that cannot be hashed
-            return self.problem.admissible(point)
-
 
 def _groups(columns: Sequence[Column]) -> NDArray[np.intp]:
     """Numbers of the length scales: layers share one, and so on; the fidelity has its own."""
@@ -150,16 +147,28 @@ class Memory:
     """The views and the fits of one sampler."""
 
     def __init__(self) -> None:
-        self._known: tuple[Known, Known] | None = None
+        self._told: Problem | None = None
+        self._remembering: Problem | None = None
         self._views: dict[tuple[str, ...], View] = {}
         self._fits: dict[bytes, Hyperparameters] = {}
 
     def remembering(self, problem: Problem) -> Problem:
-        """The problem, whose exact metrics are computed once for every architecture."""
-        if self._known is None or self._known[0] is not problem.known:
-            self._known = (problem.known, _remembered(problem.known))
+        """The problem, that builds every point and counts every architecture once."""
+        told, kept = self._told, self._remembering
+        if (
+            told is None
+            or kept is None
+            or told.known is not problem.known
+            or told.configure is not problem.configure
+        ):
+            self._told = problem
+            self._remembering = kept = replace(
+                problem,
+                known=_once(problem.known, lambda architecture: architecture.key),
+                configure=_once(problem.configure, _point_key),
+            )
             self._views.clear()
-        return replace(problem, known=self._known[1])
+        return replace(problem, known=kept.known, configure=kept.configure)
 
     def view(self, problem: Problem, history: Sequence[Trial]) -> View:
         """problem: one that `remembering` gave."""

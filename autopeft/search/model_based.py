@@ -4,10 +4,10 @@ The mixed space is searched by scoring random candidates and the neighbours of t
 climbing from the best of them over neighbours (one option, one bit, one step along a range).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import islice
 
 import numpy as np
 
@@ -18,16 +18,15 @@ from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import initial
-from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Score, holds_known
-from autopeft.search.points import Candidate, draw_new, evaluated, fits, neighbours
+from autopeft.search.outcomes import Score
+from autopeft.search.points import fits, neighbours
+from autopeft.search.pool import Fresh, climb
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
-_NEIGHBOURS = 48  # scored per climb and round
 _MUTANTS = 32
 _PARENTS = 12  # members of the front whose neighbours join the pool
 
@@ -62,20 +61,25 @@ class ModelBasedSampler:
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
-        rng = np.random.default_rng(seed)
-        pool = self._pool(problem, history, rng)
+        rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
+        pool = self._pool(problem, history, fresh, rng)
         if not pool:
             return initial.suggest(problem, history, seed=seed)
-        built = [configuration for _, configuration in pool]
+        built = [problem.configure(point) for point in pool]
         with self._scoring(problem, history, built, seed) as score:
-            pool, gains = self._climb(problem, history, pool, score(built), score, rng)
-        best = int(np.argmax(gains))
-        branch = pool[best][0]["branch"]
+            point, gain = climb(
+                pool,
+                lambda points: score([problem.configure(point) for point in points]),
+                fresh.near,
+                rng,
+                starts=_STARTS,
+                rounds=_ROUNDS,
+            )
         why = (
-            f"model-based: expected gain largest at branch {branch}, "
-            f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gains[best]:.1f}"
+            f"model-based: expected gain largest at branch {point['branch']}, "
+            f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
         )
-        return Suggestion(pool[best][0], why)
+        return Suggestion(point, why)
 
     @contextmanager
     def _scoring(
@@ -101,60 +105,20 @@ class ModelBasedSampler:
             yield make_score(problem, history, candidates, seed)
 
     def _pool(
-        self, problem: Problem, history: Sequence[Trial], rng: np.random.Generator
-    ) -> list[Candidate]:
-        taken = evaluated(history)
-        drawn = draw_new(problem, taken, rng, count=self.candidates, tries=2 * self.candidates)
-        parents = _front_points(problem, history)
-        near = chain(
-            (p for parent in parents for p in neighbours(_home(problem, parent), parent, rng)),
-            _mutants(problem, parents, rng),
-        )
-        taken |= {configuration.key for _, configuration in drawn}
-        pool = [*drawn, *self._admitted(problem, history, near, taken)]
-        return [c for c in pool if holds_known(problem, history, c[1])]
-
-    def _climb(
         self,
         problem: Problem,
         history: Sequence[Trial],
-        pool: list[Candidate],
-        gains: Array,
-        score: Callable[[Sequence[Configuration]], Array],
+        fresh: Fresh,
         rng: np.random.Generator,
-    ) -> tuple[list[Candidate], Array]:
-        """Improve the best candidates until a round brings nothing."""
-        taken = evaluated(history) | {configuration.key for _, configuration in pool}
-        best = float("-inf")
-        for _ in range(_ROUNDS):
-            if gains.max() <= best:
-                break
-            best = float(gains.max())
-            new: list[Candidate] = []
-            for i in np.argsort(-gains, kind="stable")[:_STARTS]:
-                point = pool[i][0]
-                steps = list(neighbours(_home(problem, point), point, rng))
-                order = rng.permutation(len(steps))[:_NEIGHBOURS]
-                new += self._admitted(problem, history, (steps[j] for j in order), taken)
-            new = [c for c in new if holds_known(problem, history, c[1])]
-            if not new:
-                break
-            pool = [*pool, *new]
-            gains = np.append(gains, score([configuration for _, configuration in new]))
-        return pool, gains
-
-    def _admitted(
-        self, problem: Problem, history: Sequence[Trial], points: Iterable[Point], taken: set[str]
-    ) -> list[Candidate]:
-        """The admissible points that are not in `taken`, which they join."""
-        view = self._memory.view(problem, history)
-        found: list[Candidate] = []
-        for point in points:
-            configuration = view.admissible(point)
-            if configuration is not None and configuration.key not in taken:
-                taken.add(configuration.key)
-                found.append((point, configuration))
-        return found
+    ) -> list[Point]:
+        """Random points, the neighbours of the front, and its mutants."""
+        parents = _front_points(problem, history)
+        drawn = (problem.space.draw(rng) for _ in range(2 * self.candidates))
+        return [
+            *islice(fresh.among(drawn), self.candidates),
+            *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, rng)),
+            *fresh.among(_mutants(problem, parents, rng)),
+        ]
 
 
 def _home(problem: Problem, point: Point) -> Branch:
