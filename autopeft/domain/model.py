@@ -103,6 +103,11 @@ class ModelShape:
         return self._matched[target]
 
     @cached_property
+    def homes(self) -> dict[str, tuple[str, int]]:
+        """Kind and layer of every module and block, by full name."""
+        return {found.name: (found.kind, found.layer) for found in (*self.modules, *self.blocks)}
+
+    @cached_property
     def _matched(self) -> dict[str, tuple[TargetModule, ...]]:
         return {}
 

@@ -12,6 +12,7 @@ Range by its number. Variables inside an option exist only where that option is 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ class Branch:
     tree: Mapping[str, Json]
     baseline: bool = False
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(parameters(self.tree))
 

@@ -79,7 +79,7 @@ def features(
     """The named features of a configuration; known: its exact metrics."""
     architecture = configuration.architecture
     row: dict[str, float] = {}
-    kinds = {module.name: (module.kind, module.layer) for module in (*shape.modules, *shape.blocks)}
+    kinds = shape.homes
     for members in _families(architecture, kinds):
         _add_family(row, members)
     _add_placement(row, architecture, shape, kinds)
@@ -183,10 +183,9 @@ def _add_methods_by_layer(
 
 def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
     """layer -> sizes of all that is in it."""
-    layers = {module.name: module.layer for module in (*shape.modules, *shape.blocks)}
     capacity = dict.fromkeys(range(shape.layers), 0.0)
     for module in modules:
-        homes = [layers[target] for target in module.targets] or module.layers
+        homes = [shape.homes[target][1] for target in module.targets] or module.layers
         for layer, size in zip(homes, _sizes(module), strict=True):
             capacity[layer] += size
     return capacity

@@ -4,7 +4,6 @@ All of it follows from the problem and the history alone, so a suggestion is the
 memory, only later.
 """
 
-import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -55,7 +54,8 @@ def _once(
 
 
 def _point_key(point: Point) -> Hashable:
-    return json.dumps(point, sort_keys=True, default=repr)
+    # Numbers, names and bits; a store gives bits back as lists.
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(point.items()))
 
 
 class View:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -85,3 +86,11 @@ def test_fits_read_a_part_that_grows_in_steps(count):
     assert chosen.max() < count
     assert len(chosen) <= 240
     assert len(chosen) >= min(200, count / 1.16)
+
+
+def test_points_out_of_a_store_are_the_same_points():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 16)]
+    stored = [replace(t, point=json.loads(json.dumps(dict(t.point)))) for t in history]
+    sampler = make_sampler("autopeft", {"initial": 4})
+    assert sampler.suggest(problem, history, seed=3) == sampler.suggest(problem, stored, seed=3)
