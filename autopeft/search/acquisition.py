@@ -96,7 +96,9 @@ def make_score(
 
 
 def _gain(inputs: Inputs, history: Sequence[Trial], seed: int) -> Callable[[Array], Array]:
-    done, pending = compared(inputs.problem, history)
+    done, pending = (
+        [trial.configuration for trial in trials] for trials in compared(inputs.problem, history)
+    )
     if all(objective.known for objective in inputs.problem.objectives):
         return _exact_gain(inputs, [*done, *pending])
     function = _expected_gain(inputs, history, done, pending, seed)

@@ -16,7 +16,7 @@ model has it, a failed trial ends nothing, nothing is proposed twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil, sqrt
 
@@ -39,12 +39,11 @@ from autopeft.search.botorch_acquisition import (
 from autopeft.search.botorch_models import plain, saas
 from autopeft.search.gaussian_process import deterministic
 from autopeft.search.plain_encoding import PointEncoding, freedoms
-from autopeft.search.points import draw_new, evaluated, fits
+from autopeft.search.points import fits
 from autopeft.search.pool import Fresh, climb
-from autopeft.search.random_sampler import exhausted
+from autopeft.search.random_sampler import RandomSampler
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
-_TRIES = 2000
 _PARENTS = 12  # members of the front whose neighbours join the pool
 _STARTS = 4
 _ROUNDS = 4
@@ -136,11 +135,8 @@ class BoTorchSampler:
 
 
 def _random(problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
-    rng = np.random.default_rng(seed)
-    found = draw_new(problem, evaluated(history), rng, count=1, tries=_TRIES)
-    if found:
-        return Suggestion(found[0][0], "initial design (random)")
-    return exhausted(problem, seed)
+    found = RandomSampler().suggest(problem, history, seed=seed)
+    return replace(found, why=f"initial design ({found.why})")
 
 
 def _has_result(problem: Problem, trial: Trial) -> bool:

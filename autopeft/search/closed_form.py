@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.front import feasible
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
@@ -64,7 +65,7 @@ def make_score(
     values = _softened(seen.values)
     model = _fitted(view, history, seen, values, memory)
     done, pending = compared(problem, history)
-    model = model.believing(view.rows(pending))
+    model = model.believing(view.rows([trial.configuration for trial in pending]))
     limits = [
         (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
         for limit in of_constraints(problem, history)
@@ -72,7 +73,9 @@ def make_score(
     lesson = of_failures(history)
     trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
 
-    against = [*done, *pending]
+    # What breaks a constraint is on no front, and hides nothing that holds it.
+    held = feasible(problem.constraints, problem.objectives, history, done)
+    against = [trial.configuration for trial in (*held, *pending)]
     drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
     known = len(problem.objectives) > 1
     cost = scale.known(problem, against)[:, 1 - measured] if known else np.ones(len(against))

@@ -18,7 +18,14 @@ from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Branch, Json, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Encoding
-from autopeft.search.points import Candidate, dimensions, draw_new, evaluated, from_units
+from autopeft.search.points import (
+    LEARNING_RATE,
+    Candidate,
+    dimensions,
+    draw_new,
+    evaluated,
+    from_units,
+)
 from autopeft.search.random_sampler import exhausted
 
 _POINTS = 4  # Sobol points to choose from; more of them push the design into the corners
@@ -79,9 +86,9 @@ def _sobol_candidates(
 def _centred(branch: Branch, point: dict[str, Json]) -> dict[str, Json]:
     for parameter in branch.parameters:
         variable = parameter.variable
-        if isinstance(variable, Range) and variable.log and parameter.name in point:
-            unit = variable.unit(point[parameter.name])
-            point[parameter.name] = variable.at(0.5 + _MIDDLE * (unit - 0.5))
+        if parameter.name == LEARNING_RATE and isinstance(variable, Range) and variable.log:
+            unit = variable.unit(point[LEARNING_RATE])
+            point[LEARNING_RATE] = variable.at(0.5 + _MIDDLE * (unit - 0.5))
     return point
 
 

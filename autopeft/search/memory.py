@@ -4,19 +4,20 @@ All of it follows from the problem and the history alone, so a suggestion is the
 memory, only later.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Branch, Choice, Point, Range
+from autopeft.domain.space import Branch, Choice, Json, Point, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Column, Encoding
-from autopeft.search.points import draw_new
+from autopeft.search.points import LEARNING_RATE, draw_new
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
     from autopeft.search.surrogate import Hyperparameters, Rows
@@ -32,30 +33,19 @@ _GROWTH = 1.15  # afterwards, one for every so much more of them
 _LARGEST = 240  # observations in a fit
 
 
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+def _remembering(problem: Problem) -> Problem:
+    """The problem, that builds every point and counts every architecture once."""
 
+    @lru_cache(_KEPT)
+    def built(items: tuple[tuple[str, Json], ...]) -> Configuration:
+        return problem.configure(dict(items))
 
-def _once(
-    compute: Callable[[Given], Found], key: Callable[[Given], Hashable]
-) -> Callable[[Given], Found]:
-    """compute, that remembers what it found; what it refuses it refuses again."""
-    found: dict[Hashable, Found] = {}
+    def configure(point: Point) -> Configuration:
+        # Numbers, names and bits; a store gives bits back as lists.
+        hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in point.items()}
+        return built(tuple(sorted(hashable.items())))
 
-    def once(given: Given) -> Found:
-        name = key(given)
-        if name not in found:
-            if len(found) > _KEPT:
-                found.clear()
-            found[name] = compute(given)
-        return found[name]
-
-    return once
-
-
-def _point_key(point: Point) -> Hashable:
-    # Numbers, names and bits; a store gives bits back as lists.
-    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(point.items()))
+    return replace(problem, known=lru_cache(_KEPT)(problem.known), configure=configure)
 
 
 class View:
@@ -120,21 +110,17 @@ class View:
 
 def _groups(columns: Sequence[Column]) -> NDArray[np.intp]:
     """Numbers of the length scales: layers share one, and so on; the fidelity has its own."""
-    names: dict[str, int] = {}
-    for column in columns:
-        group = column.name.split(":")[0]
-        names.setdefault(group if group in _TIED else column.name, len(names))
-    numbers = [
-        names.get(column.name, names.get(column.name.split(":")[0], 0)) for column in columns
-    ]
-    return np.array([*numbers, len(names)])
+    numbers: dict[str, int] = {}
+    shared = (name if (name := c.name.split(":")[0]) in _TIED else c.name for c in columns)
+    own = [numbers.setdefault(name, len(numbers)) for name in shared]
+    return np.array([*own, len(numbers)])
 
 
 def _rates(branch: Branch) -> tuple[float, float] | None:
     """The logarithms of the lowest and the highest learning rate; None where there is one."""
     for parameter in branch.parameters:
         variable = parameter.variable
-        if parameter.name == "training.learning_rate":
+        if parameter.name == LEARNING_RATE:
             ends = [variable.low, variable.high] if isinstance(variable, Range) else []
             if isinstance(variable, Choice):
                 ends = [o for o in variable.options if isinstance(o, int | float) and o > 0]
@@ -148,26 +134,21 @@ class Memory:
 
     def __init__(self) -> None:
         self._told: Problem | None = None
-        self._remembering: Problem | None = None
+        self._remembering: Problem
         self._views: dict[tuple[str, ...], View] = {}
         self._fits: dict[bytes, Hyperparameters] = {}
 
     def remembering(self, problem: Problem) -> Problem:
         """The problem, that builds every point and counts every architecture once."""
-        told, kept = self._told, self._remembering
+        told = self._told
         if (
             told is None
-            or kept is None
             or told.known is not problem.known
             or told.configure is not problem.configure
         ):
-            self._told = problem
-            self._remembering = kept = replace(
-                problem,
-                known=_once(problem.known, lambda architecture: architecture.key),
-                configure=_once(problem.configure, _point_key),
-            )
+            self._told, self._remembering = problem, _remembering(problem)
             self._views.clear()
+        kept = self._remembering
         return replace(problem, known=kept.known, configure=kept.configure)
 
     def view(self, problem: Problem, history: Sequence[Trial]) -> View:

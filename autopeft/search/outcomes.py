@@ -88,20 +88,16 @@ class Limit:
     sign: float
 
 
-def compared(
-    problem: Problem, history: Sequence[Trial]
-) -> tuple[list[Configuration], list[Configuration]]:
-    """Configurations that a candidate has to improve upon: those with a result, and the pending.
+def compared(problem: Problem, history: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Trials that a candidate has to improve upon: those with a result, and the pending.
 
     A baseline is tuned against itself: the front of the search is no measure for it.
     """
     own = {branch.name for branch in problem.space.branches}
     tuning = not problem.space.searched
     among = [t for t in history if not tuning or t.configuration.branch in own]
-    done = [
-        t.configuration for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)
-    ]
-    return done, [t.configuration for t in among if t.state is State.RUNNING]
+    done = [t for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)]
+    return done, [t for t in among if t.state is State.RUNNING]
 
 
 def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observations:

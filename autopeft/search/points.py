@@ -28,6 +28,7 @@ from autopeft.domain.trial import Trial
 Candidate = tuple[Point, Configuration]
 """A point that the problem admits, and what it builds."""
 
+LEARNING_RATE = "training.learning_rate"  # the parameter of a branch, where it has one
 _JITTERS = (0.03, 0.1, 0.3)  # of a range's width: fine, middle and coarse steps
 
 

@@ -127,16 +127,6 @@ class Surrogate:
         told = np.append(self.y, cross @ self.weights)
         return _solved(h, self.rows.beside(rows), told, whole, self.shift, self.spread)
 
-    def left_out_error(self) -> float:
-        """Mean squared error of each outcome, predicted from the others, over their variance.
-
-        In closed form (Rasmussen and Williams 2006, equations 5.10 to 5.12); 1 is the mean's own.
-        """
-        inverse = cho_solve((self.factor, True), np.eye(len(self.y)))
-        errors = self.weights / np.diag(inverse)
-        outcomes = self.y + _basis(self.hyperparameters, self.rows) @ _MEANS
-        return float(np.mean(errors**2) / max(float(np.var(outcomes)), 1e-12))
-
 
 def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surrogate:
     """The process with these hyperparameters, after y, (n,), was seen; noise: (n,) variances."""

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, started, told
 
+from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
-from autopeft.search import make_sampler
+from autopeft.search import closed_form, make_sampler
 from autopeft.search.closed_form import _gain, _softened, _staircase, applies, make_score
 from autopeft.search.memory import Memory, _subset
 
@@ -94,3 +95,37 @@ def test_points_out_of_a_store_are_the_same_points():
     stored = [replace(t, point=json.loads(json.dumps(dict(t.point)))) for t in history]
     sampler = make_sampler("autopeft", {"initial": 4})
     assert sampler.suggest(problem, history, seed=3) == sampler.suggest(problem, stored, seed=3)
+
+
+def test_what_breaks_a_measured_constraint_hides_no_gain(monkeypatch):
+    problem = replace(make_problem(), constraints=(Constraint.parse("peak_memory_gib <= 8"),))
+    history = [with_memory(told(trial), 4.0) for trial in random_trials(problem, 16)]
+    best = max(range(16), key=lambda i: history[i].metrics["accuracy"])
+    broken = [with_memory(t, 40.0) if i == best else t for i, t in enumerate(history)]
+    others = [trial.configuration for trial in random_trials(problem, 40, seed=1)]
+    tops = []
+
+    def spied(cost, drawn):
+        tops.append((len(cost), drawn.mean(axis=0).max()))
+        return _staircase(cost, drawn)
+
+    monkeypatch.setattr(closed_form, "_staircase", spied)
+    problem = Memory().remembering(problem)
+    for trials in (history, broken):
+        make_score(problem, trials, others, 0, Memory())
+    (every, top), (held, below) = tops
+    assert (every, held) == (16, 15)
+    assert below < top
+
+
+def test_a_history_without_a_result_to_compare_with_still_has_gains():
+    problem = replace(make_problem(), constraints=(Constraint.parse("peak_memory_gib <= 8"),))
+    history = [with_memory(told(trial), 40.0) for trial in random_trials(problem, 9)]
+    others = [trial.configuration for trial in random_trials(problem, 20, seed=1)]
+    problem = Memory().remembering(problem)
+    assert np.isfinite(make_score(problem, history, others, 0, Memory())(others)).all()
+
+
+def with_memory(trial, gib):
+    rung = trial.rungs[-1]
+    return replace(trial, rungs=(replace(rung, metrics={**rung.metrics, "peak_memory_gib": gib}),))
