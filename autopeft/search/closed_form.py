@@ -47,6 +47,19 @@ def applies(problem: Problem) -> bool:
     return known.count(False) == 1 and len(known) <= 2
 
 
+def left_out_error(problem: Problem, history: Sequence[Trial], memory: Memory) -> float:
+    """How well the surrogate predicts each trial from the others; see `Surrogate`.
+
+    0 while there are fewer than two trials with a result.
+    """
+    scale = Scale.of(problem, history, ())
+    seen = of_objective(history, scale, _measured(problem))
+    if len(set(seen.trials)) < 2:
+        return 0.0
+    model = _fitted(memory.view(problem, history), history, seen, _softened(seen.values), memory)
+    return model.left_out_error(seen.trials)
+
+
 def make_score(
     problem: Problem,
     history: Sequence[Trial],
@@ -60,7 +73,7 @@ def make_score(
     """
     view = memory.view(problem, history)
     scale = Scale.of(problem, history, candidates)
-    measured = next(j for j, objective in enumerate(problem.objectives) if not objective.known)
+    measured = _measured(problem)
     seen = of_objective(history, scale, measured)
     values = _softened(seen.values)
     model = _fitted(view, history, seen, values, memory)
@@ -97,6 +110,10 @@ def make_score(
         return np.asarray(found)
 
     return score
+
+
+def _measured(problem: Problem) -> int:
+    return next(j for j, objective in enumerate(problem.objectives) if not objective.known)
 
 
 def _softened(values: Array) -> Array:

@@ -20,13 +20,14 @@ from autopeft.search.encoding import Array, Column, Encoding
 from autopeft.search.points import LEARNING_RATE, draw_new
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
-    from autopeft.search.surrogate import Hyperparameters, Rows
+    from autopeft.search.surrogate import Hyperparameters, Lengths, Rows
 
 _EXAMPLES = 256  # random points that fix the encoding
 _KEPT = 20_000  # entries of a cache, before it starts anew
 _VIEWS = 8
 _FITS = 64
 _TIED = ("layer", "share", "kind", "method")
+_SHARP = ("recipe:learning_rate",)
 _UNKNOWN_EDGE = 0.3  # the mean over a range
 _SMALL = 24  # up to so many observations every fit is new
 _GROWTH = 1.15  # afterwards, one for every so much more of them
@@ -61,7 +62,7 @@ class View:
         examples = [*(configuration for _, configuration in drawn), *outside]
         self.problem = problem
         self.encoding = Encoding.fit(problem, examples) if examples else None
-        self._groups = _groups([] if self.encoding is None else self.encoding.columns)
+        self._lengths = _lengths([] if self.encoding is None else self.encoding.columns)
         self._rates = {branch.name: _rates(branch) for branch in problem.space.branches}
         self._rows: dict[str, tuple[Array, float, float]] = {}
 
@@ -86,7 +87,7 @@ class View:
         for i, key in enumerate(keys):
             X[i, :-1] = self._rows[key][0]
         size, edge = (np.array([self._rows[key][j] for key in keys]) for j in (1, 2))
-        return Rows(X, self._groups, size, edge)
+        return Rows(X, self._lengths, size, edge)
 
     def _add(self, new: Mapping[str, Configuration]) -> None:
         encoded = np.zeros((len(new), 0))
@@ -108,12 +109,15 @@ class View:
         return float(np.clip(2 * place - 1, -1, 1) ** 2)
 
 
-def _groups(columns: Sequence[Column]) -> NDArray[np.intp]:
-    """Numbers of the length scales: layers share one, and so on; the fidelity has its own."""
+def _lengths(columns: Sequence[Column]) -> "Lengths":
+    """Layers share a length scale, and so on; the fidelity has its own."""
+    from autopeft.search.surrogate import Lengths
+
     numbers: dict[str, int] = {}
     shared = (name if (name := c.name.split(":")[0]) in _TIED else c.name for c in columns)
     own = [numbers.setdefault(name, len(numbers)) for name in shared]
-    return np.array([*own, len(numbers)])
+    sharp = [number for name, number in numbers.items() if name in _SHARP]
+    return Lengths.of(np.array([*own, len(numbers)]), sharp)
 
 
 def _rates(branch: Branch) -> tuple[float, float] | None:

@@ -24,6 +24,7 @@ from autopeft.search.points import fits, neighbours
 from autopeft.search.pool import Fresh, climb
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
+_DOUBTED = 16  # trials with a result before left-out errors say more than noise
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
@@ -61,6 +62,9 @@ class ModelBasedSampler:
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
+        error = self._left_out_error(problem, history)
+        if error > 1:
+            return _by_tpe(problem, history, error, seed)
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._pool(problem, history, fresh, rng)
         if not pool:
@@ -80,6 +84,18 @@ class ModelBasedSampler:
             f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
         )
         return Suggestion(point, why)
+
+    def _left_out_error(self, problem: Problem, history: Sequence[Trial]) -> float:
+        """Above 1 the surrogate predicts left-out trials worse than their mean does."""
+        from threadpoolctl import threadpool_limits
+
+        from autopeft.search import closed_form
+
+        told = sum(_has_result(trial) for trial in history)
+        if told < _DOUBTED or not closed_form.applies(problem):
+            return 0.0
+        with threadpool_limits(1):
+            return closed_form.left_out_error(problem, history, self._memory)
 
     @contextmanager
     def _scoring(
@@ -119,6 +135,18 @@ class ModelBasedSampler:
             *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, rng)),
             *fresh.among(_mutants(problem, parents, rng)),
         ]
+
+
+def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int) -> Suggestion:
+    """What Optuna's TPE proposes, where the surrogate says less than no model."""
+    from autopeft.search.optuna_sampler import OptunaSampler
+
+    tpe = OptunaSampler("TPESampler", {"n_startup_trials": _FEWEST_RESULTS})
+    found = tpe.suggest(problem, history, seed=seed)
+    why = (
+        f"TPE, branch {found.point['branch']}: left out, trials are {error:.1f} times farther from"
+    )
+    return replace(found, why=f"{why} the model than from their mean")
 
 
 def _home(problem: Problem, point: Point) -> Branch:

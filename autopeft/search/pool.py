@@ -12,7 +12,8 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.space import Point
 from autopeft.domain.trial import Trial
 from autopeft.search.outcomes import holds_known
-from autopeft.search.points import evaluated, neighbours
+from autopeft.search.points import neighbours
+from autopeft.search.tried import Tried
 
 _STEPS = 48  # neighbours of a point that are looked at
 
@@ -49,22 +50,23 @@ def climb(
 
 
 class Fresh:
-    """The admissible points of a problem whose configuration is neither in the history nor was
-    given before."""
+    """The admissible points of a problem that were neither tried nor given before."""
 
     def __init__(self, problem: Problem, history: Sequence[Trial]) -> None:
         self._problem, self._history = problem, history
-        self._taken = evaluated(history)
+        self._tried = Tried(problem, (trial.configuration for trial in history))
+        self._given: set[str] = set()
 
     def among(self, points: Iterable[Point]) -> Iterator[Point]:
         for point in points:
             configuration = self._problem.admissible(point)
             if (
                 configuration is not None
-                and configuration.key not in self._taken
+                and configuration.key not in self._given
+                and configuration not in self._tried
                 and holds_known(self._problem, self._history, configuration)
             ):
-                self._taken.add(configuration.key)
+                self._given.add(configuration.key)
                 yield point
 
     def near(self, point: Point, rng: np.random.Generator) -> Iterator[Point]:

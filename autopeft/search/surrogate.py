@@ -9,7 +9,8 @@ scale per feature. b, m and w are normal and integrated out; p0 is chosen with t
 the likelihood, and nothing at all (s = 1) is among the choices: where small adapters do well this
 prior switches itself off.
 
-Length scales have the dimension-scaled log-normal prior of Hvarfner 2024 (arXiv 2402.02746).
+Length scales have the dimension-scaled log-normal prior of Hvarfner 2024 (arXiv 2402.02746), each
+in the dimension of its own group; that of the learning rate is expected to be short.
 Analytic gradients keep a fit of 200 points in tenths of a second, which BoTorch's, by autograd, is
 not.
 """
@@ -26,7 +27,8 @@ from autopeft.search.encoding import Array
 
 _ITERATIONS = 40  # of L-BFGS
 _JITTER = 1e-6
-_SPREAD = 3.0  # variance of a prior in log space
+_SPREAD = 3.0  # variance of a length scale's prior in log space
+_SHARP = (np.log(0.5), 1.0)  # centre and variance of the prior of a scale that matters
 _SIGNAL = 0.1  # the same, of the signal: outcomes are standardised
 _NOISE = 0.1  # the same, of the noise: standard errors are told
 _VANISHING = (0.1, 0.3, 0.5)  # p0: quantiles of the sizes seen, beside 0, which is no prior
@@ -35,15 +37,35 @@ _VARIANCES = np.array([0.25, 1.0, 0.5])
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """The prior of the length scales.
+
+    groups: (d,) features of one number share a scale. centre, variance: (g,) of its logarithm.
+    """
+
+    groups: NDArray[np.intp]
+    centre: Array
+    variance: Array
+
+    @classmethod
+    def of(cls, groups: NDArray[np.intp], sharp: Sequence[int] = ()) -> "Lengths":
+        """The prior of so many features; sharp: the groups that are expected to matter."""
+        centre = np.sqrt(2) + 0.5 * np.log(np.bincount(groups))
+        variance = np.full(len(centre), _SPREAD)
+        centre[list(sharp)], variance[list(sharp)] = _SHARP
+        return cls(groups, centre, variance)
+
+
+@dataclass(frozen=True)
 class Rows:
     """Configurations as the process sees them.
 
-    X: (n, d) features in [0, 1]. groups: (d,) features of one number share a length scale.
+    X: (n, d) features in [0, 1]. lengths: what is expected of their scales.
     size: (n,) parameters of the adapters. edge: (n,) h.
     """
 
     X: Array
-    groups: NDArray[np.intp]
+    lengths: Lengths
     size: Array
     edge: Array
 
@@ -51,19 +73,19 @@ class Rows:
         return len(self.X)
 
     def at(self, positions: NDArray[np.intp]) -> "Rows":
-        return Rows(self.X[positions], self.groups, self.size[positions], self.edge[positions])
+        return Rows(self.X[positions], self.lengths, self.size[positions], self.edge[positions])
 
     def beside(self, other: "Rows") -> "Rows":
         return Rows(
             np.vstack([self.X, other.X]),
-            self.groups,
+            self.lengths,
             np.append(self.size, other.size),
             np.append(self.edge, other.edge),
         )
 
     def unsized(self) -> "Rows":
         """Of what has nothing to do with an adapter's size or rate."""
-        return Rows(self.X, self.groups, np.zeros(len(self)), np.zeros(len(self)))
+        return Rows(self.X, self.lengths, np.zeros(len(self)), np.zeros(len(self)))
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,25 @@ class Surrogate:
         found = mean + (_root(covariance) @ rng.standard_normal((len(rows), count))).T
         return np.asarray(self.shift + self.spread * found)
 
+    def left_out_error(self, groups: Sequence[int]) -> float:
+        """Squared error of the outcomes, each predicted without its group, over the mean's error.
+
+        The mean is that of the other groups: above 1 the process says less than no model at all.
+        In closed form (Rasmussen and Williams 2006, equations 5.10 to 5.12, by blocks).
+
+        groups: (n,) outcomes of one trial belong together; two groups at least.
+        """
+        inverse = cho_solve((self.factor, True), np.eye(len(self.y)))
+        y = self.y + _basis(self.hyperparameters, self.rows) @ _MEANS
+        own, plain = 0.0, 0.0
+        for group in set(groups):
+            inside = np.array(groups) == group
+            own += float(
+                (np.linalg.solve(inverse[np.ix_(inside, inside)], self.weights[inside]) ** 2).sum()
+            )
+            plain += float(((y[inside] - y[~inside].mean()) ** 2).sum())
+        return own / plain if plain > 0 else 0.0
+
     def believing(self, rows: Rows) -> "Surrogate":
         """The process after its own mean was seen there: for trials that are running."""
         if not len(rows):
@@ -147,16 +188,20 @@ def fit(rows: Rows, y: Array, noise: Array) -> Hyperparameters:
     best: tuple[float, Array, float] | None = None
     for p0 in choices:
         basis = _columns(_strength(rows.size, p0), rows.edge)
-        loss = _Loss(squares, rows.groups, basis, standard, variances)
+        loss = _Loss(squares, rows.lengths, basis, standard, variances)
         # The first is fitted in full, the others go on from there.
-        start = _start(rows.groups) if best is None else best[1]
+        start = _start(rows.lengths) if best is None else best[1]
         options = {"maxiter": _ITERATIONS if best is None else _ITERATIONS // 4}
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         if best is None or found.fun < best[0]:
             best = (float(found.fun), found.x, float(p0))
     assert best is not None
     _, theta, p0 = best
-    scales, signal, factor = np.exp(theta[:-2])[rows.groups], np.exp(theta[-2]), np.exp(theta[-1])
+    scales, signal, factor = (
+        np.exp(theta[:-2])[rows.lengths.groups],
+        np.exp(theta[-2]),
+        np.exp(theta[-1]),
+    )
     return Hyperparameters(scales, float(signal), float(factor), p0)
 
 
@@ -166,17 +211,18 @@ class _Loss:
     def __init__(
         self,
         squares: Array,
-        groups: NDArray[np.intp],
+        lengths: Lengths,
         basis: Array,
         y: Array,
         noise: Array,
     ) -> None:
-        self._groups = groups
+        self._groups = lengths.groups
         self._flat = squares.reshape(-1, squares.shape[2])
         self._both = np.outer(basis[:, 1], basis[:, 1])
         self._means = (basis * _VARIANCES) @ basis.T
         self._y, self._noise = y - basis @ _MEANS, noise
-        self._centre = _centre(groups)
+        self._centre = np.append(lengths.centre, [0.0, 0.0])  # signal and noise factor 1
+        self._variance = np.append(lengths.variance, [_SIGNAL, _NOISE])
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         theta = np.clip(theta, -8.0, 8.0)
@@ -199,24 +245,15 @@ class _Loss:
         by_signal = 0.5 * float(np.sum(slope * part))
         by_noise = 0.5 * factor * float(np.diag(slope) @ self._noise)
         away = theta - self._centre
-        spread = np.append(np.full(len(theta) - 2, _SPREAD), [_SIGNAL, _NOISE])
         loss = 0.5 * float(self._y @ weights) + float(np.log(np.diag(lower)).sum())
-        loss += 0.5 * float((away**2 / spread).sum())
-        gradient = np.concatenate([by_scale, [by_signal, by_noise]]) + away / spread
+        loss += 0.5 * float((away**2 / self._variance).sum())
+        gradient = np.concatenate([by_scale, [by_signal, by_noise]]) + away / self._variance
         return loss, gradient
 
 
-def _centre(groups: NDArray[np.intp]) -> Array:
-    """The prior's centre: scales that grow with the dimension, signal and noise factor 1."""
-    scale = np.sqrt(2) + 0.5 * np.log(len(groups))
-    return np.append(np.full(groups.max() + 1, scale), [0.0, 0.0])
-
-
-def _start(groups: NDArray[np.intp]) -> Array:
+def _start(lengths: Lengths) -> Array:
     """At the prior's mode: from long scales a fit may stay where every feature is irrelevant."""
-    found = _centre(groups)
-    found[:-2] -= _SPREAD
-    return found
+    return np.append(lengths.centre - lengths.variance, [0.0, 0.0])
 
 
 def _strength(size: Array, p0: float) -> Array:

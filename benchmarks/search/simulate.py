@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablations import PREFIX, without
 from landscapes import Landscape
 
 import autopeft.search
@@ -82,7 +83,9 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
 
 
 def sampler_of(name: str, trials: int) -> Sampler:
-    """The sampler as a study of so many trials makes it."""
+    """The sampler as a study of so many trials makes it, or one of `ablations`."""
+    if name.startswith(PREFIX):
+        return without(name.removeprefix(PREFIX), sampler_of("autopeft", trials))
     return make_sampler(name, {"budget": trials} if name == "autopeft" else {})
 
 

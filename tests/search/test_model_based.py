@@ -44,6 +44,33 @@ def test_the_first_suggestions_are_the_initial_design_and_the_rest_come_from_the
     assert "log EHVI" in whys[-1]
 
 
+def misled(problem, count):
+    """Trials whose results contradict any smooth model: of close neighbours, one is always bad."""
+    rng = np.random.default_rng(3)
+    trials = random_trials(problem, count)
+    order = sorted(trials, key=lambda trial: trial.known["adapter_params"])
+    values = {t.number: 0.5 + 0.3 * (i % 2) + 0.01 * rng.normal() for i, t in enumerate(order)}
+    return [
+        trial.advanced(
+            Rung(0, 100, {"accuracy": values[trial.number]}, {"accuracy": 1e-3}), last=True
+        )
+        for trial in trials
+    ]
+
+
+def test_where_the_model_predicts_worse_than_the_mean_tpe_decides(monkeypatch):
+    problem = make_problem()
+    sampler = make_sampler("autopeft", {"initial": 3})
+    few, many = misled(problem, 15), misled(problem, 16)
+    monkeypatch.setattr("autopeft.search.closed_form.left_out_error", lambda *_: 1.2)
+    assert sampler.suggest(problem, few, seed=0).why.startswith("model-based")
+    found = sampler.suggest(problem, many, seed=0)
+    assert found.why.startswith(
+        f"TPE, branch {found.point['branch']}: left out, trials are 1.2 times"
+    )
+    assert problem.admissible(found.point).key not in {t.configuration.key for t in many}
+
+
 def scored(problem, history, candidates):
     with deterministic(0):
         return make_score(problem, history, candidates, 0)(candidates)

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 
 from autopeft.search import surrogate
-from autopeft.search.surrogate import Hyperparameters, Rows, condition, fit
+from autopeft.search.surrogate import Hyperparameters, Lengths, Rows, condition, fit
 
 
 def rows(n, d=4, seed=0, tied=True):
     rng = np.random.default_rng(seed)
     groups = np.array([0, 0, *range(1, d - 1)]) if tied else np.arange(d)
-    return Rows(rng.random((n, d)), groups, np.exp(rng.uniform(5, 13, n)), rng.random(n))
+    return Rows(
+        rng.random((n, d)), Lengths.of(groups), np.exp(rng.uniform(5, 13, n)), rng.random(n)
+    )
 
 
 def smooth(some):
@@ -24,7 +26,7 @@ def test_the_gradient_is_that_of_the_loss():
     some = rows(30)
     squares = (some.X[:, None] - some.X[None]) ** 2
     basis = surrogate._columns(surrogate._strength(some.size, 3000.0), some.edge)
-    loss = surrogate._Loss(squares, some.groups, basis, smooth(some), np.full(30, 0.01))
+    loss = surrogate._Loss(squares, some.lengths, basis, smooth(some), np.full(30, 0.01))
     theta = np.random.default_rng(1).normal(0, 0.5, 5)
     _, gradient = loss(theta)
     for i in range(len(theta)):
@@ -68,7 +70,7 @@ def test_an_adapter_that_vanishes_is_the_base_where_the_data_say_so():
     learned = fit(some, pays, noise)
     assert learned.vanishing > 0
     model = condition(learned, some, pays, noise)
-    tiny = Rows(rows(50, seed=4).X, some.groups, np.full(50, 1.0), np.zeros(50))
+    tiny = Rows(rows(50, seed=4).X, some.lengths, np.full(50, 1.0), np.zeros(50))
     mean, deviation = model.predict(tiny)
     assert np.ptp(mean) < 0.2 * np.ptp(pays)
     assert deviation.max() < 0.5 * pays.std()
@@ -85,7 +87,7 @@ def test_the_ends_of_a_range_of_rates_are_expected_to_be_worse_until_seen():
     some = rows(6)
     model = condition(h(), some, np.full(6, 0.5) + 1e-3 * some.X[:, 0], np.full(6, 1e-4))
     far = np.full((2, 4), 9.0)
-    mean, _ = model.predict(Rows(far, some.groups, np.full(2, 1e4), np.array([0.0, 1.0])))
+    mean, _ = model.predict(Rows(far, some.lengths, np.full(2, 1e4), np.array([0.0, 1.0])))
     assert mean[0] > mean[1]
 
 
@@ -106,3 +108,43 @@ def test_draws_agree_with_the_prediction():
     mean, deviation = model.predict(other)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.05)
     np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.1)
+
+
+def test_the_error_of_each_trial_left_out_is_that_of_a_process_without_it():
+    some = rows(12)
+    trials = (0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8)
+    y, noise = smooth(some), np.full(12, 0.05)
+    shift, spread = y.mean(), y.std()
+    standard = (y - shift) / spread
+    basis = surrogate._basis(h(), some) @ surrogate._MEANS
+    own = plain = 0.0
+    for trial in range(9):
+        inside = np.array(trials) == trial
+        part, left = some.at(np.flatnonzero(~inside)), some.at(np.flatnonzero(inside))
+        kernel = surrogate._kernel(h(), part, part) + np.diag(
+            noise[~inside] / spread**2 + surrogate._JITTER
+        )
+        cross = surrogate._kernel(h(), left, part)
+        found = basis[inside] + cross @ np.linalg.solve(kernel, (standard - basis)[~inside])
+        own += ((standard[inside] - found) ** 2).sum()
+        plain += ((standard[inside] - standard[~inside].mean()) ** 2).sum()
+    error = condition(h(), some, y, noise).left_out_error(trials)
+    assert error == pytest.approx(own / plain, rel=1e-6)
+
+
+def test_a_model_of_noise_is_worse_than_the_mean_and_one_of_a_smooth_function_better():
+    some = rows(60)
+    apart = tuple(range(60))
+    noise = np.full(60, 1e-4)
+    y = np.random.default_rng(0).normal(size=60)
+    short = h(scales=np.full(4, 0.05))
+    assert condition(short, some, y, noise).left_out_error(apart) > 1
+    y = smooth(some)
+    assert condition(fit(some, y, noise), some, y, noise).left_out_error(apart) < 0.1
+
+
+def test_a_scale_that_is_expected_to_matter_starts_short():
+    plain, sharp = (Lengths.of(np.array([0, 0, 0, 1]), which) for which in ((), (1,)))
+    assert plain.centre[0] == pytest.approx(plain.centre[1] + 0.5 * np.log(3))
+    assert sharp.centre[1] < plain.centre[1]
+    assert sharp.centre[0] == plain.centre[0]

@@ -1,0 +1,104 @@
+"""The engine without one of the facts that it knows, as samplers of their own.
+
+    python benchmarks/search/compare.py run --samplers autopeft "autopeft without order" ...
+
+| without | what is switched off |
+|---|---|
+| `costs` | the cost is a second measurement: a surrogate and BoTorch's qLogNEHVI instead of the formula |
+| `vanishing` | the surrogate's pull towards one score as the adapter vanishes |
+| `window` | the learning rate's: the prior of its ends and of its length scale, the design's middle half |
+| `order` | depth, parameters and capacity by layer as one family: every layer is a bit of its own |
+| `noise` | standard errors are not told |
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from unittest import mock
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.ports import Problem, Sampler, Suggestion
+from autopeft.domain.trial import Trial
+from autopeft.search import encoding, initial, memory, surrogate
+
+PREFIX = "autopeft without "
+_COST = "cost"  # a metric that no formula knows
+
+
+@dataclass(frozen=True)
+class Without:
+    """The sampler where a fact is hidden from it, or switched off while it thinks."""
+
+    sampler: Sampler
+    hide: Callable[[Problem, Sequence[Trial]], tuple[Problem, Sequence[Trial]]]
+    off: Callable[[], AbstractContextManager[Any]]
+
+    def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+        with self.off():
+            return self.sampler.suggest(*self.hide(problem, history), seed=seed)
+
+
+def without(fact: str, sampler: Sampler) -> Sampler:
+    """The `autopeft` sampler without a fact.
+
+    Raises:
+        AutopeftError: there is no such fact.
+    """
+    if fact == "costs":
+        return Without(sampler, _measured_costs, ExitStack)
+    if fact == "noise":
+        return Without(sampler, _no_errors, ExitStack)
+    if fact in _PATCHES:
+        return Without(sampler, lambda *told: told, partial(_patched, _PATCHES[fact]))
+    facts = ", ".join(("costs", "noise", *_PATCHES))
+    raise AutopeftError(f"an ablation is one of {facts}, got {fact!r}: correct it")
+
+
+def _measured_costs(problem: Problem, history: Sequence[Trial]) -> tuple[Problem, Sequence[Trial]]:
+    names = {o.metric: f"{_COST}_{o.metric}" for o in problem.objectives if o.known}
+    objectives = tuple(replace(o, metric=names.get(o.metric, o.metric)) for o in problem.objectives)
+    told = []
+    for trial in history:
+        costs = {new: trial.known[old] for old, new in names.items()}
+        rungs = tuple(replace(rung, metrics={**rung.metrics, **costs}) for rung in trial.rungs)
+        told.append(replace(trial, rungs=rungs))
+    return replace(problem, objectives=objectives), told
+
+
+def _no_errors(problem: Problem, history: Sequence[Trial]) -> tuple[Problem, Sequence[Trial]]:
+    return problem, [
+        replace(trial, rungs=tuple(replace(rung, stderr={}) for rung in trial.rungs))
+        for trial in history
+    ]
+
+
+def _unordered(*arguments: Any) -> dict[str, float]:
+    """The features without what tells of depth and size; a layer is in use or not."""
+    row = _features(*arguments)
+    return {
+        name: float(value > 0) if name.startswith("layer:") else value
+        for name, value in row.items()
+        if not name.startswith(("depth:", "cost:"))
+    }
+
+
+_features = encoding.features
+_PATCHES: dict[str, tuple[tuple[Any, str, Any], ...]] = {
+    "vanishing": ((surrogate, "_VANISHING", ()),),
+    "window": (
+        (memory.View, "_edge", lambda *_: 0.0),
+        (memory, "_SHARP", ()),
+        (initial, "_MIDDLE", 1.0),
+    ),
+    "order": ((encoding, "features", _unordered), (memory, "_TIED", ())),
+}
+
+
+@contextmanager
+def _patched(patches: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for target, name, value in patches:
+            stack.enter_context(mock.patch.object(target, name, value))
+        yield
