@@ -162,7 +162,8 @@ def _options(spec: StudySpec) -> dict[str, Any]:
     """The sampler's options; some size their initial design by the number of trials."""
     known = {"budget": spec.budget.trials} if spec.budget.trials else {}
     sized = spec.search.sampler in ("autopeft", "botorch.AutoPEFT")
-    return {**(known if sized else {}), **spec.search.options}
+    repeats = {"seeds": spec.search.seeds} if spec.search.sampler == "autopeft" else {}
+    return {**(known if sized else {}), **spec.search.options, **repeats}
 
 
 def _driver(

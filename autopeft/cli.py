@@ -160,7 +160,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     if as_json:
         _print_front_json(spec, trials, members)
         return
-    out.print(trial_table(spec.objectives, members, title=f"front of {spec.name}"))
+    out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
     out.print()
     out.print(f"{counts(trials)}; hypervolume {session.hypervolume:.4f}", highlight=False)
     if text := against_baselines(spec, trials, members):
@@ -257,7 +257,7 @@ def show_front(study: StudyName, as_json: AsJson = False) -> None:
     if as_json:
         _print_front_json(spec, trials, members)
     else:
-        out.print(trial_table(spec.objectives, members))
+        out.print(trial_table(spec.objectives, members, among=trials))
     if not members:
         raise typer.Exit(1)
 
@@ -269,7 +269,7 @@ def _print_front_json(spec: Any, trials: Any, members: Any) -> None:
     document = {
         "study": spec.name,
         "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
-        "front": [trial_row(trial, spec.objectives) for trial in members],
+        "front": [trial_row(trial, spec.objectives, trials) for trial in members],
     }
     print(json.dumps(document, indent=2))
 
@@ -290,7 +290,7 @@ def best(
     found = load_study(study)
     chosen = found.best(when, prefer=prefer)
     if as_json:
-        row = trial_row(chosen.trial, found.spec.objectives)
+        row = trial_row(chosen.mean, found.spec.objectives, found.trials)
         print(json.dumps({**row, "reason": chosen.reason}, indent=2))
     else:
         out.print(chosen.reason, highlight=False, markup=False, soft_wrap=True)
