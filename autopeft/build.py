@@ -219,6 +219,13 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
     }
 
 
+def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The completed configurations as the search's model believes them to be."""
+    from autopeft.search.shrinkage import modelled as believed
+
+    return believed(problem(*bound(spec)), trials)
+
+
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
     """PEFT's own config object of a trial."""
     from autopeft.export import peft_config as config_of

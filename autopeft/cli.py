@@ -245,12 +245,22 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
 
 
 @app.command("front")
-def show_front(study: StudyName, as_json: AsJson = False) -> None:
+def show_front(
+    study: StudyName,
+    modelled: Annotated[
+        bool,
+        typer.Option("--modelled", help="Choose by the search's model, which takes luck off."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the front."""
     from autopeft import build, entry
     from autopeft.domain.front import front
     from autopeft.terminal import out, trial_table
 
+    if modelled:
+        _show_modelled_front(study, as_json=as_json)
+        return
     store = build.open_store(Home.from_environment())
     spec, trials = entry.stored(study, store), store.history(study)
     members = front(spec.objectives, spec.constraints, trials)
@@ -258,6 +268,34 @@ def show_front(study: StudyName, as_json: AsJson = False) -> None:
         _print_front_json(spec, trials, members)
     else:
         out.print(trial_table(spec.objectives, members, among=trials))
+    if not members:
+        raise typer.Exit(1)
+
+
+def _show_modelled_front(study: str, *, as_json: bool) -> None:
+    """Who is on it is the model's choice; what was measured is shown beside what it believes."""
+    from autopeft.domain.replicates import averaged
+    from autopeft.study import load_study
+    from autopeft.terminal import out, trial_row, trial_table
+
+    found = load_study(study)
+    believed, objectives = found.modelled_front, found.spec.objectives
+    measured = {trial.number: trial for trial in averaged(found.trials)}
+    members = [measured[trial.number] for trial in believed]
+    if as_json:
+        rows = [
+            {
+                **trial_row(trial, objectives, found.trials),
+                "modelled": {o.metric: mean.metrics[o.metric] for o in objectives},
+            }
+            for trial, mean in zip(members, believed, strict=True)
+        ]
+        print(json.dumps({"study": study, "modelled_front": rows}, indent=2))
+    else:
+        title = f"front of {study} by the model's means"
+        out.print(
+            trial_table(objectives, members, among=found.trials, believed=believed, title=title)
+        )
     if not members:
         raise typer.Exit(1)
 

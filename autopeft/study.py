@@ -88,6 +88,16 @@ class Study:
     def front(self) -> tuple[Trial, ...]:
         return front(self.spec.objectives, self.spec.constraints, self.trials)
 
+    @property
+    def modelled_front(self) -> tuple[Trial, ...]:
+        """The front by the model's means, which stand in place of what was measured.
+
+        Raises:
+            AutopeftError: the study has several measured objectives.
+        """
+        believed = build.modelled(self.spec, self.trials)
+        return front(self.spec.objectives, self.spec.constraints, believed)
+
     def trial(self, number: int) -> Chosen:
         """A trial by its number.
 

@@ -32,24 +32,31 @@ def trial_table(
     trials: Iterable[Trial],
     *,
     among: Sequence[Trial],
+    believed: Sequence[Trial] = (),
     title: str = "",
 ) -> Table:
     """One row a trial: number, configuration, every objective with its standard error.
 
     among: all trials of the study; where a configuration has several seeds their number is shown.
+    believed: the same trials with the model's means, which then stand in a column beside.
     """
+    measured = [objective for objective in objectives if believed and not objective.known]
+    means = {trial.number: trial for trial in believed}
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial", justify="right")
     table.add_column("configuration", overflow="fold")
     for objective in objectives:
         table.add_column(objective.metric, justify="right", no_wrap=True)
+    for objective in measured:
+        table.add_column(f"{objective.metric}, model", justify="right", no_wrap=True)
     for trial in trials:
         notes = ["baseline"] if trial.baseline else []
         notes += [text] if (text := seeds(trial, among)) else []
         name = describe(trial.configuration) + (f" ({', '.join(notes)})" if notes else "")
-        table.add_row(
-            str(trial.number), Text(name), *(_cell(trial, objective) for objective in objectives)
-        )
+        cells = [_cell(trial, objective) for objective in objectives]
+        mean = means.get(trial.number, trial)
+        cells += [amount(o.metric, mean.metrics[o.metric]) for o in measured]
+        table.add_row(str(trial.number), Text(name), *cells)
     return table
 
 

@@ -7,6 +7,7 @@ those of trials like it, by as much as the noise asks for.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import averaged
 from autopeft.domain.trial import Trial
@@ -22,10 +23,14 @@ def modelled(problem: Problem, history: Sequence[Trial]) -> list[Trial]:
     Below the reference of the hypervolume, and with too few results, it is what was measured.
 
     Raises:
-        ValueError: more than one measured objective, or more than one known.
+        AutopeftError: more than one measured objective, or more than one known.
     """
     if not closed_form.applies(problem):
-        raise ValueError("the model needs one measured objective beside at most one known")
+        names = ", ".join(objective.metric for objective in problem.objectives)
+        raise AutopeftError(
+            "the model takes luck off one measured objective, alone or beside one known, got "
+            f"{names}: look at the front as measured"
+        )
     done = averaged(history)
     if len(done) < _FEWEST_RESULTS:
         return done
