@@ -162,7 +162,8 @@ def _options(spec: StudySpec) -> dict[str, Any]:
     """The sampler's options; some size their initial design by the number of trials."""
     known = {"budget": spec.budget.trials} if spec.budget.trials else {}
     sized = spec.search.sampler in ("autopeft", "botorch.AutoPEFT")
-    return {**(known if sized else {}), **spec.search.options}
+    repeats = {"seeds": spec.search.seeds} if spec.search.sampler == "autopeft" else {}
+    return {**(known if sized else {}), **spec.search.options, **repeats}
 
 
 def _driver(
@@ -216,6 +217,13 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
         "artifacts": artifacts,
         "artifact_location": home.mlflow_artifacts,
     }
+
+
+def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The completed configurations as the search's model believes them to be."""
+    from autopeft.search.shrinkage import modelled as believed
+
+    return believed(problem(*bound(spec)), trials)
 
 
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":

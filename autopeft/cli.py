@@ -160,7 +160,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     if as_json:
         _print_front_json(spec, trials, members)
         return
-    out.print(trial_table(spec.objectives, members, title=f"front of {spec.name}"))
+    out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
     out.print()
     out.print(f"{counts(trials)}; hypervolume {session.hypervolume:.4f}", highlight=False)
     if text := against_baselines(spec, trials, members):
@@ -245,19 +245,57 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
 
 
 @app.command("front")
-def show_front(study: StudyName, as_json: AsJson = False) -> None:
+def show_front(
+    study: StudyName,
+    modelled: Annotated[
+        bool,
+        typer.Option("--modelled", help="Choose by the search's model, which takes luck off."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print the front."""
     from autopeft import build, entry
     from autopeft.domain.front import front
     from autopeft.terminal import out, trial_table
 
+    if modelled:
+        _show_modelled_front(study, as_json=as_json)
+        return
     store = build.open_store(Home.from_environment())
     spec, trials = entry.stored(study, store), store.history(study)
     members = front(spec.objectives, spec.constraints, trials)
     if as_json:
         _print_front_json(spec, trials, members)
     else:
-        out.print(trial_table(spec.objectives, members))
+        out.print(trial_table(spec.objectives, members, among=trials))
+    if not members:
+        raise typer.Exit(1)
+
+
+def _show_modelled_front(study: str, *, as_json: bool) -> None:
+    """Who is on it is the model's choice; what was measured is shown beside what it believes."""
+    from autopeft.domain.replicates import averaged
+    from autopeft.study import load_study
+    from autopeft.terminal import out, trial_row, trial_table
+
+    found = load_study(study)
+    believed, objectives = found.modelled_front, found.spec.objectives
+    measured = {trial.number: trial for trial in averaged(found.trials)}
+    members = [measured[trial.number] for trial in believed]
+    if as_json:
+        rows = [
+            {
+                **trial_row(trial, objectives, found.trials),
+                "modelled": {o.metric: mean.metrics[o.metric] for o in objectives},
+            }
+            for trial, mean in zip(members, believed, strict=True)
+        ]
+        print(json.dumps({"study": study, "modelled_front": rows}, indent=2))
+    else:
+        title = f"front of {study} by the model's means"
+        out.print(
+            trial_table(objectives, members, among=found.trials, believed=believed, title=title)
+        )
     if not members:
         raise typer.Exit(1)
 
@@ -269,7 +307,7 @@ def _print_front_json(spec: Any, trials: Any, members: Any) -> None:
     document = {
         "study": spec.name,
         "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
-        "front": [trial_row(trial, spec.objectives) for trial in members],
+        "front": [trial_row(trial, spec.objectives, trials) for trial in members],
     }
     print(json.dumps(document, indent=2))
 
@@ -290,7 +328,7 @@ def best(
     found = load_study(study)
     chosen = found.best(when, prefer=prefer)
     if as_json:
-        row = trial_row(chosen.trial, found.spec.objectives)
+        row = trial_row(chosen.mean, found.spec.objectives, found.trials)
         print(json.dumps({**row, "reason": chosen.reason}, indent=2))
     else:
         out.print(chosen.reason, highlight=False, markup=False, soft_wrap=True)

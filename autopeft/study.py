@@ -5,7 +5,7 @@ chosen = study.best("trainable_params <= 50000")
 model = peft.get_peft_model(base, chosen.peft_config())
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front, parse_when, pick
 from autopeft.domain.model import ModelShape
+from autopeft.domain.replicates import averaged
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A trial of a study, and why it was chosen."""
+    """A trial of a study, and why it was chosen.
+
+    A configuration that ran at several seeds is its first completed trial: that one's adapter is
+    kept, and exported with what that trial measured.
+    """
 
     study: "Study"
     trial: Trial
@@ -36,7 +41,14 @@ class Chosen:
         return self.trial.configuration
 
     @property
+    def mean(self) -> Trial:
+        """The trial with the mean over the seeds of its configuration; itself where it has one."""
+        means = {mean.number: mean for mean in averaged(self.study.trials)}
+        return means.get(self.trial.number, self.trial)
+
+    @property
     def metrics(self) -> dict[str, float]:
+        """What the trial measured."""
         return self.trial.metrics
 
     @property
@@ -76,6 +88,16 @@ class Study:
     def front(self) -> tuple[Trial, ...]:
         return front(self.spec.objectives, self.spec.constraints, self.trials)
 
+    @property
+    def modelled_front(self) -> tuple[Trial, ...]:
+        """The front by the model's means, which stand in place of what was measured.
+
+        Raises:
+            AutopeftError: the study has several measured objectives.
+        """
+        believed = build.modelled(self.spec, self.trials)
+        return front(self.spec.objectives, self.spec.constraints, believed)
+
     def trial(self, number: int) -> Chosen:
         """A trial by its number.
 
@@ -103,7 +125,7 @@ class Study:
             when=parse_when(when),
             prefer=prefer,
         )
-        return Chosen(self, chosen.trial, chosen.reason)
+        return replace(self.trial(chosen.trial.number), reason=chosen.reason)
 
 
 def load_study(name: str, *, home: Path | None = None) -> Study:

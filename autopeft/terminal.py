@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, baseline_metrics
+from autopeft.domain.front import amount, best_baselines, seeds
 from autopeft.domain.objective import Objective
+from autopeft.domain.replicates import seeds_told
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.session import StudySession
@@ -27,24 +28,45 @@ _RUNNING_ROWS = 6
 
 
 def trial_table(
-    objectives: Sequence[Objective], trials: Iterable[Trial], *, title: str = ""
+    objectives: Sequence[Objective],
+    trials: Iterable[Trial],
+    *,
+    among: Sequence[Trial],
+    believed: Sequence[Trial] = (),
+    title: str = "",
 ) -> Table:
-    """One row a trial: number, configuration, every objective with its standard error."""
+    """One row a trial: number, configuration, every objective with its standard error.
+
+    among: all trials of the study; where a configuration has several seeds their number is shown.
+    believed: the same trials with the model's means, which then stand in a column beside.
+    """
+    measured = [objective for objective in objectives if believed and not objective.known]
+    means = {trial.number: trial for trial in believed}
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial", justify="right")
     table.add_column("configuration", overflow="fold")
     for objective in objectives:
         table.add_column(objective.metric, justify="right", no_wrap=True)
+    for objective in measured:
+        table.add_column(f"{objective.metric}, model", justify="right", no_wrap=True)
     for trial in trials:
-        name = describe(trial.configuration) + (" (baseline)" if trial.baseline else "")
-        table.add_row(
-            str(trial.number), Text(name), *(_cell(trial, objective) for objective in objectives)
-        )
+        notes = ["baseline"] if trial.baseline else []
+        notes += [text] if (text := seeds(trial, among)) else []
+        name = describe(trial.configuration) + (f" ({', '.join(notes)})" if notes else "")
+        cells = [_cell(trial, objective) for objective in objectives]
+        mean = means.get(trial.number, trial)
+        cells += [amount(o.metric, mean.metrics[o.metric]) for o in measured]
+        table.add_row(str(trial.number), Text(name), *cells)
     return table
 
 
-def trial_row(trial: Trial, objectives: Sequence[Objective]) -> dict[str, Any]:
-    """A trial as `--json` prints it."""
+def trial_row(
+    trial: Trial, objectives: Sequence[Objective], among: Sequence[Trial]
+) -> dict[str, Any]:
+    """A trial of the front as `--json` prints it.
+
+    seeds: completed trials of its configuration, of which the metrics are means; seed: its own.
+    """
     return {
         "trial": trial.number,
         "state": str(trial.state),
@@ -55,6 +77,7 @@ def trial_row(trial: Trial, objectives: Sequence[Objective]) -> dict[str, Any]:
         "metrics": trial.metrics,
         "configuration": trial.configuration.document(),
         "seed": trial.seed,
+        "seeds": seeds_told(trial, among)[0],
         "why": trial.why,
     }
 
@@ -87,10 +110,10 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
     first = next((o for o in spec.objectives if not o.known), spec.objectives[0])
     best = max(front, key=lambda t: first.score(t.metrics), default=None)
     lines = []
-    for name, metrics in baseline_metrics(spec.objectives, trials).items():
+    for name, base in best_baselines(spec.objectives, trials).items():
         if best is None:
             continue
-        base = next(t for t in trials if t.metrics == metrics)
+        metrics = base.metrics
         gain = best.metrics[first.metric] - metrics[first.metric]
         error = (
             best.stderr.get(first.metric, 0.0) ** 2 + base.stderr.get(first.metric, 0.0) ** 2
@@ -181,11 +204,16 @@ class LiveView:
         if not members:
             return []
         hypervolume = Text(f"hypervolume {session.hypervolume:.4f}", style="cyan")
-        table = trial_table(self._spec.objectives, members[:_FRONT_ROWS], title="front so far")
+        table = trial_table(
+            self._spec.objectives,
+            members[:_FRONT_ROWS],
+            among=session.trials,
+            title="front so far",
+        )
         return [hypervolume, table]
 
     def _to(self, trial: Trial) -> str:
-        stop = self._spec.stops(trial.configuration.recipe)[trial.next_rung]
+        stop = self._spec.stops_of(trial)[trial.next_rung]
         if stop.epochs is not None:
             return f"to epoch {stop.epochs:g}"
         return "to its end" if stop.steps is None else f"to step {stop.steps}"

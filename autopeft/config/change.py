@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _FREE = ("budget", "resources", "confirm")  # how much and where, not what
-_FREE_SEARCH = ("parallel",)
+_FREE_SEARCH = ("parallel", "seeds")
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -139,9 +139,13 @@ def _numbers(
 
 
 def check_search(
-    given: Mapping[str, Any], recipe: Mapping[str, Any], complain: Complain
+    given: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    objectives: Sequence[Objective],
+    complain: Complain,
 ) -> SearchSettings:
-    check_names("search", given, ("sampler", "parallel", "rungs", "seed"), "search", complain)
+    known = ("sampler", "parallel", "rungs", "seed", "seeds")
+    check_names("search", given, known, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
     if isinstance(sampler, Mapping):
@@ -154,18 +158,40 @@ def check_search(
         hint = nearest(sampler, _SAMPLERS, f"one of {', '.join(_SAMPLERS)}")
         complain("search.sampler", f"there is no sampler {told(sampler)}", hint)
     whole = {}
-    for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0)):
+    for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0), ("seeds", 1, 1)):
         value = given.get(key, otherwise)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             complain(f"search.{key}", f"takes a whole number from {least}, got {told(value)}")
             value = otherwise
         whole[key] = value
+    if "seeds" in options:
+        complain("search.sampler.options.seeds", "is not the sampler's to say", "search.seeds")
+    _check_seeds(whole["seeds"], sampler, objectives, complain)
     return SearchSettings(
         sampler=str(sampler),
         options=dict(options),
         rungs=_rungs(given.get("rungs"), recipe, complain),
         **whole,
     )
+
+
+def _check_seeds(
+    seeds: int, sampler: Any, objectives: Sequence[Objective], complain: Complain
+) -> None:
+    """Who is to decide on replicates has to be able to."""
+    if seeds == 1:
+        return
+    if sampler != "autopeft":
+        rule = f"only sampler autopeft asks for another seed, got {told(sampler)} and seeds {seeds}"
+        complain("search.seeds", rule, "remove seeds, or take sampler: autopeft")
+    known = [objective.known for objective in objectives]
+    if objectives and (known.count(False) != 1 or len(known) > 2):
+        names = ", ".join(objective.metric for objective in objectives)
+        rule = (
+            "another seed is asked for with one measured objective, alone or beside one known, "
+            f"got {names} and seeds {seeds}"
+        )
+        complain("search.seeds", rule, "remove seeds")
 
 
 def _rungs(given: Any, recipe: Mapping[str, Any], complain: Complain) -> Rungs | None:

@@ -111,7 +111,7 @@ class _Parser:
         )
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
-        search = check_search(self._mapping("search"), recipe, self.complain)
+        search = check_search(self._mapping("search"), recipe, objectives, self.complain)
         if self._mistakes or budget is None:
             found = sorted(self._mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
             raise SpecError(found, self._source)

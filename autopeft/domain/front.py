@@ -4,6 +4,8 @@ Hypervolume is defined here, once: objectives on their declared scale; the refer
 objective's own where the file gives one, else the worst completed baseline of a measured
 objective and the worst trial of a known one; each axis is divided by the distance from there to
 the best value seen. So it lies in [0, 1], and says nothing across studies without given references.
+
+Trials of one configuration at several seeds count as one, by their mean (`replicates`).
 """
 
 import re
@@ -15,11 +17,8 @@ import numpy as np
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.pareto import Array, hypervolume, non_dominated
-from autopeft.domain.trial import State, Trial
-
-
-def completed(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.state is State.COMPLETED]
+from autopeft.domain.replicates import averaged, seeds_told
+from autopeft.domain.trial import Trial
 
 
 def outcomes(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
@@ -28,19 +27,24 @@ def outcomes(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(len(trials), len(objectives))
 
 
-def baseline_metrics(
-    objectives: Sequence[Objective], trials: Sequence[Trial]
-) -> dict[str, dict[str, float]]:
-    """The metrics of every baseline's best completed trial, by the first measured objective."""
+def best_baselines(objectives: Sequence[Objective], trials: Sequence[Trial]) -> dict[str, Trial]:
+    """Every baseline's best completed configuration, by the first measured objective; averaged."""
     first = next((o for o in objectives if not o.known), objectives[0])
     best: dict[str, Trial] = {}
-    for trial in completed(trials):
+    for trial in averaged(trials):
         name = trial.configuration.branch
         if trial.baseline and (
             name not in best or first.score(trial.metrics) > first.score(best[name].metrics)
         ):
             best[name] = trial
-    return {name: trial.metrics for name, trial in best.items()}
+    return best
+
+
+def baseline_metrics(
+    objectives: Sequence[Objective], trials: Sequence[Trial]
+) -> dict[str, dict[str, float]]:
+    """The metrics of every baseline's best completed configuration."""
+    return {name: trial.metrics for name, trial in best_baselines(objectives, trials).items()}
 
 
 def feasible(
@@ -57,11 +61,12 @@ def feasible(
 def front(
     objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
 ) -> tuple[Trial, ...]:
-    """The completed, feasible trials that no other dominates, by the first objective, best first.
+    """The completed, feasible configurations that no other dominates, each as its first trial with
+    the mean over its seeds; by the first objective, best first.
 
     Baselines take part: a baseline that nothing dominates is on the front.
     """
-    among = feasible(constraints, objectives, trials, completed(trials))
+    among = feasible(constraints, objectives, trials, averaged(trials))
     Y = outcomes(objectives, among)
     kept = [trial for trial, on in zip(among, non_dominated(Y), strict=True) if on]
     return tuple(sorted(kept, key=lambda t: -objectives[0].score(t.metrics)))
@@ -87,7 +92,7 @@ def normalised_hypervolume(
     objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
 ) -> float:
     """Hypervolume of the front, as defined at the module's head; 0 without a completed trial."""
-    done = completed(trials)
+    done = averaged(trials)
     if not done:
         return 0.0
     reference = reference_point(objectives, done)
@@ -99,7 +104,7 @@ def normalised_hypervolume(
 
 @dataclass(frozen=True)
 class Pick:
-    """The chosen trial, and in a sentence why."""
+    """The chosen trial, with the mean over its seeds, and in a sentence why."""
 
     trial: Trial
     reason: str
@@ -130,13 +135,13 @@ def pick(
     # A limit cuts first: inside it, a dominated trial may be the best there is.
     among = members
     if when:
-        done = feasible(constraints, objectives, trials, completed(trials))
+        done = feasible(constraints, objectives, trials, averaged(trials))
         among = front(objectives, (), feasible(when, objectives, trials, done))
     if not among:
         limits = " and ".join(constraint.text for constraint in when)
         raise AutopeftError(
             f"no completed trial holds {limits}: loosen it "
-            f"({_ranges(when, completed(trials))} in this study)"
+            f"({_ranges(when, averaged(trials))} in this study)"
         )
     if prefer is not None:
         trial = max(among, key=lambda t: _oriented(prefer, objectives, t.metrics))
@@ -149,7 +154,22 @@ def pick(
     text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
         f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
     )
-    return Pick(trial, f"{text}. {_neighbour(objectives, among, trial)}".strip())
+    return Pick(
+        trial, f"{text}{_over(trial, trials)}. {_neighbour(objectives, among, trial)}".strip()
+    )
+
+
+def seeds(trial: Trial, trials: Sequence[Trial]) -> str:
+    """`3 seeds`, or `2 of 3 seeds` where one failed; empty where there is one."""
+    done, tried = seeds_told(trial, trials)
+    if tried == 1:
+        return ""
+    return f"{done} seeds" if done == tried else f"{done} of {tried} seeds"
+
+
+def _over(trial: Trial, trials: Sequence[Trial]) -> str:
+    text = seeds(trial, trials)
+    return f", means of {text}" if text else ""
 
 
 def amount(metric: str, value: float) -> str:

@@ -96,6 +96,11 @@ class Objective:
             value = math.log(value)
         return value if self.goal == "maximize" else -value
 
+    def value(self, score: float) -> float:
+        """The raw value of a score: `transform` backwards."""
+        value = score if self.goal == "maximize" else -score
+        return math.exp(value) if self.scale == "log" else value
+
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -47,10 +47,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A point to try next, and one line that says why."""
+    """A point to try next, and one line that says why.
+
+    again: number of a trial of the history whose configuration is to run at another seed; None:
+        a new configuration. The point is then that trial's.
+    """
 
     point: Point
     why: str
+    again: int | None = None
 
 
 class Sampler(Protocol):
@@ -61,7 +66,8 @@ class Sampler(Protocol):
     History: all trials of the study, running and failed ones included, baselines too; a trial's
     result is that of its furthest rung. Points of running trials are pending: stay away from them.
     Duplicates: a suggestion whose configuration is in the history already is refused by the
-    session, which asks again with another seed and, after some tries, draws at random.
+    session, which asks again with another seed and, after some tries, draws at random. So is
+    `again` where the configuration has had as many seeds as the study allows.
     Threads: called by one thread at a time, not necessarily the same one.
     """
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.space import Space
-from autopeft.domain.trial import Stop
+from autopeft.domain.trial import Stop, Trial
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,18 @@ class Rungs:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`."""
+    """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`.
+
+    seeds: at how many seeds a configuration may run, when the sampler asks for it; seed is the
+        first, seed + 1 the next.
+    """
 
     sampler: str = "autopeft"
     options: Mapping[str, Any] = field(default_factory=dict)
     parallel: int = 1
     rungs: Rungs | None = None
     seed: int = 0
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,15 @@ class StudySpec:
     search: SearchSettings
     document: Mapping[str, Any]
     folder: str = "."
+
+    def stops_of(self, trial: Trial) -> tuple[Stop, ...]:
+        """Where a trial pauses, its end last.
+
+        A replicate pauses nowhere: a mean over those seeds alone that did well early would flatter.
+        """
+        if trial.seed != self.search.seed:
+            return (Stop(),)
+        return self.stops(trial.configuration.recipe)
 
     def stops(self, recipe: Mapping[str, Any]) -> tuple[Stop, ...]:
         """Where a trial of this recipe pauses, its end last."""

@@ -1,6 +1,6 @@
 """What is tried next: the baseline whose turn it is, or what the sampler finds in the space.
 
-A proposal is always new: its configuration was not evaluated at the study's seed before.
+A proposal is always new: a configuration that was not tried, or a seed that it was not tried at.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,10 +21,11 @@ _BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration that is ready to become a trial."""
+    """A configuration and a seed that are ready to become a trial."""
 
     point: Point
     configuration: Configuration
+    seed: int
     known: Mapping[str, float]
     why: str
     baseline: bool
@@ -35,8 +36,8 @@ def baseline_due(
 ) -> str | None:
     """The baseline whose turn it is; None: the search itself.
 
-    Every baseline gets as many trials as a branch would if all shared the budget equally,
-    spread evenly over it.
+    Every baseline gets as many configurations as a branch would trials if all shared the budget
+    equally, spread evenly over it. Its replicates are the search's.
 
     exhausted: the baselines that have nothing left to try.
     """
@@ -46,7 +47,7 @@ def baseline_due(
     for branch in spec.space.baselines:
         if branch.name in exhausted:
             continue
-        own = sum(trial.configuration.branch == branch.name for trial in trials)
+        own = len({t.configuration.key for t in trials if t.configuration.branch == branch.name})
         if own < quota and own * parties <= len(trials):
             return branch.name
     return None
@@ -59,28 +60,33 @@ def propose(
     sampler: Sampler,
     baseline: str | None,
     seed: int,
+    seeds: int = 1,
 ) -> Proposal | None:
     """A new configuration of a baseline, or of the branches to search; None: they are used up.
 
     baseline: its name; None: the search itself.
-    seed: of the study.
+    seed: of the study. seeds: how many a configuration may have.
     """
     space = problem.space
     names = [baseline] if baseline else [branch.name for branch in space.searched]
     problem = replace(problem, space=space.only(*names))
-    evaluated = {(trial.configuration.key, trial.seed) for trial in history}
+    evaluated = {trial.configuration.key for trial in history}
     drawn = int(fingerprint([seed, len(history)])[:8], 16)
 
     def proposal(point: Point, why: str) -> Proposal | None:
         configuration = problem.admissible(point)
-        if configuration is None or (configuration.key, seed) in evaluated:
+        if configuration is None or configuration.key in evaluated:
             return None
         known = problem.known(configuration.architecture)
-        return Proposal(point, configuration, known, why, baseline is not None)
+        return Proposal(point, configuration, seed, known, why, baseline is not None)
 
     for attempt in range(_SUGGESTIONS):
         suggestion = sampler.suggest(problem, history, seed=drawn + attempt)
-        if (found := proposal(suggestion.point, suggestion.why)) is not None:
+        if suggestion.again is not None:
+            found = _again(suggestion.again, suggestion.why, history, seed=seed, seeds=seeds)
+        else:
+            found = proposal(suggestion.point, suggestion.why)
+        if found is not None:
             return found
         if not any(branch.parameters for branch in problem.space.branches):
             break
@@ -90,3 +96,18 @@ def propose(
         if (found := proposal(problem.space.draw(rng), why)) is not None:
             return found
     return None
+
+
+def _again(
+    number: int, why: str, history: Sequence[Trial], *, seed: int, seeds: int
+) -> Proposal | None:
+    """A trial's configuration at its next seed; None: it has had them all, or there is no such
+    trial."""
+    trial = next((trial for trial in history if trial.number == number), None)
+    if trial is None:
+        return None
+    used = {t.seed for t in history if t.configuration.key == trial.configuration.key}
+    following = next((s for s in range(seed, seed + seeds) if s not in used), None)
+    if following is None:
+        return None
+    return Proposal(trial.point, trial.configuration, following, trial.known, why, trial.baseline)

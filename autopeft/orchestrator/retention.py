@@ -1,35 +1,57 @@
 """What a study keeps on disk.
 
 Adapters of the front and of every baseline's best trial are kept; other adapters are deleted as
-soon as the front moves on. Checkpoints of a trial are deleted when it ends, those of paused trials
-when the study is finished: a later promotion then trains again from the start, to the same bits.
+soon as the front moves on. Of a configuration with several seeds that is the first one's adapter.
+While more seeds may come, a mean may fall, and what it hid is on the front: until the study is
+finished, then, only what a configuration hides whose seeds are all told is deleted.
+
+Checkpoints of a trial are deleted when it ends, those of paused trials when the study is finished:
+a later promotion then trains again from the start, to the same bits.
 """
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from autopeft.domain.front import baseline_metrics, completed, front
+import numpy as np
+
+from autopeft.domain.front import best_baselines, feasible, front, outcomes
+from autopeft.domain.replicates import averaged, grouped
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 
 
-def kept_adapters(spec: StudySpec, trials: Sequence[Trial]) -> frozenset[int]:
+def kept_adapters(
+    spec: StudySpec, trials: Sequence[Trial], *, finished: bool = True
+) -> frozenset[int]:
     """The numbers of the trials whose adapters stay."""
-    best = baseline_metrics(spec.objectives, trials)
-    baselines = {
-        t.number
-        for t in completed(trials)
-        if t.baseline and t.metrics == best.get(t.configuration.branch)
+    kept = {t.number for t in front(spec.objectives, spec.constraints, trials)}
+    kept |= {t.number for t in best_baselines(spec.objectives, trials).values()}
+    if spec.search.seeds > 1 and not finished:
+        kept |= _may_return(spec, trials)
+    return frozenset(kept)
+
+
+def _may_return(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:
+    """The completed configurations that no mean hides for good, and all baselines."""
+    done = averaged(trials)
+    told = {
+        group[0].configuration.key
+        for group in grouped(t for t in trials if t.state is not State.RUNNING)
+        if len(group) >= spec.search.seeds
     }
-    return frozenset(
-        {t.number for t in front(spec.objectives, spec.constraints, trials)} | baselines
-    )
+    settled = [trial for trial in done if trial.configuration.key in told]
+    above = outcomes(spec.objectives, feasible(spec.constraints, spec.objectives, trials, settled))
+    return {
+        trial.number
+        for trial, y in zip(done, outcomes(spec.objectives, done), strict=True)
+        if trial.baseline or not np.any(np.all(above >= y, axis=1) & np.any(above > y, axis=1))
+    }
 
 
 def tidy(spec: StudySpec, trials: Sequence[Trial], folder: Path, *, finished: bool) -> None:
     """Delete what the rule above does not keep from the study's folder."""
-    kept = kept_adapters(spec, trials)
+    kept = kept_adapters(spec, trials, finished=finished)
     ended = (State.COMPLETED, State.FAILED)
     for trial in trials:
         name = f"trial-{trial.number}"

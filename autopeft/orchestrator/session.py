@@ -103,6 +103,7 @@ class StudySession:
                 sampler=self._sampler,
                 baseline=baseline,
                 seed=self.spec.search.seed,
+                seeds=self.spec.search.seeds,
             )
             with self._lock:
                 self._proposal = proposal
@@ -243,7 +244,7 @@ class StudySession:
         trial = Trial(
             number=max(self._trials, default=-1) + 1,
             configuration=proposal.configuration,
-            seed=self.spec.search.seed,
+            seed=proposal.seed,
             point=proposal.point,
             known=proposal.known,
             why=proposal.why,
@@ -256,7 +257,7 @@ class StudySession:
         return self._segment(trial)
 
     def _segment(self, trial: Trial) -> Segment:
-        stops = self.spec.stops(trial.configuration.recipe)
+        stops = self.spec.stops_of(trial)
         return Segment(
             study=self.spec.name,
             trial=trial.number,

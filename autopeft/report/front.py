@@ -14,7 +14,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.front import seeds
 from autopeft.domain.objective import Objective
+from autopeft.domain.replicates import merged, seeds_told
 from autopeft.domain.trial import State, Trial
 from autopeft.report.values import Z95, axis_title, measured, unit
 
@@ -38,7 +40,8 @@ def front_figure(
 ) -> str:
     """A self-contained HTML page (about 5 MB, no network): picture and table of the front.
 
-    Trials without a finite value of both objectives (running, failed) are counted, not drawn.
+    Trials without a finite value of both objectives (running, failed) are counted, not drawn; of
+    a configuration with several seeds the mean is.
 
     Args:
         objectives: at least one.
@@ -46,9 +49,10 @@ def front_figure(
         title: heading of the page.
     """
     x, y = axes(objectives)
-    drawn = [t for t in trials if _place(x, t) is not None and _place(y, t) is not None]
+    shown = merged(trials)
+    drawn = [t for t in shown if _place(x, t) is not None and _place(y, t) is not None]
     figure = go.Figure(layout=_layout(x, y, drawn))
-    for trace in _traces(objectives, x, y, drawn, set(front)):
+    for trace in _traces(objectives, x, y, drawn, set(front), trials):
         figure.add_trace(trace)
     picture = figure.to_html(
         full_html=False,
@@ -57,9 +61,9 @@ def front_figure(
     )
     return _PAGE.format(
         title=escape(title),
-        summary=escape(_summary(trials, drawn, front)),
+        summary=escape(_summary(trials, shown, drawn, front)),
         picture=picture,
-        table=_table(objectives, [t for t in trials if t.number in set(front)]),
+        table=_table(objectives, [t for t in shown if t.number in set(front)], trials),
     )
 
 
@@ -67,13 +71,13 @@ def front_json(
     objectives: Sequence[Objective], trials: Sequence[Trial], front: Sequence[int]
 ) -> str:
     """The front as JSON text, in the order of `front`; values that are not finite become null."""
-    by_number = {trial.number: trial for trial in trials}
+    by_number = {trial.number: trial for trial in merged(trials)}
     document = {
         "objectives": [
             {"metric": o.metric, "goal": o.goal, "scale": o.scale, "unit": unit(o.metric)}
             for o in objectives
         ],
-        "front": [_row(by_number[number]) for number in front if number in by_number],
+        "front": [_row(by_number[number], trials) for number in front if number in by_number],
     }
     return json.dumps(document, indent=2, allow_nan=False, default=str)
 
@@ -106,6 +110,7 @@ def _traces(
     y: Objective,
     trials: Sequence[Trial],
     front: set[int],
+    among: Sequence[Trial],
 ) -> Iterable[go.Scatter]:
     on_front = [trial for trial in trials if trial.number in front]
     finished = [trial for trial in trials if trial.state is State.COMPLETED]
@@ -135,11 +140,11 @@ def _traces(
     )
     for name, group, marker in groups:
         if group:
-            yield _scatter(name, objectives, x, y, group, front, marker)
+            yield _scatter(name, objectives, x, y, group, front, among, marker)
     best = [trial for trial in on_front if not trial.baseline]
     if best:
         marker = _marker(FRONT, "circle", 11, 1.0)
-        yield _scatter("front", objectives, x, y, best, front, marker, bars=True)
+        yield _scatter("front", objectives, x, y, best, front, among, marker, bars=True)
 
 
 def _scatter(
@@ -149,6 +154,7 @@ def _scatter(
     y: Objective,
     trials: Sequence[Trial],
     front: set[int],
+    among: Sequence[Trial],
     marker: dict[str, Any],
     *,
     bars: bool = False,
@@ -164,12 +170,14 @@ def _scatter(
         error_y={"type": "data", "array": half, "thickness": 1, "width": 3, "color": FRONT}
         if bars and any(half)
         else None,
-        text=[_hover(objectives, trial, trial.number in front) for trial in trials],
+        text=[_hover(objectives, trial, trial.number in front, among) for trial in trials],
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _hover(objectives: Sequence[Objective], trial: Trial, on_front: bool) -> str:
+def _hover(
+    objectives: Sequence[Objective], trial: Trial, on_front: bool, among: Sequence[Trial]
+) -> str:
     state = "on the front" if on_front else str(trial.state)
     if trial.state is State.PAUSED and trial.rungs:
         state = f"stopped early, after step {trial.rungs[-1].step}"
@@ -177,7 +185,7 @@ def _hover(objectives: Sequence[Objective], trial: Trial, on_front: bool) -> str
     branch = f"{'baseline' if trial.baseline else 'branch'} {configuration.branch}"
     lines = [
         f"<b>#{trial.number} {escape(describe(configuration))}</b>",
-        escape(f"{branch} · seed {trial.seed} · {state}"),
+        escape(f"{branch} · {seeds(trial, among) or f'seed {trial.seed}'} · {state}"),
         *(
             escape(f"{o.metric}: {measured(o, trial)} {unit(o.metric)}".rstrip())
             for o in objectives
@@ -206,27 +214,39 @@ def _value(objective: Objective, trial: Trial) -> float:
     return value
 
 
-def _summary(trials: Sequence[Trial], drawn: Sequence[Trial], front: Sequence[int]) -> str:
+def _summary(
+    trials: Sequence[Trial], shown: Sequence[Trial], drawn: Sequence[Trial], front: Sequence[int]
+) -> str:
+    """shown: every completed configuration once, and the trials of the others."""
     failed = sum(trial.state is State.FAILED for trial in trials)
-    waiting = len(trials) - len(drawn) - failed
+    waiting = len(shown) - len(drawn) - sum(trial.state is State.FAILED for trial in shown)
+    replicates = len(trials) - len(shown)
     baselines = sum(trial.baseline and trial.number in front for trial in trials)
     beside = f" ({baselines} of them baselines, ringed)" if baselines else ""
     parts = [f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"]
     parts.append(f"{len(front)} on the front{beside}")
+    if replicates:
+        parts.append(f"{replicates} of them another seed of one")
     if failed:
         parts.append(f"{failed} failed")
     if waiting > 0:
         parts.append(f"{waiting} without a result yet")
-    return " · ".join(parts) + ". Bars on the front: 95 % intervals of one run's validation metric."
+    of = (
+        "the validation metric, of the mean where there are seeds"
+        if replicates
+        else ("one run's validation metric")
+    )
+    return " · ".join(parts) + f". Bars on the front: 95 % intervals of {of}."
 
 
-def _row(trial: Trial) -> dict[str, Any]:
+def _row(trial: Trial, among: Sequence[Trial]) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "name": describe(trial.configuration),
         "branch": trial.configuration.branch,
         "baseline": trial.baseline,
         "seed": trial.seed,
+        "seeds": seeds_told(trial, among)[0],
         "metrics": _finite(trial.metrics),
         "stderr": _finite(dict(trial.stderr)),
         "seconds": trial.seconds,
@@ -239,13 +259,13 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _table(objectives: Sequence[Objective], trials: Sequence[Trial]) -> str:
+def _table(objectives: Sequence[Objective], trials: Sequence[Trial], among: Sequence[Trial]) -> str:
     first = objectives[0]
     rows = sorted(trials, key=lambda t: -first.score(t.metrics))
     head = "".join(f"<th>{escape(axis_title(o))}</th>" for o in objectives)
     body = "".join(
         f"<tr><td>{t.number}</td><td>{escape(describe(t.configuration))}"
-        f"{' (baseline)' if t.baseline else ''}</td>"
+        f"{' (baseline)' if t.baseline else ''}{_noted(seeds(t, among))}</td>"
         + "".join(f"<td class='number'>{escape(measured(o, t))}</td>" for o in objectives)
         + "</tr>\n"
         for t in rows
@@ -253,6 +273,10 @@ def _table(objectives: Sequence[Objective], trials: Sequence[Trial]) -> str:
     return (
         f"<table><thead><tr><th>trial</th><th>configuration</th>{head}</tr></thead>\n{body}</table>"
     )
+
+
+def _noted(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _layout(x: Objective | None, y: Objective, drawn: Sequence[Trial]) -> go.Layout:

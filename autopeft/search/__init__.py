@@ -20,9 +20,9 @@ _OPTUNA = "optuna."
 def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     """The sampler of a space file's `search.sampler`, with its options.
 
-    name: `autopeft` (options `initial`, `candidates`, `budget`: see `ModelBasedSampler`), `random`
-    (no options), `optuna.X`, a class of optuna.samplers with its arguments as options, or one of
-    `BOTORCH` (options `initial`, `candidates`; `botorch.AutoPEFT` also `budget`).
+    name: `autopeft` (options `initial`, `candidates`, `budget`, `seeds`: see `ModelBasedSampler`),
+    `random` (no options), `optuna.X`, a class of optuna.samplers with its arguments as options, or
+    one of `BOTORCH` (options `initial`, `candidates`; `botorch.AutoPEFT` also `budget`).
 
     Raises:
         AutopeftError: no such sampler, or an option that it does not take.
@@ -44,7 +44,9 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     if name == "autopeft":
         from autopeft.search.model_based import ModelBasedSampler
 
-        return ModelBasedSampler(**_counts(name, options, ("initial", "candidates", "budget")))
+        return ModelBasedSampler(
+            **_counts(name, options, ("initial", "candidates", "budget", "seeds"))
+        )
     if name in BOTORCH:
         known = ("initial", "candidates", *(("budget",) if name == "botorch.AutoPEFT" else ()))
         sound = _counts(name, options, known)

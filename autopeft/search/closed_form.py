@@ -14,12 +14,13 @@ Scores are on `outcomes.Scale`: reference at 0. N: candidates; m: tried; S: draw
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.front import feasible
+from autopeft.domain.front import feasible, outcomes
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
@@ -47,17 +48,56 @@ def applies(problem: Problem) -> bool:
     return known.count(False) == 1 and len(known) <= 2
 
 
-def left_out_error(problem: Problem, history: Sequence[Trial], memory: Memory) -> float:
-    """How well the surrogate predicts each trial from the others; see `Surrogate`.
+@dataclass(frozen=True)
+class Model:
+    """The measured objective as the process sees it.
 
-    0 while there are fewer than two trials with a result.
+    measured: its position. deviation: of the noise of one trial, on the scale.
+    trials: (n,) positions in the history, by row of the surrogate.
     """
-    scale = Scale.of(problem, history, ())
-    seen = of_objective(history, scale, _measured(problem))
-    if len(set(seen.trials)) < 2:
-        return 0.0
-    model = _fitted(memory.view(problem, history), history, seen, _softened(seen.values), memory)
-    return model.left_out_error(seen.trials)
+
+    problem: Problem
+    view: View
+    scale: Scale
+    measured: int
+    surrogate: Surrogate
+    deviation: float
+    trials: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        history: Sequence[Trial],
+        candidates: Sequence[Configuration],
+        memory: Memory,
+    ) -> "Model":
+        """candidates: examples of what will be scored, for the scale."""
+        view = memory.view(problem, history)
+        scale = Scale.of(problem, history, candidates)
+        measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
+        seen = of_objective(history, scale, measured)
+        surrogate = _fitted(view, history, seen, _softened(seen.values), memory)
+        noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
+        deviation = (surrogate.hyperparameters.noise * noise) ** 0.5
+        return cls(problem, view, scale, measured, surrogate, deviation, seen.trials)
+
+    def cost(self, configurations: Sequence[Configuration]) -> Array:
+        """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none."""
+        if len(self.problem.objectives) == 1:
+            return np.ones(len(configurations))
+        return self.scale.known(self.problem, configurations)[:, 1 - self.measured]
+
+    def observed(self, trials: Sequence[Trial]) -> Array:
+        """(n,) measured scores as the process sees them."""
+        j = self.measured
+        scores = outcomes(self.problem.objectives, trials)[:, j]
+        return _softened((scores - self.scale.reference[j]) / self.scale.span[j])
+
+    @property
+    def left_out_error(self) -> float:
+        """How badly it predicts each trial from the others; see `Surrogate`."""
+        return self.surrogate.left_out_error(self.trials)
 
 
 def make_score(
@@ -71,12 +111,8 @@ def make_score(
 
     candidates: examples of what will be scored, for the scale.
     """
-    view = memory.view(problem, history)
-    scale = Scale.of(problem, history, candidates)
-    measured = _measured(problem)
-    seen = of_objective(history, scale, measured)
-    values = _softened(seen.values)
-    model = _fitted(view, history, seen, values, memory)
+    found = Model.of(problem, history, candidates, memory)
+    view, model = found.view, found.surrogate
     done, pending = compared(problem, history)
     model = model.believing(view.rows([trial.configuration for trial in pending]))
     limits = [
@@ -90,30 +126,22 @@ def make_score(
     held = feasible(problem.constraints, problem.objectives, history, done)
     against = [trial.configuration for trial in (*held, *pending)]
     drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
-    known = len(problem.objectives) > 1
-    cost = scale.known(problem, against)[:, 1 - measured] if known else np.ones(len(against))
-    edges, heights = _staircase(cost, drawn)
+    edges, heights = _staircase(found.cost(against), drawn)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         rows = view.rows(configurations)
         mean, deviation = model.predict(rows)
-        reach = np.ones(len(rows))
-        if known:
-            reach = scale.known(problem, configurations)[:, 1 - measured]
-        found = np.log(np.maximum(_gain(mean, deviation, reach, edges, heights), _LEAST))
+        reach = found.cost(configurations)
+        gain = np.log(np.maximum(_gain(mean, deviation, reach, edges, heights), _LEAST))
         for limit, constrained in limits:
             mean, deviation = constrained.predict(rows)
-            found += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
+            gain += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
         if trainable is not None:
             mean, deviation = trainable.predict(rows.unsized())
-            found += log_ndtr((mean - 0.5) / deviation)
-        return np.asarray(found)
+            gain += log_ndtr((mean - 0.5) / deviation)
+        return np.asarray(gain)
 
     return score
-
-
-def _measured(problem: Problem) -> int:
-    return next(j for j, objective in enumerate(problem.objectives) if not objective.known)
 
 
 def _softened(values: Array) -> Array:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.replicates import grouped
 from autopeft.domain.space import Branch, Json, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, Encoding
@@ -61,7 +62,8 @@ def suggest(problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggest
 
 def _by_turn(problem: Problem, history: Sequence[Trial], rng: np.random.Generator) -> list[Branch]:
     """The branches, those with the fewest trials first; ties in random order."""
-    tried = Counter(trial.configuration.branch for trial in history)
+    # Another seed of what was tried is no other place.
+    tried = Counter(trials[0].configuration.branch for trials in grouped(history))
     branches = problem.space.branches
     shuffled = [branches[i] for i in rng.permutation(len(branches))]
     return sorted(shuffled, key=lambda branch: tried[branch.name])

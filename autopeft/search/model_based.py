@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import non_dominated
 from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.replicates import merged
 from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import initial
@@ -22,6 +24,9 @@ from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Score
 from autopeft.search.points import fits, neighbours
 from autopeft.search.pool import Fresh, climb
+
+if TYPE_CHECKING:  # scipy is loaded when there is something to fit
+    from autopeft.search import replication
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _DOUBTED = 16  # trials with a result before left-out errors say more than noise
@@ -39,11 +44,13 @@ class ModelBasedSampler:
     initial: trials of the offered branches before the model decides; None: `initial.default_size`.
     candidates: random candidates in the pool of a suggestion.
     budget: trials of the study, if it counts them: at most a third is spent on the default design.
+    seeds: at how many seeds a configuration may run.
     """
 
     initial: int | None = None
     candidates: int = 128
     budget: int | None = None
+    seeds: int = 1
     _memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
@@ -79,6 +86,12 @@ class ModelBasedSampler:
                 starts=_STARTS,
                 rounds=_ROUNDS,
             )
+            again = self._again(problem, history, built, seed)
+        if again is not None and again.gain > gain:
+            gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
+            return _repeated(again.trial, f"the front is undecided, {gains}")
+        if again is not None and self._learns(problem, history):
+            return _repeated(again.trial, "to learn how much seeds differ")
         why = (
             f"model-based: expected gain largest at branch {point['branch']}, "
             f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
@@ -95,7 +108,30 @@ class ModelBasedSampler:
         if told < _DOUBTED or not closed_form.applies(problem):
             return 0.0
         with threadpool_limits(1):
-            return closed_form.left_out_error(problem, history, self._memory)
+            return closed_form.Model.of(problem, history, (), self._memory).left_out_error
+
+    def _again(
+        self,
+        problem: Problem,
+        history: Sequence[Trial],
+        candidates: Sequence[Configuration],
+        seed: int,
+    ) -> "replication.Choice | None":
+        """What to repeat at another seed, if anything; inside `_scoring`."""
+        from autopeft.search import closed_form, replication
+
+        if self.seeds == 1 or not problem.space.searched or not closed_form.applies(problem):
+            return None
+        model = closed_form.Model.of(problem, history, candidates, self._memory)
+        return replication.best(problem, history, model, seeds=self.seeds, seed=seed)
+
+    def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
+        """Whether it is the turn of a replicate that tells how much seeds differ."""
+        from autopeft.search import replication
+
+        names = {branch.name for branch in problem.space.branches}
+        own = sum(trial.configuration.branch in names for trial in history)
+        return own % _WATCH == _WATCH // 2 - 1 and replication.unlearned(history)
 
     @contextmanager
     def _scoring(
@@ -149,6 +185,10 @@ def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int)
     return replace(found, why=f"{why} the model than from their mean")
 
 
+def _repeated(trial: Trial, why: str) -> Suggestion:
+    return Suggestion(trial.point, f"another seed of trial {trial.number}: {why}", trial.number)
+
+
 def _home(problem: Problem, point: Point) -> Branch:
     return problem.space[point["branch"]]
 
@@ -172,7 +212,7 @@ def _has_result(trial: Trial) -> bool:
 
 def _front_points(problem: Problem, history: Sequence[Trial]) -> list[Point]:
     """The points of non-dominated trials that this space can still express."""
-    told = [t for t in history if _has_result(t) and fits(problem, t.point)]
+    told = [t for t in merged(history) if _has_result(t) and fits(problem, t.point)]
     if not told:
         return []
     mask = non_dominated(outcomes(problem.objectives, told))

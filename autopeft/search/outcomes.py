@@ -15,9 +15,10 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import OutcomeError
-from autopeft.domain.front import baseline_metrics, completed, outcomes, reference_point
+from autopeft.domain.front import baseline_metrics, outcomes, reference_point
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.ports import Problem
+from autopeft.domain.replicates import averaged, merged, seed_factor
 from autopeft.domain.trial import Rung, State, Trial
 from autopeft.search.encoding import Array
 
@@ -45,7 +46,7 @@ class Scale:
 
         The candidates tell how far known objectives reach.
         """
-        told = completed(history) or [trial for trial in history if trial.rungs]
+        told = averaged(history) or [trial for trial in history if trial.rungs]
         if not told:
             count = len(problem.objectives)
             return cls(problem.objectives, np.zeros(count), np.ones(count))
@@ -91,11 +92,13 @@ class Limit:
 def compared(problem: Problem, history: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     """Trials that a candidate has to improve upon: those with a result, and the pending.
 
-    A baseline is tuned against itself: the front of the search is no measure for it.
+    Every configuration once, completed ones with the mean over their seeds; a replicate that runs
+    is no new place on the front. A baseline is tuned against itself: the front of the search is no
+    measure for it.
     """
     own = {branch.name for branch in problem.space.branches}
     tuning = not problem.space.searched
-    among = [t for t in history if not tuning or t.configuration.branch in own]
+    among = [t for t in merged(history) if not tuning or t.configuration.branch in own]
     done = [t for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)]
     return done, [t for t in among if t.state is State.RUNNING]
 
@@ -113,7 +116,8 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
         if deviation is not None and objective.scale == "log":
             deviation /= rung.metrics[objective.metric]
         rows.append((position, fidelity, value, deviation))
-    return _observations(rows, float(scale.reference[index]), float(scale.span[index]))
+    factor = seed_factor(history, objective.metric)
+    return _observations(rows, float(scale.reference[index]), float(scale.span[index]), factor)
 
 
 def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
@@ -138,7 +142,8 @@ def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
             values = [value for _, _, value, _ in rows]
             span = float(np.std(values)) or 1.0
             sign = 1.0 if constraint.operator in ("<", "<=") else -1.0
-            limits.append(Limit(_observations(rows, bound, span), 0.0, sign))
+            factor = seed_factor(history, constraint.metric)
+            limits.append(Limit(_observations(rows, bound, span, factor), 0.0, sign))
     return limits
 
 
@@ -214,14 +219,18 @@ def _rungs(history: Sequence[Trial]) -> list[tuple[int, float, Rung]]:
 
 
 def _observations(
-    rows: Sequence[tuple[int, float, float, float | None]], origin: float, span: float
+    rows: Sequence[tuple[int, float, float, float | None]],
+    origin: float,
+    span: float,
+    factor: float,
 ) -> Observations:
+    """factor: the variance between seeds over the told one."""
     deviations = [deviation for *_, deviation in rows if deviation is not None]
     noise = None
     if deviations:
         usual = sqrt(float(np.median(np.square(deviations))))
         filled = [usual if deviation is None else deviation for *_, deviation in rows]
-        noise = (np.array(filled) / span) ** 2
+        noise = factor * (np.array(filled) / span) ** 2
     return Observations(
         trials=tuple(position for position, *_ in rows),
         fidelity=np.array([fidelity for _, fidelity, _, _ in rows]),

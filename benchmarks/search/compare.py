@@ -8,7 +8,8 @@
 is not run again. Seed s is instance s of a synthetic problem and seed s of the sampler, so searches
 are paired. `report` prints markdown: hypervolume of the true values of the front that the observed
 ones choose, over that of the true front; with --found, of all trials, so that what the search found
-is told apart from what noise hides. CPU seconds are on one thread.
+is told apart from what noise hides; with --modelled, of the front that the model's means choose.
+`autopeft:3` is `autopeft` with at most 3 seeds a configuration. CPU seconds are on one thread.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.verb == "run":
             run(chosen)
         else:
-            print(report(_read(chosen.results), "found" if chosen.found else "curve"))
+            print(report(_read(chosen.results), chosen.of))
     except (AutopeftError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,9 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
     reporting = verbs.add_parser("report", help="print results as markdown tables")
     reporting.add_argument("results", type=Path)
-    reporting.add_argument(
-        "--found", action="store_true", help="count all trials, not only the front as observed"
-    )
+    choices = reporting.add_mutually_exclusive_group()
+    choices.set_defaults(of="curve")
+    for name, what in (
+        ("found", "count all trials, not only the front as observed"),
+        ("modelled", "the front by the model's means, not as observed"),
+    ):
+        choices.add_argument(f"--{name}", dest="of", action="store_const", const=name, help=what)
     return parser
 
 
@@ -158,6 +163,7 @@ def searched(search: Search) -> dict[str, Any]:
         },
         "curve": [round(value, 6) for value in outcome.curve],
         "found": [round(value, 6) for value in outcome.found],
+        "modelled": [round(value, 6) for value in outcome.modelled],
         "cpu_s": round(sum(cpu_s) / len(cpu_s), 6),
         "cpu_s_end": round(sum(last) / len(last), 6),
         "simulated_seconds": round(outcome.seconds, 1),

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 LAYERS, KINDS = 24, 4
 METHODS = ("LORA", "SERIAL_ADAPTER", "PARALLEL_ADAPTER", "IA3")
 ALLOCATIONS = ("uniform", "adalora", "ist")
-VARIANTS = ("layered", "shuffled", "capacity_hurts", "flat", "lora_only")
+VARIANTS = ("layered", "shuffled", "capacity_hurts", "flat", "lora_only", "unstable")
 BASE, GAIN, FLOOR = 0.60, 0.30, 0.50
 LOG_RATES = (-5.0, -1.0)  # log10 of the range of the learning rate
 

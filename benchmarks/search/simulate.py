@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 from ablations import PREFIX, without
 from landscapes import Landscape
+from summary import CHECKPOINTS
 
 import autopeft.search
 from autopeft.domain.architecture import fingerprint
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
 from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Event, Problem, Sampler, StudyRecord, Suggestion
 from autopeft.domain.study import Budget, Resources, SearchSettings, StudySpec
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
-from autopeft.search import make_sampler
+from autopeft.search import make_sampler, shrinkage
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Outcome:
     curve: share of the best hypervolume after each told trial: the true values of the front that
     the observed ones choose. Shorter than the budget where the space was exhausted.
     found: the same of all told trials: what a choice without noise would keep.
+    modelled: the same of the front by the model's means, made at the checkpoints, the last between.
     cpu_s: of every call of the sampler, in order; some more than trials.
     seconds: simulated, of the whole search.
     """
 
     curve: tuple[float, ...]
     found: tuple[float, ...]
+    modelled: tuple[float, ...]
     cpu_s: tuple[float, ...]
     seconds: float
 
@@ -49,10 +53,12 @@ class Outcome:
 def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: int = 1) -> Outcome:
     """Run a sampler on a landscape.
 
+    name: `autopeft:3` is `autopeft` with at most 3 seeds a configuration.
+
     Raises:
         AutopeftError: no such sampler.
     """
-    spec = _spec(landscape, seed, trials)
+    spec = _spec(landscape, seed, trials, seeds=_seeds(name))
     sampler = _Timed(sampler_of(name, trials))
     now = 0.0
     session = StudySession(
@@ -65,20 +71,27 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
     running: list[tuple[float, int, Segment]] = []
     curve: list[float] = []
     found: list[float] = []
+    modelled: list[float] = []
     truth: dict[int, Array] = {}  # (m,) scores of the told trials, by number
     while True:
         while len(running) < workers and (segment := session.ask()) is not None:
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
-            return Outcome(tuple(curve), tuple(found), tuple(sampler.cpu_s), now)
+            return Outcome(tuple(curve), tuple(found), tuple(modelled), tuple(sampler.cpu_s), now)
         now, number, segment = heapq.heappop(running)
-        metrics, stderr = landscape.observe(segment.configuration, seed)
+        metrics, stderr = landscape.observe(segment.configuration, segment.seed)
         session.tell(segment, Result(1, metrics, stderr, ended=now))
         history = session.trials
         truth[number] = landscape.scores([history[number]])[0]
         chosen = front(spec.objectives, spec.constraints, history)
         curve.append(landscape.share(np.array([truth[trial.number] for trial in chosen])))
+        if len(curve) in CHECKPOINTS or not modelled:
+            believed = shrinkage.modelled(landscape.problem, history)
+            kept = front(spec.objectives, spec.constraints, believed)
+            modelled.append(landscape.share(np.array([truth[trial.number] for trial in kept])))
+        else:
+            modelled.append(modelled[-1])
         found.append(landscape.share(np.array(list(truth.values()))))
 
 
@@ -86,7 +99,18 @@ def sampler_of(name: str, trials: int) -> Sampler:
     """The sampler as a study of so many trials makes it, or one of `ablations`."""
     if name.startswith(PREFIX):
         return without(name.removeprefix(PREFIX), sampler_of("autopeft", trials))
-    return make_sampler(name, {"budget": trials} if name == "autopeft" else {})
+    name, seeds = name.split(":")[0], _seeds(name)
+    return make_sampler(name, {"budget": trials, "seeds": seeds} if name == "autopeft" else {})
+
+
+def _seeds(name: str) -> int:
+    """At how many seeds a configuration may run: `autopeft:3`."""
+    sampler, _, seeds = name.partition(":")
+    if not seeds:
+        return 1
+    if sampler != "autopeft" or not seeds.isdigit() or int(seeds) < 1:
+        raise AutopeftError(f"only autopeft takes seeds, as autopeft:3, got {name!r}: correct it")
+    return int(seeds)
 
 
 def code() -> str:
@@ -154,7 +178,7 @@ class _Memory:
         return {}
 
 
-def _spec(landscape: Landscape, seed: int, trials: int) -> StudySpec:
+def _spec(landscape: Landscape, seed: int, trials: int, *, seeds: int = 1) -> StudySpec:
     nothing: Mapping[str, Any] = {}
     return StudySpec(
         name=landscape.name,
@@ -167,6 +191,6 @@ def _spec(landscape: Landscape, seed: int, trials: int) -> StudySpec:
         constraints=landscape.problem.constraints,
         budget=Budget(trials=trials),
         resources=Resources(),
-        search=SearchSettings(seed=seed),
+        search=SearchSettings(seed=seed, seeds=seeds),
         document=nothing,
     )

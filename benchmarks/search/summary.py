@@ -38,13 +38,17 @@ def at(curve: Sequence[float], trials: int) -> float:
 def report(rows: Sequence[Row], of: str = "curve") -> str:
     """Markdown: a table for every problem, number of workers and budget.
 
-    of: which curve of a result, `curve` or `found`.
+    of: which curve of a result, `curve`, `found` or `modelled`.
 
     Raises:
-        AutopeftError: there are no rows.
+        AutopeftError: there are no rows, or they lack the curve.
     """
     if not rows:
         raise AutopeftError("report needs at least one result, got none: run something first")
+    if lacking := sum(of not in row for row in rows):
+        raise AutopeftError(
+            f"{_many(lacking, 'result')} lack {of}: run them again, --out elsewhere"
+        )
     groups: dict[tuple[str, int, int], dict[str, dict[int, Row]]] = {}
     for row in rows:
         search = identity(row)

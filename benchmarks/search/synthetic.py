@@ -3,7 +3,8 @@
 One branch a method, as people write them: bits for the layers, a subset of the kinds of module, a
 size, alpha in multiples of it, an allocation, a learning rate. Parameters are counted by the
 product's own formulas; `hidden.py` says what accuracy follows, and every seed hides another
-instance. Noise: sd 0.01, told as the standard error.
+instance. Noise: sd 0.01, told as the standard error; in `unstable` as on the recorded SST-2
+(`tables/DATASHEET.md`: sd 0.046 between two seeds, told 0.017).
 
 | variant | what is different |
 |---|---|
@@ -12,6 +13,7 @@ instance. Noise: sd 0.01, told as the standard error.
 | `capacity_hurts` | more parameters cost accuracy from early on: small is best |
 | `flat` | the learning rate decides, nearly nothing else does |
 | `lora_only` | LoRA on query and value of all layers: rank and learning rate, as most people tune |
+| `unstable` | training differs from seed to seed by sd 0.045, and the told standard error is 0.015 |
 
 Reference: accuracy 0.60, that of a frozen backbone, and the parameters of the largest adapter.
 """
@@ -36,21 +38,23 @@ from autopeft.domain.architecture import Configuration, Module
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 
-SD = 0.01  # of accuracy between two seeds
+SD, TOLD = 0.01, 0.01  # of accuracy between two seeds; its standard error
+UNSTABLE_SD, UNSTABLE_TOLD = 0.045, 0.015
 
 
 def landscape(variant: str, seed: int) -> Landscape:
     """The instance of a seed; `hidden.VARIANTS` lists the variants."""
     hidden, problem = draw(variant, seed), make_problem(variant)
     reference = np.array([BASE, -np.log(largest())])
+    sd, told = (UNSTABLE_SD, UNSTABLE_TOLD) if variant == "unstable" else (SD, TOLD)
 
     def true(configuration: Configuration) -> Metrics:
         return {"accuracy": _accuracy(hidden, problem, configuration)}
 
     def observe(configuration: Configuration, seed: int) -> tuple[Metrics, Metrics]:
         rng = np.random.default_rng([seed, int(configuration.key, 16)])
-        shown = true(configuration)["accuracy"] + SD * rng.normal()
-        return {"accuracy": float(np.clip(shown, 0.0, 1.0))}, {"accuracy": SD}
+        shown = true(configuration)["accuracy"] + sd * rng.normal()
+        return {"accuracy": float(np.clip(shown, 0.0, 1.0))}, {"accuracy": told}
 
     scores = np.concatenate([_scores(hidden, variant, method) for method in methods(variant)])
     volume = best(scores, reference)

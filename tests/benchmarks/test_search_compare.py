@@ -227,6 +227,23 @@ def test_the_same_seed_gives_the_same_search_and_another_another():
     assert first == again != other
 
 
+def test_another_seed_shows_another_run_of_the_same_configuration():
+    landscape = problems.make("unstable", 0)
+    (trial,) = drawn(landscape, 1)
+    shown = [landscape.observe(trial.configuration, seed)[0]["accuracy"] for seed in range(400)]
+    assert np.std(shown) == pytest.approx(0.045, rel=0.15)
+    assert landscape.observe(trial.configuration, 0)[1] == {"accuracy": 0.015}
+
+
+def test_a_name_says_how_many_seeds_a_configuration_may_have():
+    outcome = simulate.search(problems.make("unstable", 0), "autopeft:2", seed=0, trials=10)
+    assert len(outcome.modelled) == len(outcome.curve) == 10
+    assert simulate.sampler_of("autopeft:2", 10).seeds == 2
+    for wrong in ("random:2", "autopeft:none", "autopeft:0"):
+        with pytest.raises(AutopeftError, match="only autopeft takes seeds, as autopeft:3"):
+            simulate.sampler_of(wrong, 10)
+
+
 def test_several_workers_are_faster_and_their_trials_are_pending(monkeypatch):
     running = []
 

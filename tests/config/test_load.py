@@ -186,6 +186,7 @@ def changed(path, value):
     [
         (("budget", "trials"), 40, True),
         (("search", "parallel"), 8, True),
+        (("search", "seeds"), 3, True),
         (("space", "lora", "modules", 0, "r"), {"choice": [1, 4, 16, 64]}, True),
         (("space", "lora", "modules", 0, "r"), {"choice": [64, 1, 4, 16]}, False),
         (("space", "lora", "modules", 0, "r"), {"choice": [1, 4]}, False),

@@ -352,6 +352,34 @@ BROKEN = {
         "no sampler 'bayes'",
     ),
     "no worker": ("parallel: 2", "parallel: 0", 36, "search.parallel", "whole number from 1"),
+    "no seed": (
+        "parallel: 2",
+        "parallel: 2, seeds: 0",
+        36,
+        "search.seeds",
+        "takes a whole number from 1, got 0",
+    ),
+    "half a seed": (
+        "parallel: 2",
+        "parallel: 2, seeds: 1.5",
+        36,
+        "search.seeds",
+        "takes a whole number from 1",
+    ),
+    "seeds for a sampler that asks for none": (
+        "sampler: autopeft, parallel: 2",
+        "sampler: random, seeds: 3, parallel: 2",
+        36,
+        "search.seeds",
+        "only sampler autopeft asks for another seed, got 'random' and seeds 3",
+    ),
+    "seeds as the sampler's option": (
+        "sampler: autopeft",
+        "sampler: {name: autopeft, options: {seeds: 3}}",
+        36,
+        "search.sampler.options.seeds",
+        "search.seeds",
+    ),
     "rungs that fall": (
         "epochs: [1, 2]",
         "epochs: [2, 1]",
@@ -422,6 +450,19 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file(tmp_path):
         "objectives[0].goal",
         "search.parallel",
     ]
+
+
+def test_seeds_need_one_measured_objective(tmp_path):
+    text = GOOD.read_text().replace("parallel: 2", "seeds: 3")
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    assert bind(load(path), bert_shape(), source=path).search.seeds == 3
+    path.write_text(text.replace("{metric: adapter_params,", "{metric: train_seconds,"))
+    (found,) = mistakes_of(path)
+    assert found.path == "search.seeds"
+    assert "one measured objective, alone or beside one known, got accuracy, train_seconds" in str(
+        found
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,3 +167,21 @@ def test_json_holds_the_front_in_order_with_whole_configurations() -> None:
 def test_json_has_null_for_what_is_not_finite() -> None:
     trials = [trial(0, 10, {"accuracy": 0.5, "step_ms": float("nan")})]
     assert json.loads(front_json([ACCURACY], trials, [0]))["front"][0]["metrics"]["step_ms"] is None
+
+
+def test_seeds_of_one_configuration_are_one_point_at_their_mean() -> None:
+    again = replace(
+        trial(7, 4000, {"accuracy": 0.75}, stderr={"accuracy": 0.01}),
+        configuration=study()[2].configuration,
+        seed=1,
+    )
+    page = front_figure([ACCURACY, PARAMS], [*study(), again], [1, 2])
+    drawn = traces(page)["front"]
+    assert 0.80 in [round(y, 9) for y in drawn["y"]]
+    assert any("2 seeds" in text for text in drawn["text"])
+    assert "(2 seeds)</td>" in page
+    assert "8 trials" in page
+    assert "1 of them another seed of one" in page
+    rows = json.loads(front_json([ACCURACY, PARAMS], [*study(), again], [1, 2]))["front"]
+    assert [row["seeds"] for row in rows] == [1, 2]
+    assert rows[1]["metrics"]["accuracy"] == pytest.approx(0.80)

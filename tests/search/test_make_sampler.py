@@ -14,7 +14,9 @@ def test_an_unknown_sampler_is_refused_with_the_known_names(name):
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(AutopeftError, match="takes initial, candidates, budget, got 'inital'"):
+    with pytest.raises(
+        AutopeftError, match="takes initial, candidates, budget, seeds, got 'inital'"
+    ):
         make_sampler("autopeft", {"inital": 8})
     with pytest.raises(AutopeftError, match="takes no options, got 'seed'"):
         make_sampler("random", {"seed": 8})

@@ -62,7 +62,7 @@ def test_where_the_model_predicts_worse_than_the_mean_tpe_decides(monkeypatch):
     problem = make_problem()
     sampler = make_sampler("autopeft", {"initial": 3})
     few, many = misled(problem, 15), misled(problem, 16)
-    monkeypatch.setattr("autopeft.search.closed_form.left_out_error", lambda *_: 1.2)
+    monkeypatch.setattr("autopeft.search.closed_form.Model.left_out_error", 1.2)
     assert sampler.suggest(problem, few, seed=0).why.startswith("model-based")
     found = sampler.suggest(problem, many, seed=0)
     assert found.why.startswith(

@@ -1,0 +1,108 @@
+"""Replicates: the trials of one configuration at different seeds, and what they say together.
+
+A configuration is judged by the mean over its completed trials, and stands as the first of them:
+that choice looks at no result, so it adds no luck, and the trial whose adapter is kept stays the
+same when another seed is told. Without replicates everything here gives back what it was given.
+
+Told standard errors come from the validation rows. They are blind to what another seed of training
+changes, and the rows are the same for every seed. With s2 the told variance of one trial and v the
+variance between seeds, the mean of k trials has the variance
+
+    max(s2 - v, 0) + v / k
+
+where the first part is what the rows leave open, and more seeds do not close. v is a multiple of
+s2, the same for all configurations, estimated from all replicates and shrunk towards 1 (the
+posterior mean under a scaled inverse chi-square prior; Smyth 2004, "Linear models and empirical
+Bayes methods", section 3, does the same for many small samples).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from autopeft.domain.trial import State, Trial
+
+_PRIOR_WEIGHT = 4.0  # of the told variance, in degrees of freedom
+
+
+def completed(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.state is State.COMPLETED]
+
+
+def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """The trials of every configuration together, in the order of the first of each."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.configuration.key, []).append(trial)
+    return list(groups.values())
+
+
+def averaged(trials: Sequence[Trial]) -> list[Trial]:
+    """Every completed configuration once, as its first completed trial with the mean result.
+
+    A trial without replicates is the very trial that was given. Of trials with replicates the last
+    rung holds the mean of every metric that all of them have, and the standard error of that mean.
+    """
+    groups = grouped(completed(trials))
+    return [group[0] if len(group) == 1 else _mean(group, groups) for group in groups]
+
+
+def merged(trials: Sequence[Trial]) -> list[Trial]:
+    """`averaged`, and of every configuration that was never completed its trials as they are."""
+    done = {trial.configuration.key: trial for trial in averaged(trials)}
+    found = []
+    for trial in trials:
+        mean = done.get(trial.configuration.key)
+        if mean is None:
+            found.append(trial)
+        elif mean.number == trial.number:
+            found.append(mean)
+    return found
+
+
+def seeds_told(trial: Trial, trials: Sequence[Trial]) -> tuple[int, int]:
+    """Completed trials of a trial's configuration, and those of them and of its failures.
+
+    A configuration that does not train at every seed is not what its mean alone says.
+    """
+    alike = [t for t in trials if t.configuration.key == trial.configuration.key]
+    done = len(completed(alike))
+    return done, done + sum(t.failure is not None and t.failure.teaches for t in alike)
+
+
+def seed_factor(trials: Sequence[Trial], metric: str) -> float:
+    """The variance between seeds over the told variance of a metric; 1 without replicates."""
+    return _factor(grouped(completed(trials)), metric)
+
+
+def _factor(groups: Sequence[Sequence[Trial]], metric: str) -> float:
+    squares, freedom = _PRIOR_WEIGHT, _PRIOR_WEIGHT
+    for group in groups:
+        rungs = [t.rungs[-1] for t in group if metric in t.rungs[-1].metrics]
+        told = [r.stderr[metric] for r in rungs if r.stderr.get(metric)]
+        if len(rungs) < 2 or not told:
+            continue
+        values = [rung.metrics[metric] for rung in rungs]
+        mean = sum(values) / len(values)
+        usual = sum(error**2 for error in told) / len(told)
+        squares += sum((value - mean) ** 2 for value in values) / usual
+        freedom += len(values) - 1
+    return squares / freedom
+
+
+def _mean(group: Sequence[Trial], groups: Sequence[Sequence[Trial]]) -> Trial:
+    first, count = group[0], len(group)
+    rungs = [trial.rungs[-1] for trial in group]
+    names = [name for name in rungs[0].metrics if all(name in rung.metrics for rung in rungs)]
+    stderr = {}
+    for name in names:
+        told = [rung.stderr[name] ** 2 for rung in rungs if name in rung.stderr]
+        if told:
+            usual = sum(told) / len(told)
+            between = usual * _factor(groups, name)
+            stderr[name] = (max(usual - between, 0.0) + between / count) ** 0.5
+    mean = replace(
+        rungs[0],
+        metrics={name: sum(rung.metrics[name] for rung in rungs) / count for name in names},
+        stderr=stderr,
+    )
+    return replace(first, rungs=(*first.rungs[:-1], mean))
