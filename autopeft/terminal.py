@@ -18,6 +18,7 @@ from autopeft.domain.objective import Objective
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.session import StudySession
+from autopeft.orchestrator.stopping import prospects
 
 out = Console()
 talk = Console(stderr=True)
@@ -56,6 +57,8 @@ def trial_row(trial: Trial, objectives: Sequence[Objective]) -> dict[str, Any]:
         "configuration": trial.configuration.document(),
         "seed": trial.seed,
         "why": trial.why,
+        "expected_gain": trial.expected_gain,
+        "expected_left": trial.expected_left,
     }
 
 
@@ -180,7 +183,9 @@ class LiveView:
         members = session.front
         if not members:
             return []
-        hypervolume = Text(f"hypervolume {session.hypervolume:.4f}", style="cyan")
+        said = [f"hypervolume {session.hypervolume:.4f}"]
+        said += prospects(self._spec, session.trials, session.stopped)
+        hypervolume = Text("  ".join(said), style="cyan")
         table = trial_table(self._spec.objectives, members[:_FRONT_ROWS], title="front so far")
         return [hypervolume, table]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration, fingerprint
-from autopeft.domain.ports import Problem, Sampler
+from autopeft.domain.front import share
+from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -21,12 +22,14 @@ _BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration that is ready to become a trial."""
+    """A configuration that is ready to become a trial; gain, left: as `expected_` in a trial."""
 
     point: Point
     configuration: Configuration
     known: Mapping[str, float]
     why: str
+    gain: float | None
+    left: float | None
     baseline: bool
 
 
@@ -71,22 +74,41 @@ def propose(
     evaluated = {(trial.configuration.key, trial.seed) for trial in history}
     drawn = int(fingerprint([seed, len(history)])[:8], 16)
 
-    def proposal(point: Point, why: str) -> Proposal | None:
-        configuration = problem.admissible(point)
+    def proposal(found: Suggestion) -> Proposal | None:
+        configuration = problem.admissible(found.point)
         if configuration is None or (configuration.key, seed) in evaluated:
             return None
         known = problem.known(configuration.architecture)
-        return Proposal(point, configuration, known, why, baseline is not None)
+        if baseline is not None:  # what it gains, it gains over itself
+            found = replace(found, gain=None, left=None)
+        return Proposal(
+            found.point,
+            configuration,
+            known,
+            why=_line(found, baseline is not None),
+            gain=found.gain,
+            left=found.left,
+            baseline=baseline is not None,
+        )
 
     for attempt in range(_SUGGESTIONS):
         suggestion = sampler.suggest(problem, history, seed=drawn + attempt)
-        if (found := proposal(suggestion.point, suggestion.why)) is not None:
+        if (found := proposal(suggestion)) is not None:
             return found
         if not any(branch.parameters for branch in problem.space.branches):
             break
     rng = np.random.default_rng(drawn)
     for _ in range(_DRAWS):
         why = "random: the sampler proposed what was evaluated already"
-        if (found := proposal(problem.space.draw(rng), why)) is not None:
+        if (found := proposal(Suggestion(problem.space.draw(rng), why))) is not None:
             return found
     return None
+
+
+def _line(found: Suggestion, baseline: bool) -> str:
+    """Why a trial was proposed: `branch lora: model-based, +0.8 % hypervolume expected of 5 %`."""
+    promise = ""
+    if found.gain is not None:
+        promise = f", +{share(found.gain)} hypervolume expected"
+        promise += "" if found.left is None else f" of {share(found.left)} left"
+    return f"{'baseline' if baseline else 'branch'} {found.point['branch']}: {found.why}{promise}"

@@ -6,7 +6,7 @@ climbing from the best of them over neighbours (one option, one bit, one step al
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -54,20 +54,21 @@ class ModelBasedSampler:
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
         if own < design or told < _FEWEST_RESULTS:
-            return initial.suggest(problem, history, seed=seed)
+            place = f"{own + 1} of {design}" if own < design else "no model of so few results"
+            return initial.suggest(problem, history, seed=seed, why=f"initial design ({place})")
         if own % _WATCH == _WATCH - 1:
-            found = initial.suggest(problem, history, seed=seed)
-            return replace(found, why=f"away from the model: branch {found.point['branch']}")
+            why = f"away from the model (every {_WATCH}th trial)"
+            return initial.suggest(problem, history, seed=seed, why=why)
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._pool(problem, history, fresh, rng)
         if not pool:
-            return initial.suggest(problem, history, seed=seed)
+            return initial.suggest(problem, history, seed=seed, why="spread out: few are left")
         built = [problem.configure(point) for point in pool]
         with self._scoring(problem, history, built, seed) as score:
-            point, gain = climb(
+            point, _ = climb(
                 pool,
                 lambda points: score([problem.configure(point) for point in points]),
                 fresh.near,
@@ -75,11 +76,9 @@ class ModelBasedSampler:
                 starts=_STARTS,
                 rounds=_ROUNDS,
             )
-        why = (
-            f"model-based: expected gain largest at branch {point['branch']}, "
-            f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
-        )
-        return Suggestion(point, why)
+            chosen = problem.configure(point)
+            gain, left = score.growth([chosen]), score.growth([*built, chosen])
+        return Suggestion(point, "model-based", gain, max(gain, left))
 
     @contextmanager
     def _scoring(

@@ -35,12 +35,16 @@ class Outcome:
     curve: share of the best hypervolume after each told trial: the true values of the front that
     the observed ones choose. Shorter than the budget where the space was exhausted.
     found: the same of all told trials: what a choice without noise would keep.
+    gains, left: by trial, what it was expected to gain and what there was left to gain (see
+        `ports.Suggestion`); None where the sampler told none.
     cpu_s: of every call of the sampler, in order; some more than trials.
     seconds: simulated, of the whole search.
     """
 
     curve: tuple[float, ...]
     found: tuple[float, ...]
+    gains: tuple[float | None, ...]
+    left: tuple[float | None, ...]
     cpu_s: tuple[float, ...]
     seconds: float
 
@@ -70,7 +74,14 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
-            return Outcome(tuple(curve), tuple(found), tuple(sampler.cpu_s), now)
+            return Outcome(
+                curve=tuple(curve),
+                found=tuple(found),
+                gains=tuple(trial.expected_gain for trial in session.trials),
+                left=tuple(trial.expected_left for trial in session.trials),
+                cpu_s=tuple(sampler.cpu_s),
+                seconds=now,
+            )
         now, number, segment = heapq.heappop(running)
         metrics, stderr = landscape.observe(segment.configuration, seed)
         session.tell(segment, Result(1, metrics, stderr, ended=now))
