@@ -137,6 +137,7 @@ def resume(
 def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
     from autopeft import build
     from autopeft.domain.front import pick
+    from autopeft.orchestrator.stopping import prospects
     from autopeft.terminal import LiveView, against_baselines, counts, out, talk, trial_table
 
     view = LiveView(spec, quiet=quiet)
@@ -147,7 +148,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         with _stops(found.stop) as interrupted, view.watch(session):
             found.run()
         trials, members = session.trials, session.front
-        hopeless = session.hopeless
+        hopeless, stopped = session.hopeless, session.stopped
     if interrupted():
         talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
         raise typer.Exit(130)
@@ -163,6 +164,8 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
     out.print()
     out.print(f"{counts(trials)}; hypervolume {session.hypervolume:.4f}", highlight=False)
+    for text in prospects(spec, trials, stopped):
+        out.print(text, highlight=False, soft_wrap=True)
     if text := against_baselines(spec, trials, members):
         out.print(text, highlight=False)
     out.print(f"Pick: {chosen.reason}", highlight=False, markup=False)
@@ -213,6 +216,7 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
     """Say how far a study is."""
     from autopeft import build, entry
     from autopeft.domain.front import front, normalised_hypervolume
+    from autopeft.orchestrator.stopping import enough, last_proposed, prospects
     from autopeft.terminal import clock, counts
 
     store = build.open_store(Home.from_environment())
@@ -221,6 +225,8 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
     members = front(spec.objectives, spec.constraints, trials)
     hypervolume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
     seconds = sum(trial.seconds for trial in trials)
+    stopped = enough(spec, trials) if record.state == "finished" else None
+    proposed = last_proposed(trials)
     if as_json:
         states = [str(trial.state) for trial in trials]
         row = {
@@ -233,12 +239,17 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
             "front": [trial.number for trial in members],
             "hypervolume": hypervolume,
             "trial_seconds": seconds,
+            "expected_gain": proposed.expected_gain if proposed else None,
+            "expected_left": proposed.expected_left if proposed else None,
+            "stopped": stopped,
         }
         print(json.dumps(row, indent=2))
         return
     limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
     print(f"{study}: {record.state}, {len(trials)}{limit} trials: {counts(trials)}")
     print(f"front of {len(members)}, hypervolume {hypervolume:.4f}, {clock(seconds)} of trials")
+    for text in prospects(spec, trials, stopped):
+        print(text)
     for trial in trials:
         if trial.failure is not None:
             print(f"trial {trial.number} failed: {trial.failure.reason}: {trial.failure.message}")

@@ -38,7 +38,7 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
         return spec
     how = (
         "--extend takes only what keeps earlier trials valid (options at the end of a choice, "
-        "wider ranges, more branches, a larger budget)"
+        "wider ranges, more branches, another budget or search.stop)"
         if extend
         else "use --extend to widen the study, or --new to start another"
     )

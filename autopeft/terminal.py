@@ -19,6 +19,7 @@ from autopeft.domain.replicates import seeds_told
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.session import StudySession
+from autopeft.orchestrator.stopping import prospects
 
 out = Console()
 talk = Console(stderr=True)
@@ -79,6 +80,8 @@ def trial_row(
         "seed": trial.seed,
         "seeds": seeds_told(trial, among)[0],
         "why": trial.why,
+        "expected_gain": trial.expected_gain,
+        "expected_left": trial.expected_left,
     }
 
 
@@ -203,7 +206,9 @@ class LiveView:
         members = session.front
         if not members:
             return []
-        hypervolume = Text(f"hypervolume {session.hypervolume:.4f}", style="cyan")
+        said = [f"hypervolume {session.hypervolume:.4f}"]
+        said += prospects(self._spec, session.trials, session.stopped)
+        hypervolume = Text("  ".join(said), style="cyan")
         table = trial_table(
             self._spec.objectives,
             members[:_FRONT_ROWS],

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _FREE = ("budget", "resources", "confirm")  # how much and where, not what
-_FREE_SEARCH = ("parallel", "seeds")
+_FREE_SEARCH = ("parallel", "seeds", "stop")
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def _is_variable(node: Mapping[str, Any]) -> bool:
 
 def _keeps(path: str, before: Any, after: Any) -> bool:
     top, _, rest = path.partition(".")
-    if top in _FREE or (top == "search" and rest in _FREE_SEARCH):
+    if top in _FREE or (top == "search" and rest.partition(".")[0] in _FREE_SEARCH):
         return True
     # A new branch; the branches that were there keep their names.
     if top == "space" and before is _MISSING and "." not in rest:

@@ -8,7 +8,7 @@ from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number
 from autopeft.domain.objective import METRICS, Constraint, Objective
-from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings
+from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 
 _LANGUAGE_LACKS = ("accuracy", "f1", "matthews_correlation")
 _SIGNED = ("matthews_correlation",)
@@ -21,6 +21,7 @@ _SAMPLERS = (
     "botorch.qLogNParEGO",
     "botorch.AutoPEFT",
 )
+_PROMISING = ("autopeft",)  # they tell `Suggestion.gain`
 _OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 
@@ -144,7 +145,7 @@ def check_search(
     objectives: Sequence[Objective],
     complain: Complain,
 ) -> SearchSettings:
-    known = ("sampler", "parallel", "rungs", "seed", "seeds")
+    known = ("sampler", "parallel", "rungs", "seed", "seeds", "stop")
     check_names("search", given, known, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
@@ -171,6 +172,7 @@ def check_search(
         sampler=str(sampler),
         options=dict(options),
         rungs=_rungs(given.get("rungs"), recipe, complain),
+        stop=_stop(given.get("stop"), sampler, complain),
         **whole,
     )
 
@@ -192,6 +194,35 @@ def _check_seeds(
             f"got {names} and seeds {seeds}"
         )
         complain("search.seeds", rule, "remove seeds")
+
+
+def _stop(given: Any, sampler: Any, complain: Complain) -> StopRule | None:
+    if given is None:
+        return None
+    path, limits = "search.stop", ("min_gain", "min_gain_per_gpu_hour")
+    if not isinstance(given, Mapping) or not set(limits) & set(given):
+        rule = f"takes {{min_gain: share}} or {{min_gain_per_gpu_hour: share}}, got {told(given)}"
+        complain(path, rule, "stop: {min_gain: 0.001}")
+        return None
+    check_names(path, given, (*limits, "patience"), "stop", complain)
+    sound: dict[str, Any] = {}
+    for name in (name for name in limits if name in given):
+        value, most = given[name], 1 if name == "min_gain" else float("inf")
+        if is_number(value) and 0 < value <= most:
+            sound[name] = float(value)
+        else:
+            top = " up to 1" if name == "min_gain" else ""
+            rule = f"takes a share of the hypervolume above 0{top}, got {told(value)}"
+            complain(f"{path}.{name}", rule, "0.001 is 0.1 %")
+    patience = given.get("patience", StopRule.patience)
+    if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+        complain(f"{path}.patience", f"takes a whole number from 1, got {told(patience)}")
+        return None
+    if sampler not in _PROMISING:
+        rule = f"needs a sampler that says what a trial is to gain, {told(sampler)} does not"
+        complain(path, rule, f"sampler: {_PROMISING[0]}, or remove stop")
+        return None
+    return StopRule(patience=patience, **sound) if sound else None
 
 
 def _rungs(given: Any, recipe: Mapping[str, Any], complain: Complain) -> Rungs | None:

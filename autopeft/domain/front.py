@@ -181,6 +181,13 @@ def amount(metric: str, value: float) -> str:
     return f"{value:.4g}{suffix}"
 
 
+def share(value: float) -> str:
+    """A share as people read it: `0.84 %`, `12 %`, `< 0.01 %`."""
+    if value < 1e-4:
+        return "< 0.01 %"
+    return f"{100 * value:{'.0f' if value >= 0.1 else '.2g'}} %"
+
+
 def _goal(metric: str, objectives: Sequence[Objective]) -> int:
     goals = {name: m.goal for name, m in METRICS.items()} | {o.metric: o.goal for o in objectives}
     if metric not in goals:

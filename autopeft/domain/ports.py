@@ -47,14 +47,23 @@ class Problem:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A point to try next, and one line that says why.
+    """A point to try next.
 
+    why: how it was found, in a few words (`initial design (2 of 8)`, `model-based`); its branch and
+        its gain are told beside it.
+    gain: by how much its trial is expected to enlarge the hypervolume that the search has reached,
+        as a share of it: 0.01 is 1 %, and 1 is twice as much or more. Chances to fail and to break
+        a constraint are in it, and running trials count as ended. None where no model speaks.
+    left: the same of all candidates that were looked at together: what the model takes to be still
+        there for further trials, this one included.
     again: number of a trial of the history whose configuration is to run at another seed; None:
         a new configuration. The point is then that trial's.
     """
 
     point: Point
     why: str
+    gain: float | None = None
+    left: float | None = None
     again: int | None = None
 
 

@@ -27,6 +27,11 @@ class Resources:
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
 
+    @property
+    def devices(self) -> float:
+        """GPUs of a trial; its CPUs where it has none."""
+        return self.gpus_per_trial or self.cpus_per_trial
+
 
 @dataclass(frozen=True)
 class Rungs:
@@ -49,6 +54,26 @@ class Rungs:
 
 
 @dataclass(frozen=True)
+class StopRule:
+    """Ends a search before its budget: whichever limit is undercut first; None: no limit.
+
+    min_gain: the least that has to be left to gain by all further trials, as a share of the
+        hypervolume reached.
+    min_gain_per_gpu_hour: the least that the next trial has to gain for each device hour that it
+        takes; CPU hours where there is no GPU.
+    patience: so many proposals of the model, one after another, have to tell less.
+    """
+
+    min_gain: float | None = None
+    min_gain_per_gpu_hour: float | None = None
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        if self.min_gain is None and self.min_gain_per_gpu_hour is None:
+            raise ValueError("needs min_gain or min_gain_per_gpu_hour, got neither")
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`.
 
@@ -62,6 +87,7 @@ class SearchSettings:
     rungs: Rungs | None = None
     seed: int = 0
     seeds: int = 1
+    stop: StopRule | None = None
 
 
 @dataclass(frozen=True)

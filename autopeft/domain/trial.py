@@ -77,6 +77,8 @@ class Trial:
     point: what the sampler chose; empty when the configuration came from elsewhere.
     known: the metrics that are exact before training.
     why: one line on why it was proposed.
+    expected_gain, expected_left: of hypervolume, `ports.Suggestion.gain` and `left` when it was
+        proposed; None for baselines too, which are tuned against themselves.
     next_rung: the rung that runs now (RUNNING), or would be next (PAUSED).
     provenance: versions, fingerprints, device: whatever the worker reported.
     """
@@ -87,6 +89,8 @@ class Trial:
     point: Mapping[str, Json]
     known: Mapping[str, float]
     why: str = ""
+    expected_gain: float | None = None
+    expected_left: float | None = None
     baseline: bool = False
     state: State = State.RUNNING
     next_rung: int = 0

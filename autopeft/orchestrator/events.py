@@ -17,6 +17,11 @@ def trial_started(trial: Trial) -> Event:
         "baseline": trial.baseline,
         "seed": trial.seed,
         "why": trial.why,
+        "promised": {
+            name: value
+            for name in ("expected_gain", "expected_left")
+            if (value := getattr(trial, name)) is not None
+        },
         "known": dict(trial.known),
     }
     return Event("trial_started", trial.number, trial.created, payload)
@@ -64,5 +69,6 @@ def front_moved(spec: StudySpec, trials: Sequence[Trial], *, now: float) -> Even
     return Event("front", None, now, payload)
 
 
-def study_ended(state: str, *, now: float) -> Event:
-    return Event("study_ended", None, now, {"state": state})
+def study_ended(state: str, *, now: float, why: str | None = None) -> Event:
+    """why: it ended before its budget, where it did."""
+    return Event("study_ended", None, now, {"state": state, "why": why or ""})

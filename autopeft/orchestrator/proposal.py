@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration, fingerprint
-from autopeft.domain.ports import Problem, Sampler
+from autopeft.domain.front import share
+from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -21,13 +22,18 @@ _BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration and a seed that are ready to become a trial."""
+    """A configuration and a seed that are ready to become a trial.
+
+    gain, left: as `expected_` in a trial.
+    """
 
     point: Point
     configuration: Configuration
     seed: int
     known: Mapping[str, float]
     why: str
+    gain: float | None
+    left: float | None
     baseline: bool
 
 
@@ -73,41 +79,70 @@ def propose(
     evaluated = {trial.configuration.key for trial in history}
     drawn = int(fingerprint([seed, len(history)])[:8], 16)
 
-    def proposal(point: Point, why: str) -> Proposal | None:
-        configuration = problem.admissible(point)
+    def proposal(found: Suggestion) -> Proposal | None:
+        if baseline is not None:  # what it gains, it gains over itself
+            found = replace(found, gain=None, left=None)
+        if found.again is not None:
+            return _again(found, history, seed=seed, seeds=seeds)
+        configuration = problem.admissible(found.point)
         if configuration is None or configuration.key in evaluated:
             return None
         known = problem.known(configuration.architecture)
-        return Proposal(point, configuration, seed, known, why, baseline is not None)
+        return _ready(found, configuration, known, seed=seed, baseline=baseline is not None)
 
     for attempt in range(_SUGGESTIONS):
         suggestion = sampler.suggest(problem, history, seed=drawn + attempt)
-        if suggestion.again is not None:
-            found = _again(suggestion.again, suggestion.why, history, seed=seed, seeds=seeds)
-        else:
-            found = proposal(suggestion.point, suggestion.why)
-        if found is not None:
+        if (found := proposal(suggestion)) is not None:
             return found
         if not any(branch.parameters for branch in problem.space.branches):
             break
     rng = np.random.default_rng(drawn)
     for _ in range(_DRAWS):
         why = "random: the sampler proposed what was evaluated already"
-        if (found := proposal(problem.space.draw(rng), why)) is not None:
+        if (found := proposal(Suggestion(problem.space.draw(rng), why))) is not None:
             return found
     return None
 
 
 def _again(
-    number: int, why: str, history: Sequence[Trial], *, seed: int, seeds: int
+    found: Suggestion, history: Sequence[Trial], *, seed: int, seeds: int
 ) -> Proposal | None:
     """A trial's configuration at its next seed; None: it has had them all, or there is no such
     trial."""
-    trial = next((trial for trial in history if trial.number == number), None)
+    trial = next((trial for trial in history if trial.number == found.again), None)
     if trial is None:
         return None
     used = {t.seed for t in history if t.configuration.key == trial.configuration.key}
     following = next((s for s in range(seed, seed + seeds) if s not in used), None)
     if following is None:
         return None
-    return Proposal(trial.point, trial.configuration, following, trial.known, why, trial.baseline)
+    return _ready(found, trial.configuration, trial.known, seed=following, baseline=trial.baseline)
+
+
+def _ready(
+    found: Suggestion,
+    configuration: Configuration,
+    known: Mapping[str, float],
+    *,
+    seed: int,
+    baseline: bool,
+) -> Proposal:
+    return Proposal(
+        found.point,
+        configuration,
+        seed,
+        known,
+        why=_line(found, baseline),
+        gain=found.gain,
+        left=found.left,
+        baseline=baseline,
+    )
+
+
+def _line(found: Suggestion, baseline: bool) -> str:
+    """Why a trial was proposed: `branch lora: model-based, +0.8 % hypervolume expected of 5 %`."""
+    promise = ""
+    if found.gain is not None:
+        promise = f", +{share(found.gain)} hypervolume expected"
+        promise += "" if found.left is None else f" of {share(found.left)} left"
+    return f"{'baseline' if baseline else 'branch'} {found.point['branch']}: {found.why}{promise}"

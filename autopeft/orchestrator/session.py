@@ -7,7 +7,8 @@ No framework is known here: a `for` loop can drive a session, and so can Ray Tun
 trials by other means. The store is the only memory: a session made from the same store goes on
 where the last one ended, and what it finds running it hands out again.
 
-`promotion` says which paused trial goes on, `proposal` what else is tried, `events` what is shown.
+`promotion` says which paused trial goes on, `proposal` what else is tried, `stopping` when it is
+enough, `events` what is shown.
 """
 
 import threading
@@ -30,6 +31,7 @@ from autopeft.domain.trial import (
 from autopeft.orchestrator import events
 from autopeft.orchestrator.promotion import promotable
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
+from autopeft.orchestrator.stopping import enough
 
 _ALIKE_FAILURES = 5  # errors in a row, with no result yet, before the study gives up
 
@@ -146,7 +148,7 @@ class StudySession:
             self._store.update(replace(record, state=state, seconds=self.wall_seconds))
             now = self._clock()
             ended = [events.front_moved(self.spec, self.trials, now=now)]
-            ended.append(events.study_ended(state, now=now))
+            ended.append(events.study_ended(state, now=now, why=self.stopped))
             self._store.commit(self.spec.name, [], ended)
 
     # -- what is to be seen ----------------------------------------------------------------
@@ -170,6 +172,19 @@ class StudySession:
             return not self._may_start and self._candidate() is None
 
     @property
+    def stopped(self) -> str | None:
+        """Why `search.stop` ends the search; None as long as it does not.
+
+        A baseline that is due has its turn before: they get the trials of a branch, whenever it is.
+        """
+        with self._lock:
+            trials = self.trials
+            said = enough(self.spec, trials)
+            if said and baseline_due(self.spec, trials, exhausted=self._done_baselines):
+                return None
+            return said
+
+    @property
     def front(self) -> tuple[Trial, ...]:
         return front(self.spec.objectives, self.spec.constraints, self.trials)
 
@@ -184,9 +199,8 @@ class StudySession:
     @property
     def device_hours(self) -> float:
         """GPU hours of all trials so far; CPU hours where trials have no GPU."""
-        resources = self.spec.resources
-        devices = resources.gpus_per_trial or resources.cpus_per_trial
-        return sum(trial.seconds for trial in self._trials.values()) * devices / 3600
+        seconds = sum(trial.seconds for trial in self._trials.values())
+        return seconds * self.spec.resources.devices / 3600
 
     # -- the rules -------------------------------------------------------------------------
 
@@ -201,7 +215,9 @@ class StudySession:
     def _may_start(self) -> bool:
         limit = self.spec.budget.trials
         full = limit is not None and len(self._trials) >= limit
-        return not (full or self._exhausted or self._out_of_time or self.hopeless)
+        if full or self._exhausted or self._out_of_time or self.hopeless:
+            return False
+        return self.stopped is None
 
     @property
     def hopeless(self) -> bool:
@@ -248,6 +264,8 @@ class StudySession:
             point=proposal.point,
             known=proposal.known,
             why=proposal.why,
+            expected_gain=proposal.gain,
+            expected_left=proposal.left,
             baseline=proposal.baseline,
             created=self._clock(),
         )

@@ -122,7 +122,7 @@ class BoTorchSampler:
                 starts=_STARTS,
                 rounds=_ROUNDS,
             )
-        return Suggestion(point, f"{self.name}, branch {point['branch']}, log gain {best:.1f}")
+        return Suggestion(point, f"{self.name}, log gain {best:.1f}")
 
     def _pool(
         self, problem: Problem, told: Sequence[Trial], fresh: Fresh, rng: np.random.Generator

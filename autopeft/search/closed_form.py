@@ -33,10 +33,13 @@ from autopeft.search.outcomes import (
     of_constraints,
     of_failures,
     of_objective,
+    share_of,
 )
 from autopeft.search.surrogate import Surrogate, condition
 
 _DRAWS = 16
+_DRAWS_OF_ONE = 1024  # a gain of a thousandth is told within about a fifth of it
+_DRAWS_OF_MANY = 256
 _LEAST = 1e-300
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
@@ -129,19 +132,32 @@ def make_score(
     edges, heights = _staircase(found.cost(against), drawn)
 
     def score(configurations: Sequence[Configuration]) -> Array:
-        rows = view.rows(configurations)
-        mean, deviation = model.predict(rows)
-        reach = found.cost(configurations)
-        gain = np.log(np.maximum(_gain(mean, deviation, reach, edges, heights), _LEAST))
+        mean, deviation = model.predict(view.rows(configurations))
+        gain = _gain(mean, deviation, found.cost(configurations), edges, heights)
+        return np.asarray(np.log(np.maximum(gain, _LEAST)) + odds(configurations))
+
+    def odds(configurations: Sequence[Configuration]) -> Array:
+        """(n,) log probability that they can be trained and hold what is measured."""
+        rows, chances = view.rows(configurations), np.zeros(len(configurations))
         for limit, constrained in limits:
             mean, deviation = constrained.predict(rows)
-            gain += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
+            chances += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
         if trainable is not None:
             mean, deviation = trainable.predict(rows.unsized())
-            gain += log_ndtr((mean - 0.5) / deviation)
-        return np.asarray(gain)
+            chances += log_ndtr((mean - 0.5) / deviation)
+        return chances
 
-    return score
+    def growth(configurations: Sequence[Configuration]) -> float:
+        rng = np.random.default_rng([seed, len(configurations)])
+        every, before = [*against, *configurations], len(against)
+        count = _DRAWS_OF_ONE if len(configurations) == 1 else _DRAWS_OF_MANY
+        drawn, cost = model.draws(view.rows(every), count, rng), found.cost(every)
+        kept = np.log(rng.random((count, len(configurations)))) < odds(configurations)
+        drawn[:, before:] = np.where(kept, drawn[:, before:], -np.inf)
+        reached = _volume(*_staircase(cost[:before], drawn[:, :before]))
+        return share_of(_volume(*_staircase(cost, drawn)) - reached, reached)
+
+    return Score(score, growth)
 
 
 def _softened(values: Array) -> Array:
@@ -185,6 +201,12 @@ def _staircase(cost: Array, drawn: Array) -> tuple[Array, Array]:
     # Of neighbouring steps of one height, the last: the others end inside it.
     last = np.append(np.any(heights[:, 1:] != heights[:, :-1], axis=0), True)
     return np.concatenate([[0.0], ends[last]]), heights[:, last]
+
+
+def _volume(edges: Array, heights: Array) -> float:
+    """The hypervolume under the staircase, the mean over the draws."""
+    ends = np.isfinite(edges[1:])  # the last step has no end and no height
+    return float((heights[:, ends] @ np.diff(edges)[ends]).mean())
 
 
 def _gain(mean: Array, deviation: Array, reach: Array, edges: Array, heights: Array) -> Array:

@@ -45,18 +45,27 @@ def default_size(problem: Problem, budget: int | None = None) -> int:
     return size if budget is None else min(size, max(3, budget // 3))
 
 
-def suggest(problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
-    """The next point of the initial design; see `ports.Sampler` for the contract."""
+def suggest(
+    problem: Problem,
+    history: Sequence[Trial],
+    *,
+    seed: int,
+    why: str = "initial design",
+) -> Suggestion:
+    """The next point of the initial design; see `ports.Sampler` for the contract.
+
+    why: of the suggestion, unless nothing new is left.
+    """
     rng = np.random.default_rng(seed)
     taken = evaluated(history)
     for branch in _by_turn(problem, history, rng):
         candidates = _sobol_candidates(problem, branch, taken, rng)
         if candidates:
             chosen = candidates[_farthest(problem, candidates, history)]
-            return Suggestion(chosen[0], f"initial design (quasi-random, branch {branch.name})")
+            return Suggestion(chosen[0], why)
     left = draw_new(problem, taken, rng, count=1, tries=_TRIES)
     if left:
-        return Suggestion(left[0][0], "initial design (random)")
+        return Suggestion(left[0][0], why)
     return exhausted(problem, seed)
 
 

@@ -62,10 +62,11 @@ class ModelBasedSampler:
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
         if own < design or told < _FEWEST_RESULTS:
-            return initial.suggest(problem, history, seed=seed)
+            place = f"{own + 1} of {design}" if own < design else "no model of so few results"
+            return initial.suggest(problem, history, seed=seed, why=f"initial design ({place})")
         if own % _WATCH == _WATCH - 1:
-            found = initial.suggest(problem, history, seed=seed)
-            return replace(found, why=f"away from the model: branch {found.point['branch']}")
+            why = f"away from the model (every {_WATCH}th trial)"
+            return initial.suggest(problem, history, seed=seed, why=why)
         return self._by_model(problem, history, seed)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
@@ -75,7 +76,7 @@ class ModelBasedSampler:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._pool(problem, history, fresh, rng)
         if not pool:
-            return initial.suggest(problem, history, seed=seed)
+            return initial.suggest(problem, history, seed=seed, why="spread out: few are left")
         built = [problem.configure(point) for point in pool]
         with self._scoring(problem, history, built, seed) as score:
             point, gain = climb(
@@ -87,16 +88,14 @@ class ModelBasedSampler:
                 rounds=_ROUNDS,
             )
             again = self._again(problem, history, built, seed)
-        if again is not None and again.gain > gain:
-            gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
-            return _repeated(again.trial, f"the front is undecided, {gains}")
-        if again is not None and self._learns(problem, history):
-            return _repeated(again.trial, "to learn how much seeds differ")
-        why = (
-            f"model-based: expected gain largest at branch {point['branch']}, "
-            f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
-        )
-        return Suggestion(point, why)
+            if again is not None and again.gain > gain:
+                gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
+                return _repeated(again.trial, f"the front is undecided, {gains}")
+            if again is not None and self._learns(problem, history):
+                return _repeated(again.trial, "to learn how much seeds differ")
+            chosen = problem.configure(point)
+            promised, left = score.growth([chosen]), score.growth([*built, chosen])
+        return Suggestion(point, "model-based", promised, max(promised, left))
 
     def _left_out_error(self, problem: Problem, history: Sequence[Trial]) -> float:
         """Above 1 the surrogate predicts left-out trials worse than their mean does."""
@@ -179,14 +178,13 @@ def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int)
 
     tpe = OptunaSampler("TPESampler", {"n_startup_trials": _FEWEST_RESULTS})
     found = tpe.suggest(problem, history, seed=seed)
-    why = (
-        f"TPE, branch {found.point['branch']}: left out, trials are {error:.1f} times farther from"
-    )
-    return replace(found, why=f"{why} the model than from their mean")
+    why = f"TPE: left out, trials are {error:.1f} times farther from the model than from their mean"
+    return replace(found, why=why)
 
 
 def _repeated(trial: Trial, why: str) -> Suggestion:
-    return Suggestion(trial.point, f"another seed of trial {trial.number}: {why}", trial.number)
+    why = f"another seed of trial {trial.number}: {why}"
+    return Suggestion(trial.point, why, again=trial.number)
 
 
 def _home(problem: Problem, point: Point) -> Branch:

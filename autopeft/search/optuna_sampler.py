@@ -73,7 +73,7 @@ class OptunaSampler:
                 point = _ask(problem, study)
                 configuration = problem.admissible(point)
                 if configuration is not None and configuration.key not in taken:
-                    return Suggestion(point, f"optuna {self.name}, branch {point['branch']}")
+                    return Suggestion(point, f"optuna {self.name}")
         found = RandomSampler().suggest(problem, history, seed=seed)
         return Suggestion(found.point, f"{found.why} (optuna {self.name} found nothing new)")
 

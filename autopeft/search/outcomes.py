@@ -26,8 +26,29 @@ _MARGIN = 0.1  # of a known objective's range
 _PARTIAL = 0.95  # the highest fidelity of a result that is not the end
 
 
-Score = Callable[[Sequence[Configuration]], Array]
-"""Configurations -> (n,) log of the expected gain, larger is better."""
+@dataclass(frozen=True)
+class Score:
+    """Configurations -> (n,) log of the expected gain of hypervolume; larger is better.
+
+    growth: how much more hypervolume all of these configurations together are expected to bring,
+        as a share (`share_of`), by joint draws of the posterior. The score itself takes what a
+        candidate and the front turn out to be as independent: right enough to choose by, but near
+        the front it promises several times too much.
+    """
+
+    log_gain: Callable[[Sequence[Configuration]], Array]
+    growth: Callable[[Sequence[Configuration]], float]
+
+    def __call__(self, configurations: Sequence[Configuration]) -> Array:
+        return self.log_gain(configurations)
+
+
+def share_of(gain: float, reached: float) -> float:
+    """A gain of hypervolume over the one that is reached, at most 1: also where that is nothing.
+
+    Unlike the gain it does not depend on the units of an axis, which grow with the best seen.
+    """
+    return gain / reached if gain < reached else 1.0
 
 
 @dataclass(frozen=True)

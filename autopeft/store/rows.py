@@ -33,6 +33,8 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
         },
         "created": trial.created,
         "provenance": plain(trial.provenance),
+        "expected_gain": trial.expected_gain,
+        "expected_left": trial.expected_left,
     }
 
 
@@ -54,6 +56,8 @@ def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
         else Failure(FailureReason(failure["reason"]), failure["message"], failure["details"]),
         created=row["created"],
         provenance=row["provenance"],
+        expected_gain=row["expected_gain"],
+        expected_left=row["expected_left"],
     )
 
 

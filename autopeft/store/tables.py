@@ -45,6 +45,8 @@ trials = Table(
     Column("failure", JSON(none_as_null=True)),
     Column("created", Float, nullable=False),
     Column("provenance", JSON, nullable=False),
+    Column("expected_gain", Float),
+    Column("expected_left", Float),
 )
 
 rungs = Table(

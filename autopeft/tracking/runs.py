@@ -113,7 +113,8 @@ class StudyRuns:
             self._client.set_terminated(run, "KILLED", _ms(event))
         self._states = {}
         self._study_state = state
-        set_tags(self._client, parent, {"autopeft.state": state})
+        tags = {"autopeft.state": state, "autopeft.stopped": event.payload.get("why", "")}
+        set_tags(self._client, parent, tags)
         self._client.set_terminated(parent, _STATUS.get(state, "KILLED"), _ms(event))
 
     def _resume_study(self) -> None:
@@ -157,7 +158,8 @@ class StudyRuns:
         run = self._trial(trial, event)
         self._revive(trial)
         log_params(self._client, run, payload.get("params", {}))
-        self._metrics(run, payload.get("known", {}), 0, event)
+        there = {**payload.get("known", {}), **payload.get("promised", {})}
+        self._metrics(run, there, 0, event)
 
     def _rung(self, trial: int, event: Event) -> None:
         payload = event.payload

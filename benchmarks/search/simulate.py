@@ -39,6 +39,8 @@ class Outcome:
     the observed ones choose. Shorter than the budget where the space was exhausted.
     found: the same of all told trials: what a choice without noise would keep.
     modelled: the same of the front by the model's means, made at the checkpoints, the last between.
+    gains, left: by trial, what it was expected to gain and what there was left to gain (see
+        `ports.Suggestion`); None where the sampler told none.
     cpu_s: of every call of the sampler, in order; some more than trials.
     seconds: simulated, of the whole search.
     """
@@ -46,6 +48,8 @@ class Outcome:
     curve: tuple[float, ...]
     found: tuple[float, ...]
     modelled: tuple[float, ...]
+    gains: tuple[float | None, ...]
+    left: tuple[float | None, ...]
     cpu_s: tuple[float, ...]
     seconds: float
 
@@ -78,7 +82,15 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
-            return Outcome(tuple(curve), tuple(found), tuple(modelled), tuple(sampler.cpu_s), now)
+            return Outcome(
+                curve=tuple(curve),
+                found=tuple(found),
+                modelled=tuple(modelled),
+                gains=tuple(trial.expected_gain for trial in session.trials),
+                left=tuple(trial.expected_left for trial in session.trials),
+                cpu_s=tuple(sampler.cpu_s),
+                seconds=now,
+            )
         now, number, segment = heapq.heappop(running)
         metrics, stderr = landscape.observe(segment.configuration, segment.seed)
         session.tell(segment, Result(1, metrics, stderr, ended=now))

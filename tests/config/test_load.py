@@ -21,6 +21,7 @@ from autopeft.domain.peft_fields import (
     TRAINER_DEFAULTS,
     TRAINER_VALUES,
 )
+from autopeft.domain.study import StopRule
 from autopeft.search import BOTORCH, make_sampler
 from autopeft.training.peft_table import PATH, table
 
@@ -187,6 +188,7 @@ def changed(path, value):
         (("budget", "trials"), 40, True),
         (("search", "parallel"), 8, True),
         (("search", "seeds"), 3, True),
+        (("search", "stop"), {"min_gain": 0.01}, True),
         (("space", "lora", "modules", 0, "r"), {"choice": [1, 4, 16, 64]}, True),
         (("space", "lora", "modules", 0, "r"), {"choice": [64, 1, 4, 16]}, False),
         (("space", "lora", "modules", 0, "r"), {"choice": [1, 4]}, False),
@@ -200,6 +202,25 @@ def test_a_file_that_only_adds_widens_the_study(path, value, wider):
     new = changed(path, value)
     assert widens(document(), new) is wider
     assert difference(document(), new)
+
+
+@pytest.mark.parametrize("after", [{"min_gain": 0.001}, {"min_gain": 0.01, "patience": 20}, None])
+def test_a_stop_rule_may_change_in_a_study_that_goes_on(after):
+    old = changed(("search", "stop"), {"min_gain": 0.01})
+    new = changed(("search", "stop"), after) if after else document()
+    assert widens(old, new)
+
+
+def test_a_stop_rule_is_read():
+    for text, rule in (
+        ({"min_gain": 0.01}, StopRule(min_gain=0.01)),
+        (
+            {"min_gain_per_gpu_hour": 2, "patience": 3},
+            StopRule(min_gain_per_gpu_hour=2.0, patience=3),
+        ),
+    ):
+        assert parse(changed(("search", "stop"), text), folder=".").search.stop == rule
+    assert parse(document(), folder=".").search.stop is None
 
 
 def test_a_difference_names_the_path_and_both_values():

@@ -225,6 +225,38 @@ def test_a_study_whose_every_trial_fails_alike_says_so(folder):
     assert "galore" in done.stderr
 
 
+def test_a_search_that_has_had_enough_stops_says_so_and_goes_on_with_a_looser_rule(folder):
+    given = (
+        *("search", "space.yaml", "--local", "--set", "study=early", "--set", "budget.trials=12"),
+        *("--set", "training.num_train_epochs=1", "--set"),
+    )
+    # Less than all is left as soon as the model speaks: after a design of 4 beside the baseline.
+    done = autopeft(folder, *given, "search.stop={min_gain: 1, patience: 1}")
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("Stopped: ")]
+    assert said.startswith(
+        "Stopped: the model took less than 100 % of the hypervolume to be left to gain, "
+        "at the last proposal (search.stop.min_gain); "
+    )
+    status = json.loads(autopeft(folder, "status", "early", "--json").stdout)
+    trials = sum(status["trials"].values())
+    assert said.endswith(f"; {12 - trials} of 12 trials were left.")
+    assert trials < 12
+    assert status["state"] == "finished"
+    assert 0 <= status["expected_gain"] <= status["expected_left"] < 1
+    assert "Left to gain, by the model: " in autopeft(folder, "status", "early").stdout
+    again = autopeft(folder, "resume", "early", "--local")
+    assert said in again.stdout
+    assert json.loads(autopeft(folder, "status", "early", "--json").stdout) == status
+    looser = (*given, "search.stop={min_gain: 1.0e-9, patience: 20}")
+    assert "search.stop.min_gain: 1 -> 1e-09" in autopeft(folder, *looser, code=2).stderr
+    more = autopeft(folder, *looser, "--extend")
+    assert "Stopped" not in more.stdout
+    assert (
+        sum(json.loads(autopeft(folder, "status", "early", "--json").stdout)["trials"].values())
+        == 12
+    )
+
+
 def test_ctrl_c_pauses_and_resume_goes_on(folder):
     child = subprocess.Popen(
         [*AUTOPEFT, "search", "space.yaml", "--set", "study=paused", "--set", "budget.trials=6"],

@@ -164,7 +164,12 @@ def search(sampler: Sampler, problem: Problem, *, trials: int, seed: int) -> lis
     history = [baseline_trial(problem, 0)]
     while len(history) < trials:
         suggestion = sampler.suggest(problem, history, seed=1000 * seed + len(history))
-        trial = replace(started(problem, len(history), suggestion.point), why=suggestion.why)
+        trial = replace(
+            started(problem, len(history), suggestion.point),
+            why=suggestion.why,
+            expected_gain=suggestion.gain,
+            expected_left=suggestion.left,
+        )
         history.append(told(trial, noise=0.005 * rng.normal()))
     return history
 

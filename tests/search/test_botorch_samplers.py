@@ -206,4 +206,4 @@ def test_a_single_objective_is_served_by_every_recipe():
     history = [told(trial) for trial in random_trials(problem, 8)]
     for name in BOTORCH:
         suggestion = make_sampler(name, {"initial": 3}).suggest(problem, history, seed=0)
-        assert suggestion.why.startswith(f"{name}, branch ")
+        assert suggestion.why.startswith(f"{name}, log gain ")

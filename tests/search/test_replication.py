@@ -112,7 +112,7 @@ def search_of(problem, history, *, seeds, seed=3):
 
 def test_the_sampler_repeats_where_the_front_is_undecided_and_says_so():
     problem = make_problem()
-    history, lucky = with_luck(problem, luck=0.1, stderr=0.1)
+    history, lucky = with_luck(problem, luck=0.05, stderr=0.1, count=48)
     pairs = [
         another(t, len(history) + i, t.metrics["accuracy"]) for i, t in enumerate(history[-4:])
     ]

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, select, text
 
+import autopeft.store
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Failure, FailureReason, Rung
 from autopeft.orchestrator.session import StudySession
-from autopeft.store import SqlStore
+from autopeft.store import SqlStore, tables
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +156,43 @@ def test_the_migrations_make_the_tables_of_this_version(tmp_path):
     for table in metadata.sorted_tables:
         columns = {column["name"] for column in found.get_columns(table.name)}
         assert columns == {column.name for column in table.columns}
+
+
+def test_a_store_of_the_first_schema_opens_with_its_trials(tmp_path):
+    """Every study and trial of an older autopeft; what it did not keep is None."""
+    spec = study_spec(trials=3)
+    new = SqlStore(f"sqlite:///{tmp_path / 'new.db'}")
+    new.create(record_of(spec))
+    session = StudySession(
+        spec, problem=fake_problem(spec), store=new, sampler=RandomSampler(), clock=lambda: 1.0
+    )
+    drive(session, FakeEvaluator())
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    config = Config()
+    folder = Path(autopeft.store.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
+    first = MetaData()
+    first.reflect(engine)
+    assert "expected_gain" not in first.tables["trials"].columns
+    with new._engine.connect() as source, engine.begin() as target:
+        for name in ("studies", "trials", "rungs"):
+            table = first.tables[name]
+            rows = source.execute(
+                select(*(tables.metadata.tables[name].c[c.name] for c in table.c))
+            )
+            for row in rows:
+                target.execute(table.insert().values(row._asdict()))
+    old = SqlStore(url)
+    assert old.history("fake") == session.trials
+    assert [trial.expected_gain for trial in old.history("fake")] == [None] * 3
+    promised = replace(session.trials[0], expected_gain=0.01, expected_left=0.2)
+    old.commit("fake", [promised], [])
+    assert old.history("fake")[0] == promised
 
 
 WRITER = """

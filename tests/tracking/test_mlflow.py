@@ -124,6 +124,22 @@ def test_a_study_is_a_parent_run_with_a_child_per_trial(uri: str, send: Any, clo
     assert history(uri, child, "adapter_params")[0] == (0, 1001)
 
 
+def test_what_a_trial_promised_is_a_metric_and_why_a_search_stopped_a_tag(
+    uri: str, send: Any, clock: Clock
+) -> None:
+    promised = {"expected_gain": 0.01, "expected_left": 0.2}
+    send(
+        study_started(clock),
+        trial_started(clock, 0, promised=promised),
+        trial_ended(clock, 0),
+        Event("study_ended", None, clock(), {"state": "finished", "why": "enough"}),
+    )
+    parent = parent_run(uri)
+    assert parent.data.tags["autopeft.stopped"] == "enough"
+    (child,) = runs(uri, f"tags.\"mlflow.parentRunId\" = '{parent.info.run_id}'")
+    assert {name: child.data.metrics[name] for name in promised} == promised
+
+
 def test_the_parent_holds_the_space_the_front_and_hypervolume_by_trial(
     uri: str, send: Any, clock: Clock, tmp_path: Path
 ) -> None:

@@ -1,0 +1,171 @@
+"""What a suggestion says that there is to gain: a share of the hypervolume reached, calibrated."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from search.landscape import (
+    ACCURACY,
+    PARAMETERS,
+    SECONDS,
+    failed,
+    make_problem,
+    random_trials,
+    search,
+    started,
+    told,
+)
+
+from autopeft.domain.objective import Constraint
+from autopeft.domain.pareto import hypervolume
+from autopeft.domain.space import Branch, Range, Space
+from autopeft.search import acquisition, closed_form, make_sampler
+from autopeft.search.encoding import Encoding
+from autopeft.search.gaussian_process import deterministic, tensor
+from autopeft.search.memory import Memory
+from autopeft.search.outcomes import Scale, of_objective, share_of
+
+
+def grown_by_brute_force(drawn, before):
+    """drawn: (S, n, m) joint draws, the first `before` of them tried. Gain over what is reached."""
+    corner = np.zeros(drawn.shape[2])
+    reached = np.array([hypervolume(Y[:before], corner) for Y in drawn])
+    after = np.array([hypervolume(Y, corner) for Y in drawn])
+    return (after.mean() - reached.mean()) / reached.mean()
+
+
+@pytest.fixture
+def told_problem():
+    problem = Memory().remembering(make_problem())
+    history = [told(trial) for trial in random_trials(problem, 20)]
+    candidates = [trial.configuration for trial in random_trials(problem, 60, seed=5)]
+    return problem, history, candidates
+
+
+def test_the_gain_of_the_closed_form_is_that_of_joint_draws(told_problem):
+    problem, history, candidates = told_problem
+    memory = Memory()
+    score = closed_form.make_score(problem, history, candidates, 0, memory)
+    scale, view = Scale.of(problem, history, candidates), memory.view(problem, history)
+    seen = of_objective(history, scale, 0)
+    model = closed_form._fitted(view, history, seen, closed_form._softened(seen.values), memory)
+    order = np.argsort(-score(candidates))
+    for i in order[[0, 3, 8]]:
+        every = [*(trial.configuration for trial in history), candidates[i]]
+        drawn = model.draws(view.rows(every), 4000, np.random.default_rng(9))
+        cost = scale.known(problem, every)[:, 1]
+        Y = np.stack([drawn, np.broadcast_to(cost, drawn.shape)], axis=2)
+        expected = grown_by_brute_force(Y, len(history))
+        assert score.growth([candidates[i]]) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("objectives", [(ACCURACY, SECONDS), (ACCURACY, SECONDS, PARAMETERS)])
+def test_the_gain_by_botorch_is_that_of_joint_draws(objectives, monkeypatch):
+    problem = make_problem(objectives=objectives)
+    history = [told(trial) for trial in random_trials(problem, 14)]
+    candidates = [trial.configuration for trial in random_trials(problem, 30, seed=5)]
+    tried, fitted, fit = [trial.configuration for trial in history], [], acquisition._expected_gain
+    monkeypatch.setattr(
+        acquisition, "_expected_gain", lambda *given: fitted.append(fit(*given)) or fitted[-1]
+    )
+    with deterministic(0):
+        score = acquisition.make_score(problem, history, candidates, 0)
+        best = int(np.argmax(score(candidates)))
+        found = score.growth([candidates[best]])
+        encoding = Encoding.fit(problem, [*candidates, *tried])
+        inputs = acquisition.Inputs(problem, encoding, Scale.of(problem, history, candidates))
+        model = fitted[0].model
+        posterior = model.posterior(tensor(inputs.rows([*tried, candidates[best]])))
+        drawn = acquisition._sampler(list(model.models), 1500, 77)(posterior).detach().numpy()
+    assert found == pytest.approx(grown_by_brute_force(drawn, len(tried)), rel=0.2)
+
+
+def test_two_objectives_are_drawn_independently():
+    problem = make_problem(objectives=[ACCURACY, SECONDS])
+    history = [told(trial) for trial in random_trials(problem, 8)]
+    tried = [trial.configuration for trial in history]
+    with deterministic(0):
+        encoding = Encoding.fit(problem, tried)
+        inputs = acquisition.Inputs(problem, encoding, Scale.of(problem, history, tried))
+        model = acquisition._expected_gain(inputs, history, tried, [], 0).model
+        posterior = model.posterior(tensor(inputs.rows(tried)))
+        drawn = acquisition._sampler(list(model.models), 1000, 0)(posterior).detach().numpy()
+    for j in range(len(tried)):
+        assert abs(np.corrcoef(drawn[:, j].T)[0, 1]) < 0.15
+
+
+def test_more_candidates_together_gain_more_and_none_beyond_the_front_gains_nothing(told_problem):
+    problem, history, candidates = told_problem
+    score = closed_form.make_score(problem, history, candidates, 0, Memory())
+    best = candidates[int(np.argmax(score(candidates)))]
+    assert 0 < score.growth([best]) < score.growth(candidates) <= 1
+    assert score.growth([history[3].configuration]) < 1e-3
+
+
+def test_a_gain_is_a_share_of_what_is_reached_and_at_most_all_of_it():
+    assert share_of(0.1, 0.5) == pytest.approx(0.2)
+    assert share_of(0.0, 0.5) == 0.0
+    assert share_of(3.0, 0.5) == 1.0
+    assert share_of(0.1, 0.0) == 1.0
+
+
+def test_what_may_fail_or_break_a_constraint_gains_less(told_problem):
+    problem, history, candidates = told_problem
+    healthy = closed_form.make_score(problem, history, candidates, 0, Memory())
+    best = candidates[int(np.argmax(healthy(candidates)))]
+    alike = [
+        t for t in random_trials(problem, 60, seed=11) if t.configuration.branch == best.branch
+    ]
+    broken = [*history, *(failed(replace(t, number=100 + t.number)) for t in alike[:8])]
+    limited = replace(problem, constraints=(Constraint.parse("peak_memory_gib <= 1.1"),))
+    for p, trials in ((problem, broken), (limited, history)):
+        score = closed_form.make_score(p, trials, candidates, 0, Memory())
+        assert score.growth([best]) < healthy.growth([best])
+
+
+def test_a_running_trial_takes_its_gain_with_it(told_problem):
+    problem, history, candidates = told_problem
+    score = closed_form.make_score(problem, history, candidates, 0, Memory())
+    best = int(np.argmax(score(candidates)))
+    point = random_trials(problem, 60, seed=5)[best].point
+    pending = [*history, started(problem, 20, point)]
+    after = closed_form.make_score(problem, pending, candidates, 0, Memory())
+    assert after.growth([candidates[best]]) < score.growth([candidates[best]]) / 5
+
+
+def test_less_and_less_is_left_to_gain():
+    """One learning rate to choose: soon all of it is known."""
+    branch = Branch(
+        "lora",
+        {
+            "modules": [{"peft_type": "LORA", "r": 8, "target_modules": ["query", "value"]}],
+            "training": {"learning_rate": Range(1e-5, 1e-2, log=True)},
+        },
+    )
+    problem = make_problem(Space((branch,)), objectives=[ACCURACY])
+    problem = replace(problem, space=Space((branch,)))
+    sampler, history = make_sampler("autopeft", {"initial": 4}), []
+    while len(history) < 28:
+        found = sampler.suggest(problem, history, seed=len(history))
+        trial = started(problem, len(history), found.point)
+        history.append(replace(told(trial), expected_gain=found.gain, expected_left=found.left))
+    gains = [t.expected_gain for t in history if t.expected_gain is not None]
+    left = [t.expected_left for t in history if t.expected_left is not None]
+    assert all(0 <= gain <= rest <= 1 for gain, rest in zip(gains, left, strict=True))
+    assert np.median(left[-5:]) < 0.2 * np.median(left[:3])
+    assert np.median(left[-5:]) < 0.01
+
+
+@pytest.mark.parametrize("name", ["random", "optuna.TPESampler", "botorch.qLogNEHVI"])
+def test_a_sampler_without_a_model_of_hypervolume_promises_nothing(name):
+    found = make_sampler(name, {}).suggest(
+        make_problem(), [told(t) for t in random_trials(make_problem(), 12)], seed=0
+    )
+    assert (found.gain, found.left) == (None, None)
+
+
+def test_the_gains_of_a_search_are_those_of_its_suggestions():
+    history = search(make_sampler("autopeft", {"initial": 4}), make_problem(), trials=8, seed=0)
+    promised = [(t.expected_gain, t.expected_left) for t in history if t.why == "model-based"]
+    assert promised
+    assert all(0 < gain <= left <= 1 for gain, left in promised)
