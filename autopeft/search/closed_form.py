@@ -6,9 +6,10 @@ one variance at zero):
 
     EHVI(x) = sum over steps k of |(0, z(x)] in step k| EI(mean(x), deviation(x); height of k)
 
-The front is noisy, so it is drawn: heights come from joint posterior draws at what was tried
-(Daulton 2021, arXiv 2105.08195), and the sum is averaged. Trials that run are believed to end at
-their mean. With a single measured objective there is one step, and the score is noisy EI.
+The front is noisy, so it is drawn: heights come from joint posterior draws at what was tried and at
+what runs (Daulton 2021, arXiv 2105.08195), mean and deviation are those given the draw, and the sum
+is averaged. So what resembles a trial gains little, and a batch stays apart. With a single measured
+objective there is one step, and the score is noisy EI.
 
 Scores are on `outcomes.Scale`: reference at 0. N: candidates; m: tried; S: draws; K: steps.
 """
@@ -117,7 +118,6 @@ def make_score(
     found = Model.of(problem, history, candidates, memory)
     view, model = found.view, found.surrogate
     done, pending = compared(problem, history)
-    model = model.believing(view.rows([trial.configuration for trial in pending]))
     limits = [
         (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
         for limit in of_constraints(problem, history)
@@ -129,10 +129,10 @@ def make_score(
     held = feasible(problem.constraints, problem.objectives, history, done)
     against = [trial.configuration for trial in (*held, *pending)]
     drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
-    edges, heights = _staircase(found.cost(against), drawn)
+    edges, heights = _staircase(found.cost(against), drawn.values)
 
     def score(configurations: Sequence[Configuration]) -> Array:
-        mean, deviation = model.predict(view.rows(configurations))
+        mean, deviation = drawn.given(view.rows(configurations))
         gain = _gain(mean, deviation, found.cost(configurations), edges, heights)
         return np.asarray(np.log(np.maximum(gain, _LEAST)) + odds(configurations))
 
@@ -151,7 +151,8 @@ def make_score(
         rng = np.random.default_rng([seed, len(configurations)])
         every, before = [*against, *configurations], len(against)
         count = _DRAWS_OF_ONE if len(configurations) == 1 else _DRAWS_OF_MANY
-        drawn, cost = model.draws(view.rows(every), count, rng), found.cost(every)
+        drawn = model.draws(view.rows(every), count, rng).values
+        cost = found.cost(every)
         kept = np.log(rng.random((count, len(configurations)))) < odds(configurations)
         drawn[:, before:] = np.where(kept, drawn[:, before:], -np.inf)
         reached = _volume(*_staircase(cost[:before], drawn[:, :before]))
@@ -210,11 +211,14 @@ def _volume(edges: Array, heights: Array) -> float:
 
 
 def _gain(mean: Array, deviation: Array, reach: Array, edges: Array, heights: Array) -> Array:
-    """(N,) EHVI, the mean over the draws."""
+    """(N,) EHVI, the mean over the draws.
+
+    mean: (S, N). deviation, reach: (N,).
+    """
     overlap = np.clip(np.minimum(reach[:, None], edges[None, 1:]) - edges[None, :-1], 0.0, None)
-    gain = np.zeros(len(mean))
-    for drawn in heights:
-        z = (mean[:, None] - drawn[None, :]) / deviation[:, None]
+    gain = np.zeros(len(deviation))
+    for here, drawn in zip(mean, heights, strict=True):
+        z = (here[:, None] - drawn[None, :]) / deviation[:, None]
         density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
         gain += (overlap * deviation[:, None] * (density + z * ndtr(z))).sum(axis=1)
     return gain / len(heights)

@@ -69,7 +69,7 @@ def best(
     told = Counter(trial.configuration.key for trial in completed(history))
     counts = np.array([told[trial.configuration.key] for trial in members])
     rng = np.random.default_rng(seed)
-    drawn = model.surrogate.draws(rows, _DRAWS, rng)
+    drawn = model.surrogate.draws(rows, _DRAWS, rng).values
     mean, _ = model.surrogate.predict(rows)
     normal = rng.standard_normal(len(drawn))
     undecided = _chosen(shown[None])[0] | _chosen(mean[None])[0]

@@ -75,14 +75,6 @@ class Rows:
     def at(self, positions: NDArray[np.intp]) -> "Rows":
         return Rows(self.X[positions], self.lengths, self.size[positions], self.edge[positions])
 
-    def beside(self, other: "Rows") -> "Rows":
-        return Rows(
-            np.vstack([self.X, other.X]),
-            self.lengths,
-            np.append(self.size, other.size),
-            np.append(self.edge, other.edge),
-        )
-
     def unsized(self) -> "Rows":
         """Of what has nothing to do with an adapter's size or rate."""
         return Rows(self.X, self.lengths, np.zeros(len(self)), np.zeros(len(self)))
@@ -126,16 +118,17 @@ class Surrogate:
         deviation = np.sqrt(np.maximum(variance, _JITTER))
         return self.shift + self.spread * mean, self.spread * deviation
 
-    def draws(self, rows: Rows, count: int, rng: np.random.Generator) -> Array:
-        """(count, n) joint draws of f."""
-        h = self.hyperparameters
-        cross = _kernel(h, rows, self.rows)
-        solved = solve_triangular(self.factor, cross.T, lower=True)
-        covariance = _kernel(h, rows, rows) - solved.T @ solved
+    def draws(self, rows: Rows, count: int, rng: np.random.Generator) -> "Draws":
+        """Joint draws of f there, to be predicted from."""
+        solved = self.solved(rows)
+        covariance = _kernel(self.hyperparameters, rows, rows) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += _JITTER * 10
-        mean = _basis(h, rows) @ _MEANS + cross @ self.weights
-        found = mean + (_root(covariance) @ rng.standard_normal((len(rows), count))).T
-        return np.asarray(self.shift + self.spread * found)
+        return Draws(self, rows, solved, _root(covariance), rng.standard_normal((len(rows), count)))
+
+    def solved(self, rows: Rows) -> Array:
+        """(n of self, n of rows) the factor's inverse times the kernel between them."""
+        cross = _kernel(self.hyperparameters, self.rows, rows)
+        return np.asarray(solve_triangular(self.factor, cross, lower=True))
 
     def left_out_error(self, groups: Sequence[int]) -> float:
         """Squared error of the outcomes, each predicted without its group, over the mean's error.
@@ -156,17 +149,38 @@ class Surrogate:
             plain += float(((y[inside] - y[~inside].mean()) ** 2).sum())
         return own / plain if plain > 0 else 0.0
 
-    def believing(self, rows: Rows) -> "Surrogate":
-        """The process after its own mean was seen there: for trials that are running."""
-        if not len(rows):
-            return self
-        h = self.hyperparameters
-        cross = _kernel(h, rows, self.rows)
-        kernel = _kernel(h, rows, rows)
-        kernel[np.diag_indices_from(kernel)] += 10 * _JITTER
-        whole = np.block([[self.factor @ self.factor.T, cross.T], [cross, kernel]])
-        told = np.append(self.y, cross @ self.weights)
-        return _solved(h, self.rows.beside(rows), told, whole, self.shift, self.spread)
+
+@dataclass(frozen=True)
+class Draws:
+    """Joint draws of f at m rows, and f elsewhere given each of them.
+
+    solved: (n, m), see `Surrogate.solved`. factor: (m, m) lower Cholesky factor of the covariance.
+    normal: (m, S) what was drawn.
+    """
+
+    surrogate: Surrogate
+    rows: Rows
+    solved: Array
+    factor: Array
+    normal: Array
+
+    @property
+    def values(self) -> Array:
+        """(S, m)."""
+        mean, _ = self.surrogate.predict(self.rows)
+        return np.asarray(mean + self.surrogate.spread * (self.factor @ self.normal).T)
+
+    def given(self, rows: Rows) -> tuple[Array, Array]:
+        """(S, n) mean and (n,) standard deviation of f elsewhere, where each draw is true."""
+        model = self.surrogate
+        mean, deviation = model.predict(rows)
+        kernel = _kernel(model.hyperparameters, self.rows, rows)
+        part = solve_triangular(
+            self.factor, kernel - self.solved.T @ model.solved(rows), lower=True
+        )
+        variance = (deviation / model.spread) ** 2 - (part**2).sum(axis=0)
+        means = mean + model.spread * (self.normal.T @ part)
+        return means, model.spread * np.sqrt(np.maximum(variance, _JITTER))
 
 
 def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surrogate:

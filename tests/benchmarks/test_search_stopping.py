@@ -59,6 +59,7 @@ def test_a_run_records_what_it_lacks_and_nothing_twice(tmp_path, monkeypatch):
         return stopping.simulate.Outcome(
             curve=curve,
             found=curve,
+            modelled=curve,
             gains=(None,) * trials,
             left=(0.25,) * trials,
             cpu_s=(),

@@ -17,7 +17,7 @@ def test_the_gain_is_the_expected_growth_of_the_hypervolume():
     cost, quality = rng.random(6), rng.random(6)
     mean, deviation, reach = rng.random(8), 0.05 + 0.3 * rng.random(8), rng.random(8)
     edges, heights = _staircase(cost, quality[None, :])
-    found = _gain(mean, deviation, reach, edges, heights)
+    found = _gain(mean[None], deviation, reach, edges, heights)
     front = np.column_stack([cost, quality])
     before = hypervolume(front, np.zeros(2))
     for i in range(8):
@@ -36,7 +36,7 @@ def test_a_staircase_holds_at_every_cost_the_best_of_that_cost_or_cheaper():
 
 def test_a_single_objective_is_noisy_expected_improvement():
     edges, heights = _staircase(np.ones(2), np.array([[0.3, 0.6]]))
-    found = _gain(np.array([0.6]), np.array([1.0]), np.ones(1), edges, heights)
+    found = _gain(np.array([[0.6]]), np.array([1.0]), np.ones(1), edges, heights)
     assert found[0] == pytest.approx(1 / np.sqrt(2 * np.pi))
 
 

@@ -52,7 +52,7 @@ def test_the_gain_of_the_closed_form_is_that_of_joint_draws(told_problem):
     order = np.argsort(-score(candidates))
     for i in order[[0, 3, 8]]:
         every = [*(trial.configuration for trial in history), candidates[i]]
-        drawn = model.draws(view.rows(every), 4000, np.random.default_rng(9))
+        drawn = model.draws(view.rows(every), 4000, np.random.default_rng(9)).values
         cost = scale.known(problem, every)[:, 1]
         Y = np.stack([drawn, np.broadcast_to(cost, drawn.shape)], axis=2)
         expected = grown_by_brute_force(Y, len(history))

@@ -91,23 +91,41 @@ def test_the_ends_of_a_range_of_rates_are_expected_to_be_worse_until_seen():
     assert mean[0] > mean[1]
 
 
-def test_a_believed_trial_keeps_the_mean_and_takes_the_doubt():
-    some, pending = rows(20), rows(3, seed=9)
-    model = condition(h(), some, smooth(some), np.full(20, 0.01))
-    before = model.predict(pending)
-    after = model.believing(pending).predict(pending)
-    np.testing.assert_allclose(after[0], before[0], atol=1e-3)
-    assert (after[1] < 0.1 * before[1]).all()
-    assert model.believing(pending.at(np.array([], dtype=int))) is model
-
-
 def test_draws_agree_with_the_prediction():
     some, other = rows(20), rows(5, seed=9)
     model = condition(h(), some, smooth(some), np.full(20, 0.01))
-    drawn = model.draws(other, 4000, np.random.default_rng(0))
+    drawn = model.draws(other, 4000, np.random.default_rng(0)).values
     mean, deviation = model.predict(other)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.05)
     np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.1)
+
+
+def test_what_is_given_a_draw_is_what_the_process_says_after_seeing_it():
+    some, there, other = rows(20), rows(4, seed=9), rows(6, seed=10)
+    y, noise = smooth(some), np.full(20, 0.01)
+    model = condition(h(), some, y, noise)
+    drawn = model.draws(there, 3, np.random.default_rng(0))
+    means, deviation = drawn.given(other)
+    whole = Rows(
+        np.vstack([some.X, there.X]),
+        some.lengths,
+        np.append(some.size, there.size),
+        np.append(some.edge, there.edge),
+    )
+    kernel = surrogate._kernel(h(), whole, whole)
+    kernel[np.diag_indices(24)] += np.append(noise / y.std() ** 2, np.full(4, 1e-5))
+    cross = surrogate._kernel(h(), other, whole)
+    prior = surrogate._basis(h(), whole) @ surrogate._MEANS
+    for values, mean in zip(drawn.values, means, strict=True):
+        seen = (np.append(y, values) - y.mean()) / y.std() - prior
+        expected = surrogate._basis(h(), other) @ surrogate._MEANS + cross @ np.linalg.solve(
+            kernel, seen
+        )
+        np.testing.assert_allclose(mean, y.mean() + y.std() * expected, atol=2e-3)
+    variance = np.diag(
+        surrogate._kernel(h(), other, other) - cross @ np.linalg.solve(kernel, cross.T)
+    )
+    np.testing.assert_allclose(deviation, y.std() * np.sqrt(variance), atol=2e-3)
 
 
 def test_the_error_of_each_trial_left_out_is_that_of_a_process_without_it():
