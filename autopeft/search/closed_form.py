@@ -14,7 +14,7 @@ objective there is one step, and the score is noisy EI.
 Scores are on `outcomes.Scale`: reference at 0. N: candidates; m: tried; S: draws; K: steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ from autopeft.search.surrogate import Surrogate, condition
 _DRAWS = 16
 _DRAWS_OF_ONE = 1024  # a gain of a thousandth is told within about a fifth of it
 _DRAWS_OF_MANY = 256
-_LEAST = 1e-300
+LEAST = 1e-300
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
 
@@ -117,35 +117,14 @@ def make_score(
     """
     found = Model.of(problem, history, candidates, memory)
     view, model = found.view, found.surrogate
-    done, pending = compared(problem, history)
-    limits = [
-        (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
-        for limit in of_constraints(problem, history)
-    ]
-    lesson = of_failures(history)
-    trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
-
-    # What breaks a constraint is on no front, and hides nothing that holds it.
-    held = feasible(problem.constraints, problem.objectives, history, done)
-    against = [trial.configuration for trial in (*held, *pending)]
+    against, odds = rivals(problem, history), make_odds(problem, history, view, memory)
     drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
     edges, heights = _staircase(found.cost(against), drawn.values)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         mean, deviation = drawn.given(view.rows(configurations))
         gain = _gain(mean, deviation, found.cost(configurations), edges, heights)
-        return np.asarray(np.log(np.maximum(gain, _LEAST)) + odds(configurations))
-
-    def odds(configurations: Sequence[Configuration]) -> Array:
-        """(n,) log probability that they can be trained and hold what is measured."""
-        rows, chances = view.rows(configurations), np.zeros(len(configurations))
-        for limit, constrained in limits:
-            mean, deviation = constrained.predict(rows)
-            chances += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
-        if trainable is not None:
-            mean, deviation = trainable.predict(rows.unsized())
-            chances += log_ndtr((mean - 0.5) / deviation)
-        return chances
+        return np.asarray(np.log(np.maximum(gain, LEAST)) + odds(configurations))
 
     def growth(configurations: Sequence[Configuration]) -> float:
         rng = np.random.default_rng([seed, len(configurations)])
@@ -159,6 +138,46 @@ def make_score(
         return share_of(_volume(*_staircase(cost, drawn)) - reached, reached)
 
     return Score(score, growth)
+
+
+def rivals(problem: Problem, history: Sequence[Trial]) -> list[Configuration]:
+    """What a candidate has to improve upon: what was tried and what runs.
+
+    What breaks a constraint is on no front, and hides nothing that holds it.
+    """
+    done, pending = compared(problem, history)
+    held = feasible(problem.constraints, problem.objectives, history, done)
+    return [trial.configuration for trial in (*held, *pending)]
+
+
+def make_odds(
+    problem: Problem, history: Sequence[Trial], view: View, memory: Memory
+) -> Callable[[Sequence[Configuration]], Array]:
+    """The log probability, (n,), that configurations can be trained and hold what is measured."""
+    limits = [
+        (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
+        for limit in of_constraints(problem, history)
+    ]
+    lesson = of_failures(history)
+    trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
+
+    def odds(configurations: Sequence[Configuration]) -> Array:
+        rows, chances = view.rows(configurations), np.zeros(len(configurations))
+        for limit, constrained in limits:
+            mean, deviation = constrained.predict(rows)
+            chances += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
+        if trainable is not None:
+            mean, deviation = trainable.predict(rows.unsized())
+            chances += log_ndtr((mean - 0.5) / deviation)
+        return chances
+
+    return odds
+
+
+def improvement(mean: Array, deviation: Array, height: Array) -> Array:
+    """Expected improvement of normal values over a height; the shapes are broadcast."""
+    z = (mean - height) / deviation
+    return np.asarray(deviation * (np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) + z * ndtr(z)))
 
 
 def _softened(values: Array) -> Array:
@@ -218,7 +237,7 @@ def _gain(mean: Array, deviation: Array, reach: Array, edges: Array, heights: Ar
     overlap = np.clip(np.minimum(reach[:, None], edges[None, 1:]) - edges[None, :-1], 0.0, None)
     gain = np.zeros(len(deviation))
     for here, drawn in zip(mean, heights, strict=True):
-        z = (here[:, None] - drawn[None, :]) / deviation[:, None]
-        density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-        gain += (overlap * deviation[:, None] * (density + z * ndtr(z))).sum(axis=1)
+        gain += (overlap * improvement(here[:, None], deviation[:, None], drawn[None, :])).sum(
+            axis=1
+        )
     return gain / len(heights)

@@ -4,7 +4,7 @@ The mixed space is searched by scoring random candidates and the neighbours of t
 climbing from the best of them over neighbours (one option, one bit, one step along a range).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -14,7 +14,7 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.front import outcomes
-from autopeft.domain.pareto import non_dominated
+from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.replicates import merged
 from autopeft.domain.space import Branch, Point
@@ -65,9 +65,39 @@ class ModelBasedSampler:
             place = f"{own + 1} of {design}" if own < design else "no model of so few results"
             return initial.suggest(problem, history, seed=seed, why=f"initial design ({place})")
         if own % _WATCH == _WATCH - 1:
+            return self._aside(problem, history, seed)
+        return self._by_model(problem, history, seed)
+
+    def _aside(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
+        """Where the largest gain is not: it may be wrong."""
+        from threadpoolctl import threadpool_limits
+
+        from autopeft.search import closed_form, niche
+
+        rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
+        sized = closed_form.applies(problem) and len(problem.objectives) > 1
+        pool = self._pool(problem, history, fresh, rng) if sized and problem.space.searched else []
+        if not pool:
             why = f"away from the model (every {_WATCH}th trial)"
             return initial.suggest(problem, history, seed=seed, why=why)
-        return self._by_model(problem, history, seed)
+        built = [problem.configure(point) for point in pool]
+        with threadpool_limits(1):
+            score = niche.make_score(problem, history, built, seed, self._memory)
+            point, _ = self._climbed(problem, pool, score, fresh, rng)
+        return Suggestion(point, f"best of its size (every {_WATCH}th trial)")
+
+    def _climbed(
+        self,
+        problem: Problem,
+        pool: Sequence[Point],
+        score: Callable[[Sequence[Configuration]], Array],
+        fresh: Fresh,
+        rng: np.random.Generator,
+    ) -> tuple[Point, float]:
+        def of_points(points: Sequence[Point]) -> Array:
+            return score([problem.configure(point) for point in points])
+
+        return climb(pool, of_points, fresh.near, rng, starts=_STARTS, rounds=_ROUNDS)
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
         error = self._left_out_error(problem, history)
@@ -79,14 +109,7 @@ class ModelBasedSampler:
             return initial.suggest(problem, history, seed=seed, why="spread out: few are left")
         built = [problem.configure(point) for point in pool]
         with self._scoring(problem, history, built, seed) as score:
-            point, gain = climb(
-                pool,
-                lambda points: score([problem.configure(point) for point in points]),
-                fresh.near,
-                rng,
-                starts=_STARTS,
-                rounds=_ROUNDS,
-            )
+            point, gain = self._climbed(problem, pool, score, fresh, rng)
             again = self._again(problem, history, built, seed)
             if again is not None and again.gain > gain:
                 gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"

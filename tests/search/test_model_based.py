@@ -39,7 +39,7 @@ def test_the_first_suggestions_are_the_initial_design_and_the_rest_come_from_the
     history = search(make_sampler("autopeft", {"initial": 5}), make_problem(), trials=8, seed=0)
     whys = [trial.why for trial in history if not trial.baseline]
     assert whys[:5] == [f"initial design ({i} of 5)" for i in range(1, 6)]
-    assert whys[5] == "away from the model (every 6th trial)"
+    assert whys[5] == "best of its size (every 6th trial)"
     assert whys[6:] == ["model-based"]
     gains = [trial.expected_gain for trial in history if not trial.baseline]
     assert gains[:6] == [None] * 6

@@ -1,0 +1,54 @@
+"""The best of one size: expected improvement over what costs about the same.
+
+A hypervolume compares across costs: where the model is wrong about larger adapters, any doubt about
+the smallest promises more, and the search stays with them. So some trials compete inside a random
+band of the cost alone, whatever is cheaper and better: every size keeps a best of its own, as the
+niches of MAP-Elites do (Mouret and Clune 2015, arXiv 1504.04909).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.ports import Problem
+from autopeft.domain.trial import Trial
+from autopeft.search.closed_form import LEAST, Model, improvement, make_odds, rivals
+from autopeft.search.encoding import Array
+from autopeft.search.memory import Memory
+
+_HALF = 0.1  # of the candidates' range in cost: half a band's width
+_DRAWS = 16
+
+
+def make_score(
+    problem: Problem,
+    history: Sequence[Trial],
+    candidates: Sequence[Configuration],
+    seed: int,
+    memory: Memory,
+) -> Callable[[Sequence[Configuration]], Array]:
+    """(n,) log of the expected improvement in a random band; next to nothing outside it.
+
+    candidates: what is there to choose from, at least one; their costs say where a band may be.
+    """
+    model = Model.of(problem, history, candidates, memory)
+    odds = make_odds(problem, history, model.view, memory)
+    rng = np.random.default_rng(seed)
+    there = model.cost(candidates)
+    centre, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
+    against = rivals(problem, history)
+    drawn = model.surrogate.draws(model.view.rows(against), _DRAWS, rng)
+    inside = np.abs(model.cost(against) - centre) <= half
+    # A band that nothing was tried in is open from the reference on.
+    best = drawn.values[:, inside].max(axis=1) if inside.any() else np.zeros(_DRAWS)
+
+    def score(configurations: Sequence[Configuration]) -> Array:
+        mean, deviation = drawn.given(model.view.rows(configurations))
+        gain = improvement(mean, deviation, best[:, None]).mean(axis=0)
+        near = np.abs(model.cost(configurations) - centre) <= half
+        return np.asarray(
+            np.log(np.maximum(np.where(near, gain, 0.0), LEAST)) + odds(configurations)
+        )
+
+    return score
