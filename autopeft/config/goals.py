@@ -141,7 +141,8 @@ def _numbers(
 def check_search(
     given: Mapping[str, Any], recipe: Mapping[str, Any], complain: Complain
 ) -> SearchSettings:
-    check_names("search", given, ("sampler", "parallel", "rungs", "seed"), "search", complain)
+    keys = ("sampler", "parallel", "rungs", "seed", "warm_start")
+    check_names("search", given, keys, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
     if isinstance(sampler, Mapping):
@@ -164,7 +165,8 @@ def check_search(
         sampler=str(sampler),
         options=dict(options),
         rungs=_rungs(given.get("rungs"), recipe, complain),
-        **whole,
+        parallel=whole["parallel"],
+        seed=whole["seed"],
     )
 
 

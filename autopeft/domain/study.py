@@ -50,13 +50,15 @@ class Rungs:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`."""
+    """sampler: `autopeft`, `random`, `optuna.TPESampler`, `optuna.NSGAIISampler`.
+    warm_start: names of earlier studies in the same store."""
 
     sampler: str = "autopeft"
     options: Mapping[str, Any] = field(default_factory=dict)
     parallel: int = 1
     rungs: Rungs | None = None
     seed: int = 0
+    warm_start: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

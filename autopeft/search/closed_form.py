@@ -32,10 +32,12 @@ from autopeft.search.outcomes import (
     of_constraints,
     of_failures,
     of_objective,
+    softened,
 )
-from autopeft.search.surrogate import Surrogate, condition
+from autopeft.search.surrogate import Rows, Surrogate, condition
 
 _DRAWS = 16
+_DOUBT = 0.1  # deviation of what earlier studies expect, of their outcomes' spread
 _LEAST = 1e-300
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
@@ -59,15 +61,12 @@ def make_score(
     candidates: examples of what will be scored, for the scale.
     """
     view = memory.view(problem, history)
-    scale = Scale.of(problem, history, candidates)
-    measured = next(j for j, objective in enumerate(problem.objectives) if not objective.known)
-    seen = of_objective(history, scale, measured)
-    values = _softened(seen.values)
-    model = _fitted(view, history, seen, values, memory)
+    scale, measured = Scale.of(problem, history, candidates), _measured(problem)
+    model = _of_objective(view, history, scale, measured, memory)
     done, pending = compared(problem, history)
     model = model.believing(view.rows([trial.configuration for trial in pending]))
     limits = [
-        (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
+        (limit, _of_limit(view, history, limit.observations, memory))
         for limit in of_constraints(problem, history)
     ]
     lesson = of_failures(history)
@@ -89,7 +88,7 @@ def make_score(
             reach = scale.known(problem, configurations)[:, 1 - measured]
         found = np.log(np.maximum(_gain(mean, deviation, reach, edges, heights), _LEAST))
         for limit, constrained in limits:
-            mean, deviation = constrained.predict(rows)
+            mean, deviation = constrained.predict(rows.alone())
             found += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
         if trainable is not None:
             mean, deviation = trainable.predict(rows.unsized())
@@ -99,19 +98,77 @@ def make_score(
     return score
 
 
-def _softened(values: Array) -> Array:
-    """Below the reference only the order counts: a diverged run would bend everything else."""
-    return np.where(values < 0, -np.log1p(np.maximum(-values, 0)), values)
+def make_first_score(
+    problem: Problem,
+    history: Sequence[Trial],
+    candidates: Sequence[Configuration],
+    memory: Memory,
+) -> Score:
+    """The log of the gain that earlier studies expect, before anything is known of this one.
+
+    Each trial of the history is believed to be what they expect of it, so the next is another
+    step of the front that they predict. candidates: examples of what will be scored, for the scale.
+    """
+    view, measured = memory.view(problem, history), _measured(problem)
+    scale = Scale.of_known(problem, [*candidates, *(t.configuration for t in history)])
+
+    def reach(configurations: Sequence[Configuration]) -> Array:
+        if len(problem.objectives) == 1:
+            return np.ones(len(configurations))
+        return scale.known(problem, configurations)[:, 1 - measured]
+
+    def expected(configurations: Sequence[Configuration]) -> Array:
+        told = view.rows(configurations).earlier
+        assert told is not None
+        return np.asarray(told.mean(axis=1))
+
+    usual = float(np.median(expected(candidates)))
+    own = {branch.name for branch in problem.space.branches}
+    tried = [t.configuration for t in history if t.configuration.branch in own]
+    edges, heights = _staircase(reach(tried), expected(tried)[None, :] - usual)
+
+    def score(configurations: Sequence[Configuration]) -> Array:
+        mean = expected(configurations) - usual
+        doubt = np.full(len(mean), _DOUBT)
+        gain = _gain(mean, doubt, reach(configurations), edges, heights)
+        return np.asarray(np.log(np.maximum(gain, _LEAST)))
+
+    return score
 
 
-def _fitted(
-    view: View, history: Sequence[Trial], seen: Observations, values: Array, memory: Memory
+def trust(problem: Problem, history: Sequence[Trial], memory: Memory) -> float:
+    """How far the results bear out earlier studies, from 0, not at all, to below 1."""
+    view, scale = memory.view(problem, history), Scale.of(problem, history, ())
+    model = _of_objective(view, history, scale, _measured(problem), memory)
+    return model.hyperparameters.trust
+
+
+def _measured(problem: Problem) -> int:
+    return next(j for j, objective in enumerate(problem.objectives) if not objective.known)
+
+
+def _of_objective(
+    view: View, history: Sequence[Trial], scale: Scale, index: int, memory: Memory
 ) -> Surrogate:
-    configurations = [history[position].configuration for position in seen.trials]
-    rows = view.rows(configurations, seen.fidelity)
+    seen = of_objective(history, scale, index)
+    rows = view.rows(_configurations(history, seen), seen.fidelity)
+    return _fitted(rows, seen, softened(seen.values), memory)
+
+
+def _configurations(history: Sequence[Trial], seen: Observations) -> list[Configuration]:
+    return [history[position].configuration for position in seen.trials]
+
+
+def _fitted(rows: Rows, seen: Observations, values: Array, memory: Memory) -> Surrogate:
     noise = np.full(len(values), _USUAL_NOISE) if seen.noise is None else seen.noise
-    hyperparameters = memory.hyperparameters(rows, values, noise)
-    return condition(hyperparameters, rows, values, noise)
+    return condition(memory.hyperparameters(rows, values, noise), rows, values, noise)
+
+
+def _of_limit(
+    view: View, history: Sequence[Trial], seen: Observations, memory: Memory
+) -> Surrogate:
+    rows = view.rows(_configurations(history, seen), seen.fidelity).alone()
+    return _fitted(rows, seen, seen.values, memory)
 
 
 def _of_labels(

@@ -18,6 +18,7 @@ from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import initial
+from autopeft.search.earlier import Earlier
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Score
 from autopeft.search.points import fits, neighbours
@@ -25,6 +26,7 @@ from autopeft.search.pool import Fresh, climb
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
+_ASIDE = 3  # one of so many first trials is away from what earlier studies expect
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
 _MUTANTS = 32
@@ -38,12 +40,18 @@ class ModelBasedSampler:
     initial: trials of the offered branches before the model decides; None: `initial.default_size`.
     candidates: random candidates in the pool of a suggestion.
     budget: trials of the study, if it counts them: at most a third is spent on the default design.
+    sources: earlier studies. Their front comes in the place of the initial design, and what they
+    expect is part of the model.
     """
 
     initial: int | None = None
     candidates: int = 128
     budget: int | None = None
-    _memory: Memory = field(default_factory=Memory, init=False, compare=False, repr=False)
+    sources: tuple[Earlier, ...] = ()
+    _memory: Memory = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_memory", Memory(self.sources))
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
         problem = self._memory.remembering(problem)
@@ -54,19 +62,32 @@ class ModelBasedSampler:
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
         if own < design or told < _FEWEST_RESULTS:
-            return initial.suggest(problem, history, seed=seed)
-        if own % _WATCH == _WATCH - 1:
+            aside = own % _ASIDE == 1 or not self.sources
+            if not aside and told < _FEWEST_RESULTS:
+                return self._by_model(problem, history, seed, first=True)
+            if aside or not self._trusted(problem, history):
+                return initial.suggest(problem, history, seed=seed)
+        elif own % _WATCH == _WATCH - 1:
             found = initial.suggest(problem, history, seed=seed)
             return replace(found, why=f"away from the model: branch {found.point['branch']}")
         return self._by_model(problem, history, seed)
 
-    def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
+    def _trusted(self, problem: Problem, history: Sequence[Trial]) -> bool:
+        """Whether earlier studies stand in for the rest of the initial design."""
+        from autopeft.search import closed_form
+
+        return closed_form.trust(problem, history, self._memory) > 0
+
+    def _by_model(
+        self, problem: Problem, history: Sequence[Trial], seed: int, *, first: bool = False
+    ) -> Suggestion:
+        """first: by what earlier studies expect alone."""
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._pool(problem, history, fresh, rng)
         if not pool:
             return initial.suggest(problem, history, seed=seed)
         built = [problem.configure(point) for point in pool]
-        with self._scoring(problem, history, built, seed) as score:
+        with self._scoring(problem, history, built, seed, first) as score:
             point, gain = climb(
                 pool,
                 lambda points: score([problem.configure(point) for point in points]),
@@ -75,8 +96,9 @@ class ModelBasedSampler:
                 starts=_STARTS,
                 rounds=_ROUNDS,
             )
+        by = "from earlier studies" if first else "model-based"
         why = (
-            f"model-based: expected gain largest at branch {point['branch']}, "
+            f"{by}: expected gain largest at branch {point['branch']}, "
             f"{'log EHVI' if len(problem.objectives) > 1 else 'log EI'} {gain:.1f}"
         )
         return Suggestion(point, why)
@@ -88,6 +110,7 @@ class ModelBasedSampler:
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         seed: int,
+        first: bool,
     ) -> Iterator[Score]:
         """The acquisition: in closed form where that is exact, else BoTorch's."""
         from threadpoolctl import threadpool_limits
@@ -96,7 +119,10 @@ class ModelBasedSampler:
 
         if closed_form.applies(problem):
             with threadpool_limits(1):  # the same bits on any machine, and the trials' cores theirs
-                yield closed_form.make_score(problem, history, candidates, seed, self._memory)
+                if first:
+                    yield closed_form.make_first_score(problem, history, candidates, self._memory)
+                else:
+                    yield closed_form.make_score(problem, history, candidates, seed, self._memory)
             return
         from autopeft.search.acquisition import make_score
         from autopeft.search.gaussian_process import deterministic

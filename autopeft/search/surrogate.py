@@ -9,13 +9,22 @@ scale per feature. b, m and w are normal and integrated out; p0 is chosen with t
 the likelihood, and nothing at all (s = 1) is among the choices: where small adapters do well this
 prior switches itself off.
 
+After earlier studies, f has one more term for each: a_i e_i(x), what that study expects there,
+standardised. a_i is normal and integrated out: the prior believes that the a sum up to c and takes
+the share c off b, m and w, and g has 1 - c^2 of its variance. c is chosen by the likelihood, 0
+among the choices, so that results overrule a study that was about something else. A learned linear
+map of the sources' means, rather than weights by ranks (Feurer 2018, arXiv 1802.02219), lets the
+gain stay in closed form and needs no common scale; the hierarchical processes of Tighineanu 2022
+(arXiv 2111.11223) are its full form, with the sources' covariances, which are left out here.
+
 Length scales have the dimension-scaled log-normal prior of Hvarfner 2024 (arXiv 2402.02746).
 Analytic gradients keep a fit of 200 points in tenths of a second, which BoTorch's, by autograd, is
 not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +41,9 @@ _NOISE = 0.1  # the same, of the noise: standard errors are told
 _VANISHING = (0.1, 0.3, 0.5)  # p0: quantiles of the sizes seen, beside 0, which is no prior
 _MEANS = np.array([-1.0, 0.0, -0.7])  # of b, m and w, on standardised outcomes
 _VARIANCES = np.array([0.25, 1.0, 0.5])
+_TRUST = (0.9, 0.5, 0.0)  # c; 0 leaves earlier studies out
+_DOUBT = 0.1  # variance of the sum of a
+_ODDS = 1.0  # nats that the likelihood has to gain before all earlier studies are left out
 
 
 @dataclass(frozen=True)
@@ -40,26 +52,42 @@ class Rows:
 
     X: (n, d) features in [0, 1]. groups: (d,) features of one number share a length scale.
     size: (n,) parameters of the adapters. edge: (n,) h.
+    earlier: (n, k) what k earlier studies expect, standardised; None: there is none.
     """
 
     X: Array
     groups: NDArray[np.intp]
     size: Array
     edge: Array
+    earlier: Array | None = None
 
     def __len__(self) -> int:
         return len(self.X)
 
     def at(self, positions: NDArray[np.intp]) -> "Rows":
-        return Rows(self.X[positions], self.groups, self.size[positions], self.edge[positions])
+        return Rows(
+            self.X[positions],
+            self.groups,
+            self.size[positions],
+            self.edge[positions],
+            None if self.earlier is None else self.earlier[positions],
+        )
 
     def beside(self, other: "Rows") -> "Rows":
+        earlier = None
+        if self.earlier is not None and other.earlier is not None:
+            earlier = np.vstack([self.earlier, other.earlier])
         return Rows(
             np.vstack([self.X, other.X]),
             self.groups,
             np.append(self.size, other.size),
             np.append(self.edge, other.edge),
+            earlier,
         )
+
+    def alone(self) -> "Rows":
+        """Of what earlier studies say nothing about."""
+        return replace(self, earlier=None)
 
     def unsized(self) -> "Rows":
         """Of what has nothing to do with an adapter's size or rate."""
@@ -69,12 +97,13 @@ class Rows:
 @dataclass(frozen=True)
 class Hyperparameters:
     """scales: (d,) length scales. signal: variance of g. noise: factor on the told variances.
-    vanishing: p0, in parameters; 0 where adapters do not vanish."""
+    vanishing: p0, in parameters; 0 where adapters do not vanish. trust: c."""
 
     scales: Array
     signal: float
     noise: float
     vanishing: float
+    trust: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +127,7 @@ class Surrogate:
         """(n,) mean and standard deviation of f, noise left out, on the outcomes' own scale."""
         h = self.hyperparameters
         cross = _kernel(h, rows, self.rows)
-        mean = _basis(h, rows) @ _MEANS + cross @ self.weights
+        mean = _expected(h, rows) + cross @ self.weights
         solved = solve_triangular(self.factor, cross.T, lower=True)
         variance = _variance(h, rows) - (solved**2).sum(axis=0)
         deviation = np.sqrt(np.maximum(variance, _JITTER))
@@ -111,7 +140,7 @@ class Surrogate:
         solved = solve_triangular(self.factor, cross.T, lower=True)
         covariance = _kernel(h, rows, rows) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += _JITTER * 10
-        mean = _basis(h, rows) @ _MEANS + cross @ self.weights
+        mean = _expected(h, rows) + cross @ self.weights
         found = mean + (_root(covariance) @ rng.standard_normal((len(rows), count))).T
         return np.asarray(self.shift + self.spread * found)
 
@@ -133,7 +162,7 @@ def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surroga
     shift, spread = float(np.mean(y)), float(np.std(y)) or 1.0
     kernel = _kernel(h, rows, rows)
     kernel[np.diag_indices_from(kernel)] += h.noise * noise / spread**2 + _JITTER
-    standard = (y - shift) / spread - _basis(h, rows) @ _MEANS
+    standard = (y - shift) / spread - _expected(h, rows)
     return _solved(h, rows, standard, kernel, shift, spread)
 
 
@@ -144,20 +173,22 @@ def fit(rows: Rows, y: Array, noise: Array) -> Hyperparameters:
     squares = (rows.X[:, None, :] - rows.X[None, :, :]) ** 2
     sized = rows.size[rows.size > 0]
     choices = [0.0, *(np.quantile(sized, _VANISHING) if len(sized) else ())]
-    best: tuple[float, Array, float] | None = None
-    for p0 in choices:
-        basis = _columns(_strength(rows.size, p0), rows.edge)
-        loss = _Loss(squares, rows.groups, basis, standard, variances)
+    trusts = (0.0,) if rows.earlier is None else _TRUST
+    best: tuple[float, Array, float, float] | None = None
+    for trust, p0 in product(trusts, choices):
+        basis = _with_earlier(_columns(_strength(rows.size, p0), rows.edge), rows, trust)
+        loss = _Loss(squares, rows.groups, basis, standard, variances, trust)
         # The first is fitted in full, the others go on from there.
-        start = _start(rows.groups) if best is None else best[1]
+        start = _start(rows.groups, trust) if best is None else _moved(best[1], best[3], trust)
         options = {"maxiter": _ITERATIONS if best is None else _ITERATIONS // 4}
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-        if best is None or found.fun < best[0]:
-            best = (float(found.fun), found.x, float(p0))
+        value = float(found.fun) + (_ODDS if len(trusts) > 1 and trust == 0 else 0.0)
+        if best is None or value < best[0]:
+            best = (value, found.x, float(p0), trust)
     assert best is not None
-    _, theta, p0 = best
+    _, theta, p0, trust = best
     scales, signal, factor = np.exp(theta[:-2])[rows.groups], np.exp(theta[-2]), np.exp(theta[-1])
-    return Hyperparameters(scales, float(signal), float(factor), p0)
+    return Hyperparameters(scales, float(signal), float(factor), p0, trust)
 
 
 class _Loss:
@@ -170,13 +201,15 @@ class _Loss:
         basis: Array,
         y: Array,
         noise: Array,
+        trust: float = 0.0,
     ) -> None:
         self._groups = groups
         self._flat = squares.reshape(-1, squares.shape[2])
         self._both = np.outer(basis[:, 1], basis[:, 1])
-        self._means = (basis * _VARIANCES) @ basis.T
-        self._y, self._noise = y - basis @ _MEANS, noise
-        self._centre = _centre(groups)
+        means, variances = _weights(basis.shape[1], trust)
+        self._means = (basis * variances) @ basis.T
+        self._y, self._noise = y - basis @ means, noise
+        self._centre = _centre(groups, trust)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         theta = np.clip(theta, -8.0, 8.0)
@@ -206,16 +239,24 @@ class _Loss:
         return loss, gradient
 
 
-def _centre(groups: NDArray[np.intp]) -> Array:
-    """The prior's centre: scales that grow with the dimension, signal and noise factor 1."""
+def _centre(groups: NDArray[np.intp], trust: float) -> Array:
+    """The prior's centre: scales that grow with the dimension, noise factor 1, and as signal what
+    trusted studies leave to explain."""
     scale = np.sqrt(2) + 0.5 * np.log(len(groups))
-    return np.append(np.full(groups.max() + 1, scale), [0.0, 0.0])
+    return np.append(np.full(groups.max() + 1, scale), [np.log(1 - trust**2), 0.0])
 
 
-def _start(groups: NDArray[np.intp]) -> Array:
+def _start(groups: NDArray[np.intp], trust: float) -> Array:
     """At the prior's mode: from long scales a fit may stay where every feature is irrelevant."""
-    found = _centre(groups)
+    found = _centre(groups, trust)
     found[:-2] -= _SPREAD
+    return found
+
+
+def _moved(theta: Array, old: float, new: float) -> Array:
+    """A fit under one trust as the start of one under another."""
+    found = theta.copy()
+    found[-2] += np.log(1 - new**2) - np.log(1 - old**2)
     return found
 
 
@@ -230,20 +271,44 @@ def _columns(strength: Array, edge: Array) -> Array:
 
 
 def _basis(h: Hyperparameters, rows: Rows) -> Array:
-    return _columns(_strength(rows.size, h.vanishing), rows.edge)
+    return _with_earlier(_columns(_strength(rows.size, h.vanishing), rows.edge), rows, h.trust)
+
+
+def _with_earlier(columns: Array, rows: Rows, trust: float) -> Array:
+    """(n, 3 + k) the columns of what is integrated out; k is 0 without trust."""
+    if rows.earlier is None or trust <= 0:
+        return columns
+    return np.hstack([columns, rows.earlier])
+
+
+def _weights(columns: int, trust: float) -> tuple[Array, Array]:
+    """(columns,) means and variances of what the columns are multiplied by."""
+    k = columns - len(_MEANS)
+    if k == 0:
+        return _MEANS, _VARIANCES
+    means = np.append((1 - trust) * _MEANS, np.full(k, trust / k))
+    return means, np.append(_VARIANCES, np.full(k, _DOUBT / k))
+
+
+def _expected(h: Hyperparameters, rows: Rows) -> Array:
+    """(n,) the prior mean."""
+    basis = _basis(h, rows)
+    return np.asarray(basis @ _weights(basis.shape[1], h.trust)[0])
 
 
 def _kernel(h: Hyperparameters, rows: Rows, others: Rows) -> Array:
     left, right = rows.X / h.scales, others.X / h.scales
     squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2 * left @ right.T
     one, two = _basis(h, rows), _basis(h, others)
+    variances = _weights(one.shape[1], h.trust)[1]
     shape = h.signal * np.exp(-0.5 * np.maximum(squares, 0.0))
-    return np.asarray(np.outer(one[:, 1], two[:, 1]) * shape + (one * _VARIANCES) @ two.T)
+    return np.asarray(np.outer(one[:, 1], two[:, 1]) * shape + (one * variances) @ two.T)
 
 
 def _variance(h: Hyperparameters, rows: Rows) -> Array:
     basis = _basis(h, rows)
-    return np.asarray(basis[:, 1] ** 2 * h.signal + basis**2 @ _VARIANCES)
+    variances = _weights(basis.shape[1], h.trust)[1]
+    return np.asarray(basis[:, 1] ** 2 * h.signal + basis**2 @ variances)
 
 
 def _solved(

@@ -51,14 +51,22 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
     Raises:
         AutopeftError: no such sampler.
     """
+    sampler = sampler_of(name, trials)
+    return driven(landscape, sampler, seed=seed, trials=trials, workers=workers)[0]
+
+
+def driven(
+    landscape: Landscape, sampler: Sampler, *, seed: int, trials: int, workers: int = 1
+) -> tuple[Outcome, tuple[Trial, ...]]:
+    """A search and its trials."""
     spec = _spec(landscape, seed, trials)
-    sampler = _Timed(sampler_of(name, trials))
+    timed = _Timed(sampler)
     now = 0.0
     session = StudySession(
         spec,
         problem=landscape.problem,
         store=_Memory(StudyRecord(spec.name, {}, "", 0.0, "running")),
-        sampler=sampler,
+        sampler=timed,
         clock=lambda: now,
     )
     running: list[tuple[float, int, Segment]] = []
@@ -70,7 +78,8 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
-            return Outcome(tuple(curve), tuple(found), tuple(sampler.cpu_s), now)
+            outcome = Outcome(tuple(curve), tuple(found), tuple(timed.cpu_s), now)
+            return outcome, session.trials
         now, number, segment = heapq.heappop(running)
         metrics, stderr = landscape.observe(segment.configuration, seed)
         session.tell(segment, Result(1, metrics, stderr, ended=now))

@@ -8,8 +8,9 @@ from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, 
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.search import closed_form, make_sampler
-from autopeft.search.closed_form import _gain, _softened, _staircase, applies, make_score
+from autopeft.search.closed_form import _gain, _staircase, applies, make_score
 from autopeft.search.memory import Memory, _subset
+from autopeft.search.outcomes import softened
 
 
 def test_the_gain_is_the_expected_growth_of_the_hypervolume():
@@ -50,7 +51,7 @@ def test_it_applies_to_one_measured_objective_beside_at_most_one_known():
 
 def test_a_diverged_run_bends_nothing_and_keeps_its_order():
     values = np.array([-500.0, -3.0, -0.1, 0.0, 0.7])
-    soft = _softened(values)
+    soft = softened(values)
     assert (np.diff(soft) > 0).all()
     assert soft[0] > -8
     np.testing.assert_array_equal(soft[3:], values[3:])
