@@ -26,7 +26,7 @@ from autopeft.search.pool import Fresh, climb
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
-_ASIDE = 3  # one of so many first trials is away from what earlier studies expect
+_ASIDE = 3  # one of so many trials before the first results is away from earlier studies
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
 _MUTANTS = 32
@@ -61,19 +61,19 @@ class ModelBasedSampler:
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
-        if own < design or told < _FEWEST_RESULTS:
-            aside = own % _ASIDE == 1 or not self.sources
-            if not aside and told < _FEWEST_RESULTS:
-                return self._by_model(problem, history, seed, first=True)
-            if aside or not self._trusted(problem, history):
-                return initial.suggest(problem, history, seed=seed)
-        elif own % _WATCH == _WATCH - 1:
+        if self.sources and told < _FEWEST_RESULTS and own % _ASIDE != 1:
+            return self._by_model(problem, history, seed, first=True)
+        if told < _FEWEST_RESULTS or (own < design and not self._trusted(problem, history)):
+            return initial.suggest(problem, history, seed=seed)
+        if own % _WATCH == _WATCH - 1:
             found = initial.suggest(problem, history, seed=seed)
             return replace(found, why=f"away from the model: branch {found.point['branch']}")
         return self._by_model(problem, history, seed)
 
     def _trusted(self, problem: Problem, history: Sequence[Trial]) -> bool:
         """Whether earlier studies stand in for the rest of the initial design."""
+        if not self.sources:
+            return False
         from autopeft.search import closed_form
 
         return closed_form.trust(problem, history, self._memory) > 0

@@ -10,6 +10,7 @@ from search.landscape import (
     make_problem,
     random_trials,
     search,
+    started,
     told,
     true_hypervolume,
 )
@@ -107,19 +108,40 @@ def test_what_is_measured_beside_the_objective_knows_nothing_of_earlier_studies(
     assert scores.std() > 0
 
 
-def test_the_first_trials_are_the_front_that_is_expected_and_one_in_three_is_not():
+def test_the_first_trials_are_the_front_that_is_expected_and_the_second_is_not():
     problem = make_problem()
     sampler = make_sampler("autopeft", {}, [source(problem, 60)])
-    whys = [trial.why for trial in search(sampler, problem, trials=9, seed=0) if not trial.baseline]
-    assert whys[0].startswith("from earlier studies: ")
-    assert whys[1].startswith("initial design ")
-    assert sum(why.startswith("initial design ") for why in whys) >= 3
+    history = search(sampler, problem, trials=9, seed=0)
+    whys = [trial.why.partition(":")[0].partition(" (")[0] for trial in history[1:]]
+    assert whys[:2] == ["from earlier studies", "initial design"]
+    assert set(whys[2:5]) == {"model-based"}
+    assert whys[5] == "away from the model"
+
+
+def test_trials_that_run_at_once_before_any_result_differ_in_cost_and_some_are_elsewhere():
+    problem = make_problem()
+    sampler = make_sampler("autopeft", {}, [source(problem, 60)])
+    running = []
+    for number in range(6):
+        suggestion = sampler.suggest(problem, running, seed=number)
+        trial = started(problem, number, suggestion.point)
+        running.append(replace(trial, why=suggestion.why))
+    assert [t.why.startswith("initial design") for t in running] == [False, True, False] * 2
+    cost = [t.known["adapter_params"] for t in running if t.why.startswith("from earlier")]
+    assert max(cost) > 4 * min(cost)
+
+
+def test_a_study_that_is_not_borne_out_gives_way_to_the_initial_design():
+    problem = make_problem()
+    sampler = make_sampler("autopeft", {}, [source(problem, 60, wrong="reversed")])
+    history = search(sampler, problem, trials=9, seed=0)
+    assert sum(trial.why.startswith("initial design") for trial in history) > 1
 
 
 def test_a_warm_search_is_ahead_at_once_and_a_misled_one_is_not_lost():
     problem = make_problem()
     found = {"cold": [], "warm": [], "misled": []}
-    for seed in range(2):
+    for seed in range(4):
         for name, sources in (
             ("cold", []),
             ("warm", [source(problem, 60)]),
@@ -129,9 +151,9 @@ def test_a_warm_search_is_ahead_at_once_and_a_misled_one_is_not_lost():
             history = search(sampler, problem, trials=17, seed=seed)
             found[name].append([true_hypervolume(history[:n]) for n in (9, 17)])
     early, late = ({name: np.mean(of, axis=0)[i] for name, of in found.items()} for i in (0, 1))
-    assert early["warm"] > 1.1 * early["cold"]
-    assert late["warm"] > 0.98 * late["cold"]
-    assert late["misled"] > 0.93 * late["cold"]
+    assert early["warm"] > 1.04 * early["cold"]
+    assert late["warm"] > 0.99 * late["cold"]
+    assert late["misled"] > 0.97 * late["cold"]
 
 
 def test_a_suggestion_is_the_same_with_an_empty_memory():
