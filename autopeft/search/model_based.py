@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import non_dominated
 from autopeft.domain.ports import Problem, Suggestion
@@ -61,9 +62,14 @@ class ModelBasedSampler:
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
         told = sum(_has_result(trial) for trial in history)
+        if self.sources:
+            _refuse_unfit(problem)
         if self.sources and told < _FEWEST_RESULTS and own % _ASIDE != 1:
             return self._by_model(problem, history, seed, first=True)
-        if told < _FEWEST_RESULTS or (own < design and not self._trusted(problem, history)):
+        # After a wrong start more of a design: without, one of two reversed starts on `layered` was
+        # lost (instance 0 after 36 trials: .16 of the hypervolume, .42 with it).
+        more = design * 3 // 2 if self.sources else design
+        if told < _FEWEST_RESULTS or (own < more and not self._trusted(problem, history)):
             return initial.suggest(problem, history, seed=seed)
         if own % _WATCH == _WATCH - 1:
             found = initial.suggest(problem, history, seed=seed)
@@ -74,9 +80,12 @@ class ModelBasedSampler:
         """Whether earlier studies stand in for the rest of the initial design."""
         if not self.sources:
             return False
+        from threadpoolctl import threadpool_limits
+
         from autopeft.search import closed_form
 
-        return closed_form.trust(problem, history, self._memory) > 0
+        with threadpool_limits(1):
+            return closed_form.trust(problem, history, self._memory) > 0
 
     def _by_model(
         self, problem: Problem, history: Sequence[Trial], seed: int, *, first: bool = False
@@ -145,6 +154,16 @@ class ModelBasedSampler:
             *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, rng)),
             *fresh.among(_mutants(problem, parents, rng)),
         ]
+
+
+def _refuse_unfit(problem: Problem) -> None:
+    from autopeft.search import closed_form
+
+    if not closed_form.applies(problem):
+        raise AutopeftError(
+            "a search from earlier studies takes one measured objective and at most one known, got "
+            f"{', '.join(o.metric for o in problem.objectives)}: leave them out"
+        )
 
 
 def _home(problem: Problem, point: Point) -> Branch:

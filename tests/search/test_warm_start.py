@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from search.landscape import (
     ACCURACY,
+    SECONDS,
     accuracy,
     make_problem,
     random_trials,
@@ -178,3 +179,10 @@ def test_one_objective_is_enough():
 def test_other_samplers_refuse_earlier_studies(name):
     with pytest.raises(AutopeftError, match="only sampler autopeft starts from earlier studies"):
         make_sampler(name, {}, [source(make_problem(), 4)])
+
+
+def test_two_measured_objectives_are_refused():
+    problem = make_problem(objectives=[ACCURACY, SECONDS])
+    sampler = make_sampler("autopeft", {}, [source(make_problem())])
+    with pytest.raises(AutopeftError, match="at most one known, got accuracy, train_seconds"):
+        sampler.suggest(problem, [], seed=0)
