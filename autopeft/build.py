@@ -29,6 +29,7 @@ from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+from autopeft.warm_start import taken_over
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -93,6 +94,13 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
     )
 
 
+def _earlier_problem(spec: StudySpec) -> Problem:
+    """The problem of an earlier study; its data may be gone."""
+    from autopeft.training.model import model_shape
+
+    return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))
+
+
 def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
     """The evaluator of one worker process."""
     from autopeft.training.evaluator import TrialEvaluator
@@ -128,6 +136,7 @@ def open_search(
     """
     from autopeft.search import make_sampler
 
+    sources = taken_over(spec, store, _earlier_problem)
     spec, shape = bound(spec)
     folder = home.study(spec.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +150,7 @@ def open_search(
         spec,
         problem=problem(spec, shape),
         store=store,
-        sampler=make_sampler(spec.search.sampler, _options(spec)),
+        sampler=make_sampler(spec.search.sampler, _options(spec), sources),
         clock=time.time,
         listeners=(keep_house, *listeners),
     )

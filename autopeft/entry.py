@@ -7,7 +7,7 @@ compared on has to stay what it was.
 import time
 from dataclasses import replace
 
-from autopeft import config
+from autopeft import config, warm_start
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, Store, StudyRecord
 from autopeft.domain.study import StudySpec
@@ -20,7 +20,8 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
     extend: accept a file that only widens the stored one.
 
     Raises:
-        StudyError: the file differs from the study's; the message shows where.
+        StudyError: the file differs from the study's; the message shows where. Or it starts from
+            a study that is not there.
     """
     names = {record.name for record in store.studies()}
     if spec.name not in names:
@@ -58,6 +59,7 @@ def stored(name: str, store: Store) -> StudySpec:
 
 
 def _create(spec: StudySpec, store: Store) -> StudySpec:
+    warm_start.check(spec, store)
     now = time.time()
     store.create(StudyRecord(spec.name, spec.document, spec.folder, now, "running"))
     payload = {"name": spec.name, "document": dict(spec.document)}

@@ -145,7 +145,7 @@ def check_search(
     objectives: Sequence[Objective],
     complain: Complain,
 ) -> SearchSettings:
-    known = ("sampler", "parallel", "rungs", "seed", "seeds", "stop")
+    known = ("sampler", "parallel", "rungs", "seed", "seeds", "stop", "warm_start")
     check_names("search", given, known, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
@@ -173,7 +173,9 @@ def check_search(
         options=dict(options),
         rungs=_rungs(given.get("rungs"), recipe, complain),
         stop=_stop(given.get("stop"), sampler, complain),
-        **whole,
+        parallel=whole["parallel"],
+        seed=whole["seed"],
+        seeds=whole["seeds"],
     )
 
 

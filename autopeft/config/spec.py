@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.reading import Lines, line_of, override, read
 from autopeft.config.recipe import check_recipe
 from autopeft.config.tree import grow, told
+from autopeft.config.warm_start import check_warm_start
 from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec
@@ -112,6 +114,8 @@ class _Parser:
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
         search = check_search(self._mapping("search"), recipe, objectives, self.complain)
+        earlier = self._mapping("search").get("warm_start")
+        earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
         if self._mistakes or budget is None:
             found = sorted(self._mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
             raise SpecError(found, self._source)
@@ -126,7 +130,7 @@ class _Parser:
             constraints=constraints,
             budget=budget,
             resources=resources,
-            search=search,
+            search=replace(search, warm_start=earlier),
             document=dict(document),
             folder=self._folder,
         )

@@ -158,6 +158,6 @@ class Store(Protocol):
     def delivered(self, name: str, ids: Sequence[int]) -> None: ...
 
     def remember(self, name: str, key: str, value: str) -> None:
-        """Keep a small fact of the tracker (the MLflow run id of a trial)."""
+        """Keep a fact: of the tracker (the MLflow run id of a trial), or of a warm start."""
 
     def recall(self, name: str) -> Mapping[str, str]: ...

@@ -79,6 +79,7 @@ class SearchSettings:
 
     seeds: at how many seeds a configuration may run, when the sampler asks for it; seed is the
         first, seed + 1 the next.
+    warm_start: names of earlier studies in the same store.
     """
 
     sampler: str = "autopeft"
@@ -88,6 +89,7 @@ class SearchSettings:
     seed: int = 0
     seeds: int = 1
     stop: StopRule | None = None
+    warm_start: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,33 @@
 A sampler loads its library (botorch, optuna) when it is made or first needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Sampler
+from autopeft.search.earlier import Earlier
 
 BOTORCH = ("botorch.qLogNEHVI", "botorch.qLogNParEGO", "botorch.AutoPEFT")
 
 _OPTUNA = "optuna."
 
 
-def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
+def make_sampler(name: str, options: Mapping[str, Any], sources: Sequence[Earlier] = ()) -> Sampler:
     """The sampler of a space file's `search.sampler`, with its options.
 
     name: `autopeft` (options `initial`, `candidates`, `budget`, `seeds`: see `ModelBasedSampler`),
     `random` (no options), `optuna.X`, a class of optuna.samplers with its arguments as options, or
     one of `BOTORCH` (options `initial`, `candidates`; `botorch.AutoPEFT` also `budget`).
+    sources: earlier studies to start from; `autopeft` alone takes them.
 
     Raises:
         AutopeftError: no such sampler, or an option that it does not take.
     """
+    if sources and name != "autopeft":
+        raise AutopeftError(
+            f"only sampler autopeft starts from earlier studies, got {name}: leave them out"
+        )
     if name.startswith(_OPTUNA):
         from autopeft.search.optuna_sampler import OptunaSampler, known_names
 
@@ -44,9 +50,8 @@ def make_sampler(name: str, options: Mapping[str, Any]) -> Sampler:
     if name == "autopeft":
         from autopeft.search.model_based import ModelBasedSampler
 
-        return ModelBasedSampler(
-            **_counts(name, options, ("initial", "candidates", "budget", "seeds"))
-        )
+        sound = _counts(name, options, ("initial", "candidates", "budget", "seeds"))
+        return ModelBasedSampler(sources=tuple(sources), **sound)
     if name in BOTORCH:
         known = ("initial", "candidates", *(("budget",) if name == "botorch.AutoPEFT" else ()))
         sound = _counts(name, options, known)

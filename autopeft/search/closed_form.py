@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr
+from scipy.special import log_ndtr
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.front import feasible, outcomes
@@ -35,13 +35,15 @@ from autopeft.search.outcomes import (
     of_failures,
     of_objective,
     share_of,
+    softened,
 )
+from autopeft.search.prior import Rows
+from autopeft.search.staircase import LEAST, gain_over, staircase, volume
 from autopeft.search.surrogate import Surrogate, condition
 
 _DRAWS = 16
 _DRAWS_OF_ONE = 1024  # a gain of a thousandth is told within about a fifth of it
 _DRAWS_OF_MANY = 256
-LEAST = 1e-300
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
 
@@ -81,7 +83,8 @@ class Model:
         scale = Scale.of(problem, history, candidates)
         measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
         seen = of_objective(history, scale, measured)
-        surrogate = _fitted(view, history, seen, _softened(seen.values), memory)
+        rows = view.rows(_configurations(history, seen), seen.fidelity)
+        surrogate = _fitted(rows, seen, softened(seen.values), memory)
         noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
         deviation = (surrogate.hyperparameters.noise * noise) ** 0.5
         return cls(problem, view, scale, measured, surrogate, deviation, seen.trials)
@@ -96,7 +99,12 @@ class Model:
         """(n,) measured scores as the process sees them."""
         j = self.measured
         scores = outcomes(self.problem.objectives, trials)[:, j]
-        return _softened((scores - self.scale.reference[j]) / self.scale.span[j])
+        return softened((scores - self.scale.reference[j]) / self.scale.span[j])
+
+    @property
+    def trust(self) -> float:
+        """How far the results bear out earlier studies, from 0, not at all, to below 1."""
+        return self.surrogate.hyperparameters.trust
 
     @property
     def left_out_error(self) -> float:
@@ -119,11 +127,11 @@ def make_score(
     view, model = found.view, found.surrogate
     against, odds = rivals(problem, history), make_odds(problem, history, view, memory)
     drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
-    edges, heights = _staircase(found.cost(against), drawn.values)
+    edges, heights = staircase(found.cost(against), drawn.values)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         mean, deviation = drawn.given(view.rows(configurations))
-        gain = _gain(mean, deviation, found.cost(configurations), edges, heights)
+        gain = gain_over(mean, deviation, found.cost(configurations), edges, heights)
         return np.asarray(np.log(np.maximum(gain, LEAST)) + odds(configurations))
 
     def growth(configurations: Sequence[Configuration]) -> float:
@@ -134,8 +142,8 @@ def make_score(
         cost = found.cost(every)
         kept = np.log(rng.random((count, len(configurations)))) < odds(configurations)
         drawn[:, before:] = np.where(kept, drawn[:, before:], -np.inf)
-        reached = _volume(*_staircase(cost[:before], drawn[:, :before]))
-        return share_of(_volume(*_staircase(cost, drawn)) - reached, reached)
+        reached = volume(*staircase(cost[:before], drawn[:, :before]))
+        return share_of(volume(*staircase(cost, drawn)) - reached, reached)
 
     return Score(score, growth)
 
@@ -155,7 +163,7 @@ def make_odds(
 ) -> Callable[[Sequence[Configuration]], Array]:
     """The log probability, (n,), that configurations can be trained and hold what is measured."""
     limits = [
-        (limit, _fitted(view, history, limit.observations, limit.observations.values, memory))
+        (limit, _of_limit(view, history, limit.observations, memory))
         for limit in of_constraints(problem, history)
     ]
     lesson = of_failures(history)
@@ -164,7 +172,7 @@ def make_odds(
     def odds(configurations: Sequence[Configuration]) -> Array:
         rows, chances = view.rows(configurations), np.zeros(len(configurations))
         for limit, constrained in limits:
-            mean, deviation = constrained.predict(rows)
+            mean, deviation = constrained.predict(rows.alone())
             chances += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
         if trainable is not None:
             mean, deviation = trainable.predict(rows.unsized())
@@ -174,25 +182,20 @@ def make_odds(
     return odds
 
 
-def improvement(mean: Array, deviation: Array, height: Array) -> Array:
-    """Expected improvement of normal values over a height; the shapes are broadcast."""
-    z = (mean - height) / deviation
-    return np.asarray(deviation * (np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) + z * ndtr(z)))
+def _configurations(history: Sequence[Trial], seen: Observations) -> list[Configuration]:
+    return [history[position].configuration for position in seen.trials]
 
 
-def _softened(values: Array) -> Array:
-    """Below the reference only the order counts: a diverged run would bend everything else."""
-    return np.where(values < 0, -np.log1p(np.maximum(-values, 0)), values)
-
-
-def _fitted(
-    view: View, history: Sequence[Trial], seen: Observations, values: Array, memory: Memory
-) -> Surrogate:
-    configurations = [history[position].configuration for position in seen.trials]
-    rows = view.rows(configurations, seen.fidelity)
+def _fitted(rows: Rows, seen: Observations, values: Array, memory: Memory) -> Surrogate:
     noise = np.full(len(values), _USUAL_NOISE) if seen.noise is None else seen.noise
-    hyperparameters = memory.hyperparameters(rows, values, noise)
-    return condition(hyperparameters, rows, values, noise)
+    return condition(memory.hyperparameters(rows, values, noise), rows, values, noise)
+
+
+def _of_limit(
+    view: View, history: Sequence[Trial], seen: Observations, memory: Memory
+) -> Surrogate:
+    rows = view.rows(_configurations(history, seen), seen.fidelity).alone()
+    return _fitted(rows, seen, seen.values, memory)
 
 
 def _of_labels(
@@ -205,39 +208,3 @@ def _of_labels(
     rows = view.rows([history[position].configuration for position in positions]).unsized()
     noise = np.full(len(labels), _LABEL_NOISE)
     return condition(memory.hyperparameters(rows, labels, noise), rows, labels, noise)
-
-
-def _staircase(cost: Array, drawn: Array) -> tuple[Array, Array]:
-    """(K + 1,) edges on the cost axis, from 0 to infinity; (S, K) best value at each cost or more.
-
-    cost: (m,) scores, larger is cheaper. drawn: (S, m).
-    """
-    order = np.argsort(cost, kind="stable")
-    best = np.maximum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
-    heights = np.maximum(np.hstack([best, np.zeros((len(drawn), 1))]), 0.0)
-    edges = np.concatenate([[0.0], np.maximum(cost[order], 0.0), [np.inf]])
-    wide = np.diff(edges) > 0
-    heights, ends = heights[:, wide], edges[1:][wide]
-    # Of neighbouring steps of one height, the last: the others end inside it.
-    last = np.append(np.any(heights[:, 1:] != heights[:, :-1], axis=0), True)
-    return np.concatenate([[0.0], ends[last]]), heights[:, last]
-
-
-def _volume(edges: Array, heights: Array) -> float:
-    """The hypervolume under the staircase, the mean over the draws."""
-    ends = np.isfinite(edges[1:])  # the last step has no end and no height
-    return float((heights[:, ends] @ np.diff(edges)[ends]).mean())
-
-
-def _gain(mean: Array, deviation: Array, reach: Array, edges: Array, heights: Array) -> Array:
-    """(N,) EHVI, the mean over the draws.
-
-    mean: (S, N). deviation, reach: (N,).
-    """
-    overlap = np.clip(np.minimum(reach[:, None], edges[None, 1:]) - edges[None, :-1], 0.0, None)
-    gain = np.zeros(len(deviation))
-    for here, drawn in zip(mean, heights, strict=True):
-        gain += (overlap * improvement(here[:, None], deviation[:, None], drawn[None, :])).sum(
-            axis=1
-        )
-    return gain / len(heights)

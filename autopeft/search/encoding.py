@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log, log1p, log2
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,14 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Json, Range
 
+if TYPE_CHECKING:
+    from autopeft.search.prior import Lengths
+
 Array = NDArray[np.float64]
 
 _Kinds = Mapping[str, tuple[str, int]]  # full name -> (kind, layer)
+_TIED = ("layer", "share", "kind", "method")  # groups of one length scale
+_SHARP = ("recipe:learning_rate",)  # features that are expected to matter
 _LOG_SPREAD = 10.0  # positive values that differ by this factor are compared as ratios
 
 
@@ -58,7 +63,11 @@ class Encoding:
     @classmethod
     def fit(cls, problem: Problem, configurations: Sequence[Configuration]) -> "Encoding":
         """Learn names and ranges from example configurations, at least one."""
-        rows = [_row(problem, configuration) for configuration in configurations]
+        return cls.of_rows(problem, [named(problem, each) for each in configurations])
+
+    @classmethod
+    def of_rows(cls, problem: Problem, rows: Sequence[Mapping[str, float]]) -> "Encoding":
+        """The same from named features, whatever they come from."""
         names = dict.fromkeys(name for row in rows for name in row)
         logs = _log_recipe(problem)
         columns = [_column(name, [row.get(name) for row in rows], logs) for name in names]
@@ -69,7 +78,10 @@ class Encoding:
 
     def encode(self, configurations: Sequence[Configuration]) -> Array:
         """(n, d) vectors; values outside the fitted range fall outside [0, 1]."""
-        rows = [_row(self.problem, configuration) for configuration in configurations]
+        return self.place([named(self.problem, each) for each in configurations])
+
+    def place(self, rows: Sequence[Mapping[str, float]]) -> Array:
+        """(n, d) vectors of named features; a name that was not learned is left out."""
         return _matrix(self.columns, rows)
 
 
@@ -108,12 +120,18 @@ def _sizes(module: Module) -> list[float]:
     return [module_size(module)] * len(module.targets or module.layers)
 
 
-def _row(problem: Problem, configuration: Configuration) -> dict[str, float]:
+def named(problem: Problem, configuration: Configuration) -> dict[str, float]:
+    """The named features of a configuration, as the problem's space calls for them."""
     architecture = configuration.architecture
     row = features(configuration, problem.shape, problem.known(architecture))
-    if any(len(branch.tree.get("modules", ())) > 1 for branch in problem.space.branches):
-        _add_methods_by_layer(row, architecture, problem.shape)
+    if shares_layers(problem):
+        row |= shares(architecture, problem.shape)
     return row
+
+
+def shares_layers(problem: Problem) -> bool:
+    """Whether several methods can share a layer."""
+    return any(len(branch.tree.get("modules", ())) > 1 for branch in problem.space.branches)
 
 
 def _families(architecture: Architecture, kinds: _Kinds) -> list[list[Module]]:
@@ -170,15 +188,15 @@ def _add_placement(
     row["depth:centroid"] = (sum(active) / len(active) + 0.5) / shape.layers if active else 0.0
 
 
-def _add_methods_by_layer(
-    row: dict[str, float], architecture: Architecture, shape: ModelShape
-) -> None:
-    """Where several methods can share a layer: how much of it is whose."""
+def shares(architecture: Architecture, shape: ModelShape) -> dict[str, float]:
+    """How much of a layer is whose: features for where several methods can share one."""
+    row: dict[str, float] = {}
     for method in {module.peft_type for module in architecture.modules}:
         members = [module for module in architecture.modules if module.peft_type == method]
         for layer, size in _capacity(members, shape).items():
             if size > 0:
                 row[f"share:{method}.{layer}"] = log2(1.0 + size)
+    return row
 
 
 def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
@@ -241,3 +259,14 @@ def _informative(columns: Sequence[Column], rows: Sequence[Mapping[str, float]])
         if np.ptp(matrix[:, j]) > 0:
             kept.setdefault(matrix[:, j].tobytes(), column)
     return list(kept.values())
+
+
+def lengths_of(columns: Sequence[Column]) -> "Lengths":
+    """The prior of the length scales: layers share one, and so on; the fidelity has its own."""
+    from autopeft.search.prior import Lengths
+
+    numbers: dict[str, int] = {}
+    shared = (name if (name := c.name.split(":")[0]) in _TIED else c.name for c in columns)
+    own = [numbers.setdefault(name, len(numbers)) for name in shared]
+    sharp = [number for name, number in numbers.items() if name in _SHARP]
+    return Lengths.of(np.array([*own, len(numbers)]), sharp)

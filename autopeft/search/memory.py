@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Branch, Choice, Json, Point, Range
+from autopeft.domain.space import Json, Point
 from autopeft.domain.trial import Trial
-from autopeft.search.encoding import Array, Column, Encoding
-from autopeft.search.points import LEARNING_RATE, draw_new
+from autopeft.search.earlier import Earlier
+from autopeft.search.encoding import Array, Encoding, lengths_of, named
+from autopeft.search.points import draw_new, edge, rates
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
-    from autopeft.search.surrogate import Hyperparameters, Lengths, Rows
+    from autopeft.search.expectation import Expectation
+    from autopeft.search.prior import Hyperparameters, Rows
 
 _EXAMPLES = 256  # random points that fix the encoding
 _KEPT = 20_000  # entries of a cache, before it starts anew
 _VIEWS = 8
 _FITS = 64
-_TIED = ("layer", "share", "kind", "method")
-_SHARP = ("recipe:learning_rate",)
-_UNKNOWN_EDGE = 0.3  # the mean over a range
 _SMALL = 24  # up to so many observations every fit is new
 _GROWTH = 1.15  # afterwards, one for every so much more of them
 _LARGEST = 240  # observations in a fit
@@ -56,15 +55,19 @@ class View:
     configuration is the same row in every call.
     """
 
-    def __init__(self, problem: Problem, outside: Sequence[Configuration]) -> None:
-        rng = np.random.default_rng(0)
-        drawn = draw_new(problem, set(), rng, count=_EXAMPLES, tries=2 * _EXAMPLES)
-        examples = [*(configuration for _, configuration in drawn), *outside]
+    def __init__(
+        self,
+        problem: Problem,
+        outside: Sequence[Configuration],
+        expectation: "Expectation | None" = None,
+    ) -> None:
+        examples = [*_examples(problem), *outside]
         self.problem = problem
+        self._expectation = expectation
         self.encoding = Encoding.fit(problem, examples) if examples else None
-        self._lengths = _lengths([] if self.encoding is None else self.encoding.columns)
-        self._rates = {branch.name: _rates(branch) for branch in problem.space.branches}
-        self._rows: dict[str, tuple[Array, float, float]] = {}
+        self._lengths = lengths_of([] if self.encoding is None else self.encoding.columns)
+        self._rates = {branch.name: rates(branch) for branch in problem.space.branches}
+        self._rows: dict[str, tuple[Array, float, float, Array]] = {}
 
     @property
     def features(self) -> int:
@@ -74,8 +77,9 @@ class View:
     def rows(
         self, configurations: Sequence[Configuration], fidelity: Array | None = None
     ) -> "Rows":
-        """Encoded; the last feature is the fidelity, 1 unless told."""
-        from autopeft.search.surrogate import Rows
+        """Encoded, with what earlier studies expect; the last feature is the fidelity, 1 unless
+        told."""
+        from autopeft.search.prior import Rows
 
         if len(self._rows) > _KEPT:
             self._rows.clear()
@@ -87,56 +91,42 @@ class View:
         for i, key in enumerate(keys):
             X[i, :-1] = self._rows[key][0]
         size, edge = (np.array([self._rows[key][j] for key in keys]) for j in (1, 2))
-        return Rows(X, self._lengths, size, edge)
+        if self._expectation is None:
+            return Rows(X, self._lengths, size, edge)
+        expected = np.zeros((len(keys), self._expectation.studies))
+        for i, key in enumerate(keys):
+            expected[i] = self._rows[key][3]
+        return Rows(X, self._lengths, size, edge, expected)
 
     def _add(self, new: Mapping[str, Configuration]) -> None:
-        encoded = np.zeros((len(new), 0))
-        if self.encoding is not None and new:
-            encoded = self.encoding.encode(list(new.values()))
-        for (key, configuration), row in zip(new.items(), encoded, strict=True):
-            known = self.problem.known(configuration.architecture)
-            size = float(known.get("adapter_params", 0.0))
-            self._rows[key] = row, size, self._edge(configuration)
-
-    def _edge(self, configuration: Configuration) -> float:
-        """How near the learning rate is to an end of its range: 0 in the middle, 1 there."""
-        rate = configuration.recipe.get("learning_rate")
-        rates = self._rates.get(configuration.branch)
-        if rates is None or not isinstance(rate, int | float):
-            return _UNKNOWN_EDGE
-        low, high = rates
-        place = (np.log(rate) - low) / (high - low)
-        return float(np.clip(2 * place - 1, -1, 1) ** 2)
+        if not new:
+            return
+        told = [named(self.problem, configuration) for configuration in new.values()]
+        known = [self.problem.known(each.architecture) for each in new.values()]
+        size = np.array([float(metrics.get("adapter_params", 0.0)) for metrics in known])
+        ends = np.array([edge(self._rates.get(each.branch), each) for each in new.values()])
+        encoded = expected = np.zeros((len(new), 0))
+        if self.encoding is not None:
+            encoded = self.encoding.place(told)
+        if self._expectation is not None:
+            expected = self._expectation(told, size, ends)
+        for i, key in enumerate(new):
+            self._rows[key] = encoded[i], float(size[i]), float(ends[i]), expected[i]
 
 
-def _lengths(columns: Sequence[Column]) -> "Lengths":
-    """Layers share a length scale, and so on; the fidelity has its own."""
-    from autopeft.search.surrogate import Lengths
-
-    numbers: dict[str, int] = {}
-    shared = (name if (name := c.name.split(":")[0]) in _TIED else c.name for c in columns)
-    own = [numbers.setdefault(name, len(numbers)) for name in shared]
-    sharp = [number for name, number in numbers.items() if name in _SHARP]
-    return Lengths.of(np.array([*own, len(numbers)]), sharp)
-
-
-def _rates(branch: Branch) -> tuple[float, float] | None:
-    """The logarithms of the lowest and the highest learning rate; None where there is one."""
-    for parameter in branch.parameters:
-        variable = parameter.variable
-        if parameter.name == LEARNING_RATE:
-            ends = [variable.low, variable.high] if isinstance(variable, Range) else []
-            if isinstance(variable, Choice):
-                ends = [o for o in variable.options if isinstance(o, int | float) and o > 0]
-            if len(ends) > 1 and min(ends) > 0:
-                return float(np.log(min(ends))), float(np.log(max(ends)))
-    return None
+def _examples(problem: Problem) -> list[Configuration]:
+    """Random configurations of a problem, the same each time."""
+    rng = np.random.default_rng(0)
+    drawn = draw_new(problem, set(), rng, count=_EXAMPLES, tries=2 * _EXAMPLES)
+    return [configuration for _, configuration in drawn]
 
 
 class Memory:
-    """The views and the fits of one sampler."""
+    """The views and the fits of one sampler. sources: the earlier studies that it starts from."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sequence[Earlier] = ()) -> None:
+        self._sources = tuple(sources)
+        self._expectations: dict[tuple[str, ...], Expectation] = {}
         self._told: Problem | None = None
         self._remembering: Problem
         self._views: dict[tuple[str, ...], View] = {}
@@ -152,6 +142,7 @@ class Memory:
         ):
             self._told, self._remembering = problem, _remembering(problem)
             self._views.clear()
+            self._expectations.clear()
         kept = self._remembering
         return replace(problem, known=kept.known, configure=kept.configure)
 
@@ -163,16 +154,30 @@ class Memory:
         if key not in self._views:
             if len(self._views) > _VIEWS:
                 self._views.clear()
-            self._views[key] = View(problem, outside)
+            self._views[key] = View(problem, outside, self._expectation(problem, names))
         return self._views[key]
+
+    def _expectation(self, problem: Problem, names: tuple[str, ...]) -> "Expectation | None":
+        """Fitted once for the same branches, whatever the history."""
+        if not self._sources:
+            return None
+        from autopeft.search.expectation import Expectation
+
+        if names not in self._expectations:
+            examples = [named(problem, configuration) for configuration in _examples(problem)]
+            self._expectations[names] = Expectation(
+                problem, self._sources, examples, self.hyperparameters
+            )
+        return self._expectations[names]
 
     def hyperparameters(self, rows: "Rows", y: Array, noise: Array) -> "Hyperparameters":
         """The fit of the first observations: their number grows in steps, so that few calls fit."""
-        from autopeft.search.surrogate import fit
+        from autopeft.search.fitting import fit
 
         chosen = _subset(y)
         some = rows.at(chosen)
-        parts = (some.X, some.size, some.edge, y[chosen], noise[chosen])
+        told = np.zeros(0) if some.earlier is None else some.earlier
+        parts = (some.X, some.size, some.edge, told, y[chosen], noise[chosen])
         key = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         if key not in self._fits:
             if len(self._fits) > _FITS:

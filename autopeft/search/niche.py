@@ -13,9 +13,10 @@ import numpy as np
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
-from autopeft.search.closed_form import LEAST, Model, improvement, make_odds, rivals
+from autopeft.search.closed_form import Model, make_odds, rivals
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
+from autopeft.search.staircase import LEAST, improvement
 
 _HALF = 0.1  # of the candidates' range in cost: half a band's width
 _DRAWS = 16

@@ -75,6 +75,17 @@ class Scale:
         best = outcomes(problem.objectives, told).max(axis=0)
         return cls(problem.objectives, reference, np.where(best > reference, best - reference, 1.0))
 
+    @classmethod
+    def of_known(cls, problem: Problem, configurations: Sequence[Configuration]) -> "Scale":
+        """Before there is a trial: of the known objectives alone, as far as these reach."""
+        Y = np.zeros((len(configurations), len(problem.objectives)))
+        for j, objective in enumerate(problem.objectives):
+            if objective.known:
+                Y[:, j] = [objective.score(problem.known(c.architecture)) for c in configurations]
+        low, high = Y.min(axis=0), Y.max(axis=0)
+        wide = np.where(high > low, high - low, 1.0)
+        return cls(problem.objectives, low - _MARGIN * wide, (1 + _MARGIN) * wide)
+
     def known(self, problem: Problem, configurations: Sequence[Configuration]) -> Array:
         """(len(configurations), m) exact normalised scores; 0 in the columns to measure."""
         scores = np.zeros((len(configurations), len(self.objectives)))
@@ -139,6 +150,11 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
         rows.append((position, fidelity, value, deviation))
     factor = seed_factor(history, objective.metric)
     return _observations(rows, float(scale.reference[index]), float(scale.span[index]), factor)
+
+
+def softened(values: Array) -> Array:
+    """Below the reference only the order counts: a diverged run would bend everything else."""
+    return np.where(values < 0, -np.log1p(np.maximum(-values, 0)), values)
 
 
 def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:

@@ -29,6 +29,7 @@ Candidate = tuple[Point, Configuration]
 """A point that the problem admits, and what it builds."""
 
 LEARNING_RATE = "training.learning_rate"  # the parameter of a branch, where it has one
+_UNKNOWN_EDGE = 0.3  # the mean over a range
 _JITTERS = (0.03, 0.1, 0.3)  # of a range's width: fine, middle and coarse steps
 
 
@@ -88,6 +89,32 @@ def draw_new(
         if configuration is not None and configuration.key not in taken:
             found.setdefault(configuration.key, (point, configuration))
     return list(found.values())
+
+
+def rates(branch: Branch) -> tuple[float, float] | None:
+    """The logarithms of the lowest and the highest learning rate; None where there is one."""
+    for parameter in branch.parameters:
+        variable = parameter.variable
+        if parameter.name == LEARNING_RATE:
+            ends = [variable.low, variable.high] if isinstance(variable, Range) else []
+            if isinstance(variable, Choice):
+                ends = [o for o in variable.options if isinstance(o, int | float) and o > 0]
+            if len(ends) > 1 and min(ends) > 0:
+                return float(np.log(min(ends))), float(np.log(max(ends)))
+    return None
+
+
+def edge(ends: tuple[float, float] | None, configuration: Configuration) -> float:
+    """How near the learning rate is to an end of its range: 0 in the middle, 1 there.
+
+    ends: what `rates` says of the configuration's branch.
+    """
+    rate = configuration.recipe.get("learning_rate")
+    if ends is None or not isinstance(rate, int | float):
+        return _UNKNOWN_EDGE
+    low, high = ends
+    place = (np.log(rate) - low) / (high - low)
+    return float(np.clip(2 * place - 1, -1, 1) ** 2)
 
 
 def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterator[Point]:

@@ -1,20 +1,25 @@
-"""The best point of a discrete pool, and of what can be reached from it step by step.
+"""A discrete pool of points, and the best of what can be reached from it step by step.
 
 This is how an acquisition is maximised where most coordinates are options and bits.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
-from autopeft.domain.pareto import Array
+from autopeft.domain.front import outcomes
+from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Point
-from autopeft.domain.trial import Trial
+from autopeft.domain.replicates import merged
+from autopeft.domain.space import Branch, Point
+from autopeft.domain.trial import State, Trial
 from autopeft.search.outcomes import holds_known
-from autopeft.search.points import neighbours
+from autopeft.search.points import fits, neighbours
 from autopeft.search.tried import Tried
 
+_MUTANTS = 32
+_PARENTS = 12  # members of the front whose neighbours join the pool
 _STEPS = 48  # neighbours of a point that are looked at
 
 Near = Callable[[Point, np.random.Generator], Iterable[Point]]
@@ -73,3 +78,51 @@ class Fresh:
         """Some of a point's neighbours."""
         steps = list(neighbours(self._problem.space[point["branch"]], point, rng))
         return self.among(steps[i] for i in rng.permutation(len(steps))[:_STEPS])
+
+
+def gathered(
+    problem: Problem,
+    history: Sequence[Trial],
+    fresh: Fresh,
+    rng: np.random.Generator,
+    count: int,
+) -> list[Point]:
+    """`count` random points, the neighbours of the front, and its mutants."""
+    parents = _front_points(problem, history)
+    drawn = (problem.space.draw(rng) for _ in range(2 * count))
+    return [
+        *islice(fresh.among(drawn), count),
+        *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, rng)),
+        *fresh.among(_mutants(problem, parents, rng)),
+    ]
+
+
+def _home(problem: Problem, point: Point) -> Branch:
+    return problem.space[point["branch"]]
+
+
+def _mutants(
+    problem: Problem, parents: Sequence[Point], rng: np.random.Generator
+) -> Iterator[Point]:
+    """Members of the front after a few steps, each in any direction."""
+    for _ in range(_MUTANTS if parents else 0):
+        point = parents[int(rng.integers(len(parents)))]
+        for _ in range(int(rng.integers(2, 5))):
+            steps = list(neighbours(_home(problem, point), point, rng))
+            if steps:
+                point = steps[int(rng.integers(len(steps)))]
+        yield point
+
+
+def _front_points(problem: Problem, history: Sequence[Trial]) -> list[Point]:
+    """The points of non-dominated trials that this space can still express."""
+    told = [
+        trial
+        for trial in merged(history)
+        if trial.state is not State.FAILED and trial.rungs and fits(problem, trial.point)
+    ]
+    if not told:
+        return []
+    mask = non_dominated(outcomes(problem.objectives, told))
+    front = [trial.point for trial, on in zip(told, mask, strict=True) if on]
+    return front[-_PARENTS:]

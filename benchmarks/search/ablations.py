@@ -21,7 +21,7 @@ from unittest import mock
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.trial import Trial
-from autopeft.search import encoding, initial, memory, surrogate
+from autopeft.search import encoding, fitting, initial, memory
 
 PREFIX = "autopeft without "
 _COST = "cost"  # a metric that no formula knows
@@ -86,13 +86,13 @@ def _unordered(*arguments: Any) -> dict[str, float]:
 
 _features = encoding.features
 _PATCHES: dict[str, tuple[tuple[Any, str, Any], ...]] = {
-    "vanishing": ((surrogate, "_VANISHING", ()),),
+    "vanishing": ((fitting, "_VANISHING", ()),),
     "window": (
-        (memory.View, "_edge", lambda *_: 0.0),
-        (memory, "_SHARP", ()),
+        (memory, "edge", lambda *_: 0.0),
+        (encoding, "_SHARP", ()),
         (initial, "_MIDDLE", 1.0),
     ),
-    "order": ((encoding, "features", _unordered), (memory, "_TIED", ())),
+    "order": ((encoding, "features", _unordered), (encoding, "_TIED", ())),
 }
 
 

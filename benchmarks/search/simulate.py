@@ -62,14 +62,29 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
     Raises:
         AutopeftError: no such sampler.
     """
-    spec = _spec(landscape, seed, trials, seeds=_seeds(name))
-    sampler = _Timed(sampler_of(name, trials))
+    sampler = sampler_of(name, trials)
+    seeds = _seeds(name)
+    return driven(landscape, sampler, seed=seed, trials=trials, workers=workers, seeds=seeds)[0]
+
+
+def driven(
+    landscape: Landscape,
+    sampler: Sampler,
+    *,
+    seed: int,
+    trials: int,
+    workers: int = 1,
+    seeds: int = 1,
+) -> tuple[Outcome, tuple[Trial, ...]]:
+    """A search and its trials; seeds: at how many a configuration may run."""
+    spec = _spec(landscape, seed, trials, seeds=seeds)
+    timed = _Timed(sampler)
     now = 0.0
     session = StudySession(
         spec,
         problem=landscape.problem,
         store=_Memory(StudyRecord(spec.name, {}, "", 0.0, "running")),
-        sampler=sampler,
+        sampler=timed,
         clock=lambda: now,
     )
     running: list[tuple[float, int, Segment]] = []
@@ -82,15 +97,16 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
-            return Outcome(
+            outcome = Outcome(
                 curve=tuple(curve),
                 found=tuple(found),
                 modelled=tuple(modelled),
                 gains=tuple(trial.expected_gain for trial in session.trials),
                 left=tuple(trial.expected_left for trial in session.trials),
-                cpu_s=tuple(sampler.cpu_s),
+                cpu_s=tuple(timed.cpu_s),
                 seconds=now,
             )
+            return outcome, session.trials
         now, number, segment = heapq.heappop(running)
         metrics, stderr = landscape.observe(segment.configuration, segment.seed)
         session.tell(segment, Result(1, metrics, stderr, ended=now))

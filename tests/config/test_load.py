@@ -226,3 +226,12 @@ def test_a_stop_rule_is_read():
 def test_a_difference_names_the_path_and_both_values():
     text = difference(document(), changed(("training", "num_train_epochs"), 5))
     assert text == "  training.num_train_epochs: 4 -> 5"
+
+
+def test_earlier_studies_are_a_name_or_a_list_of_them_and_no_edit_of_a_study():
+    one = {**document(), "search": {"warm_start": "first"}}
+    assert parse(one, folder=".").search.warm_start == ("first",)
+    two = {**document(), "search": {"warm_start": ["first", "second"]}}
+    assert parse(two, folder=".").search.warm_start == ("first", "second")
+    assert "search.warm_start" in difference(one, two)
+    assert not widens(one, two)

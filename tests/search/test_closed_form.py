@@ -8,16 +8,18 @@ from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, 
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.search import closed_form, make_sampler
-from autopeft.search.closed_form import _gain, _softened, _staircase, applies, make_score
+from autopeft.search.closed_form import applies, make_score
 from autopeft.search.memory import Memory, _subset
+from autopeft.search.outcomes import softened
+from autopeft.search.staircase import gain_over, staircase
 
 
 def test_the_gain_is_the_expected_growth_of_the_hypervolume():
     rng = np.random.default_rng(0)
     cost, quality = rng.random(6), rng.random(6)
     mean, deviation, reach = rng.random(8), 0.05 + 0.3 * rng.random(8), rng.random(8)
-    edges, heights = _staircase(cost, quality[None, :])
-    found = _gain(mean[None], deviation, reach, edges, heights)
+    edges, heights = staircase(cost, quality[None, :])
+    found = gain_over(mean[None], deviation, reach, edges, heights)
     front = np.column_stack([cost, quality])
     before = hypervolume(front, np.zeros(2))
     for i in range(8):
@@ -28,15 +30,15 @@ def test_the_gain_is_the_expected_growth_of_the_hypervolume():
 
 def test_a_staircase_holds_at_every_cost_the_best_of_that_cost_or_cheaper():
     cost, drawn = np.array([0.5, 0.2, 0.5, -0.3]), np.array([[0.4, 0.9, 0.1, 2.0]])
-    edges, heights = _staircase(cost, drawn)
+    edges, heights = staircase(cost, drawn)
     np.testing.assert_allclose(edges[:-1], [0.0, 0.2, 0.5])
     np.testing.assert_allclose(heights, [[0.9, 0.4, 0.0]])
     assert np.isinf(edges[-1])
 
 
 def test_a_single_objective_is_noisy_expected_improvement():
-    edges, heights = _staircase(np.ones(2), np.array([[0.3, 0.6]]))
-    found = _gain(np.array([[0.6]]), np.array([1.0]), np.ones(1), edges, heights)
+    edges, heights = staircase(np.ones(2), np.array([[0.3, 0.6]]))
+    found = gain_over(np.array([[0.6]]), np.array([1.0]), np.ones(1), edges, heights)
     assert found[0] == pytest.approx(1 / np.sqrt(2 * np.pi))
 
 
@@ -50,7 +52,7 @@ def test_it_applies_to_one_measured_objective_beside_at_most_one_known():
 
 def test_a_diverged_run_bends_nothing_and_keeps_its_order():
     values = np.array([-500.0, -3.0, -0.1, 0.0, 0.7])
-    soft = _softened(values)
+    soft = softened(values)
     assert (np.diff(soft) > 0).all()
     assert soft[0] > -8
     np.testing.assert_array_equal(soft[3:], values[3:])
@@ -107,9 +109,9 @@ def test_what_breaks_a_measured_constraint_hides_no_gain(monkeypatch):
 
     def spied(cost, drawn):
         tops.append((len(cost), drawn.mean(axis=0).max()))
-        return _staircase(cost, drawn)
+        return staircase(cost, drawn)
 
-    monkeypatch.setattr(closed_form, "_staircase", spied)
+    monkeypatch.setattr(closed_form, "staircase", spied)
     problem = Memory().remembering(problem)
     for trials in (history, broken):
         make_score(problem, trials, others, 0, Memory())

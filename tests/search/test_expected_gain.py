@@ -23,7 +23,7 @@ from autopeft.search import acquisition, closed_form, make_sampler
 from autopeft.search.encoding import Encoding
 from autopeft.search.gaussian_process import deterministic, tensor
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale, of_objective, share_of
+from autopeft.search.outcomes import Scale, share_of
 
 
 def grown_by_brute_force(drawn, before):
@@ -47,8 +47,7 @@ def test_the_gain_of_the_closed_form_is_that_of_joint_draws(told_problem):
     memory = Memory()
     score = closed_form.make_score(problem, history, candidates, 0, memory)
     scale, view = Scale.of(problem, history, candidates), memory.view(problem, history)
-    seen = of_objective(history, scale, 0)
-    model = closed_form._fitted(view, history, seen, closed_form._softened(seen.values), memory)
+    model = closed_form.Model.of(problem, history, candidates, memory).surrogate
     order = np.argsort(-score(candidates))
     for i in order[[0, 3, 8]]:
         every = [*(trial.configuration for trial in history), candidates[i]]

@@ -3,8 +3,8 @@ import pytest
 from search.landscape import ACCURACY, make_problem, random_trials, told
 
 from autopeft.search import make_sampler, niche
-from autopeft.search.closed_form import LEAST
 from autopeft.search.memory import Memory
+from autopeft.search.staircase import LEAST
 
 
 @pytest.fixture

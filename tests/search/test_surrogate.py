@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from autopeft.search import surrogate
-from autopeft.search.surrogate import Hyperparameters, Lengths, Rows, condition, fit
+from autopeft.search import prior
+from autopeft.search.fitting import JITTER, Loss, fit
+from autopeft.search.prior import Hyperparameters, Lengths, Rows
+from autopeft.search.surrogate import condition
 
 
 def rows(n, d=4, seed=0, tied=True):
@@ -25,8 +27,8 @@ def h(d=4, **changes):
 def test_the_gradient_is_that_of_the_loss():
     some = rows(30)
     squares = (some.X[:, None] - some.X[None]) ** 2
-    basis = surrogate._columns(surrogate._strength(some.size, 3000.0), some.edge)
-    loss = surrogate._Loss(squares, some.lengths, basis, smooth(some), np.full(30, 0.01))
+    basis = prior.basis(some, 3000.0, 0.0)
+    loss = Loss(squares, some.lengths, basis, smooth(some), np.full(30, 0.01))
     theta = np.random.default_rng(1).normal(0, 0.5, 5)
     _, gradient = loss(theta)
     for i in range(len(theta)):
@@ -50,14 +52,12 @@ def test_a_prediction_is_the_posterior_of_the_kernel():
     some, other = rows(12), rows(3, seed=9)
     y, noise = smooth(some), np.full(12, 0.05)
     shift, spread = y.mean(), y.std()
-    kernel = surrogate._kernel(h(), some, some) + np.diag(noise / spread**2 + surrogate._JITTER)
-    cross = surrogate._kernel(h(), other, some)
-    prior = surrogate._basis(h(), some) @ surrogate._MEANS
-    there = surrogate._basis(h(), other) @ surrogate._MEANS
-    mean = there + cross @ np.linalg.solve(kernel, (y - shift) / spread - prior)
-    variance = np.diag(
-        surrogate._kernel(h(), other, other) - cross @ np.linalg.inv(kernel) @ cross.T
-    )
+    kernel = prior.kernel(h(), some, some) + np.diag(noise / spread**2 + JITTER)
+    cross = prior.kernel(h(), other, some)
+    expected = prior.mean(h(), some)
+    there = prior.mean(h(), other)
+    mean = there + cross @ np.linalg.solve(kernel, (y - shift) / spread - expected)
+    variance = np.diag(prior.kernel(h(), other, other) - cross @ np.linalg.inv(kernel) @ cross.T)
     found = condition(h(), some, y, noise).predict(other)
     np.testing.assert_allclose(found[0], shift + spread * mean, rtol=1e-6)
     np.testing.assert_allclose(found[1], spread * np.sqrt(variance), rtol=1e-5)
@@ -112,19 +112,15 @@ def test_what_is_given_a_draw_is_what_the_process_says_after_seeing_it():
         np.append(some.size, there.size),
         np.append(some.edge, there.edge),
     )
-    kernel = surrogate._kernel(h(), whole, whole)
+    kernel = prior.kernel(h(), whole, whole)
     kernel[np.diag_indices(24)] += np.append(noise / y.std() ** 2, np.full(4, 1e-5))
-    cross = surrogate._kernel(h(), other, whole)
-    prior = surrogate._basis(h(), whole) @ surrogate._MEANS
+    cross = prior.kernel(h(), other, whole)
+    before = prior.mean(h(), whole)
     for values, mean in zip(drawn.values, means, strict=True):
-        seen = (np.append(y, values) - y.mean()) / y.std() - prior
-        expected = surrogate._basis(h(), other) @ surrogate._MEANS + cross @ np.linalg.solve(
-            kernel, seen
-        )
-        np.testing.assert_allclose(mean, y.mean() + y.std() * expected, atol=2e-3)
-    variance = np.diag(
-        surrogate._kernel(h(), other, other) - cross @ np.linalg.solve(kernel, cross.T)
-    )
+        seen = (np.append(y, values) - y.mean()) / y.std() - before
+        found = prior.mean(h(), other) + cross @ np.linalg.solve(kernel, seen)
+        np.testing.assert_allclose(mean, y.mean() + y.std() * found, atol=2e-3)
+    variance = np.diag(prior.kernel(h(), other, other) - cross @ np.linalg.solve(kernel, cross.T))
     np.testing.assert_allclose(deviation, y.std() * np.sqrt(variance), atol=2e-3)
 
 
@@ -134,15 +130,13 @@ def test_the_error_of_each_trial_left_out_is_that_of_a_process_without_it():
     y, noise = smooth(some), np.full(12, 0.05)
     shift, spread = y.mean(), y.std()
     standard = (y - shift) / spread
-    basis = surrogate._basis(h(), some) @ surrogate._MEANS
+    basis = prior.mean(h(), some)
     own = plain = 0.0
     for trial in range(9):
         inside = np.array(trials) == trial
         part, left = some.at(np.flatnonzero(~inside)), some.at(np.flatnonzero(inside))
-        kernel = surrogate._kernel(h(), part, part) + np.diag(
-            noise[~inside] / spread**2 + surrogate._JITTER
-        )
-        cross = surrogate._kernel(h(), left, part)
+        kernel = prior.kernel(h(), part, part) + np.diag(noise[~inside] / spread**2 + JITTER)
+        cross = prior.kernel(h(), left, part)
         found = basis[inside] + cross @ np.linalg.solve(kernel, (standard - basis)[~inside])
         own += ((standard[inside] - found) ** 2).sum()
         plain += ((standard[inside] - standard[~inside].mean()) ** 2).sum()

@@ -1,0 +1,80 @@
+"""A search that starts from one on another model, in one store, through the command line."""
+
+import json
+import sqlite3
+
+import pytest
+from command_line import autopeft
+from tiny_models import make_model
+
+pytestmark = pytest.mark.xdist_group("warm")
+
+SPACE = """
+autopeft: 1
+study: first
+model: {model_name_or_path: bert3, task_type: SEQ_CLS}
+data:
+  train: {path: json, data_files: train.jsonl}
+  validation: {carve: 0.25, from: train, seed: 0}
+  columns: {text: text, label: label}
+  max_length: 8
+training: {per_device_train_batch_size: 16, max_steps: 3}
+space:
+  lora:
+    layers: {bits: shared}
+    modules: [{peft_type: LORA, r: {choice: [1, 2, 4]}, target_modules: [query, value]}]
+baselines:
+  house:
+    modules: [{peft_type: LORA, r: 8, target_modules: [query]}]
+    training: {learning_rate: 1e-3}
+objectives:
+  - {metric: accuracy, goal: maximize}
+  - {metric: adapter_params, goal: minimize, scale: log}
+budget: {trials: 5}
+search: {seed: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("user")
+    make_model("bert", folder / "bert3", "SEQ_CLS")
+    make_model("bert", folder / "bert2", "SEQ_CLS", num_hidden_layers=2, hidden_size=64)
+    rows = [
+        {"text": f"a {'lovely' if i % 2 else 'dull'} film", "label": str(i % 2)} for i in range(48)
+    ]
+    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "space.yaml").write_text(SPACE)
+    return folder
+
+
+def second(folder, *more, code=0):
+    sets = ["study=second", "search.warm_start=first", "model.model_name_or_path=bert2", *more]
+    told = [part for one in sets for part in ("--set", one)]
+    return autopeft(folder, "search", "space.yaml", "--local", "-q", "--extend", *told, code=code)
+
+
+def test_a_study_starts_from_one_on_another_model_and_goes_on_with_what_it_took_over(folder):
+    early = second(folder, code=2)
+    assert "search.warm_start names studies of this store, got first: it has none" in early.stderr
+    autopeft(folder, "search", "space.yaml", "--local", "-q")
+    second(folder)
+    whys, kept = in_store(folder)
+    assert len(whys) == 5
+    assert any("from earlier studies" in why for why in whys), whys
+    (taken,) = json.loads(kept)
+    assert (taken["study"], taken["layers"], len(taken["seen"])) == ("first", 3, 5)
+
+    (folder / "bert3").rename(folder / "gone")
+    second(folder, "budget.trials=6")
+    more, still = in_store(folder)
+    assert len(more) == 6
+    assert still == kept
+
+
+def in_store(folder):
+    """Why each trial of the second study was tried, and what the study took over."""
+    with sqlite3.connect(folder / "autopeft-studies" / "autopeft.db") as database:
+        whys = database.execute("SELECT why FROM trials WHERE study = 'second'").fetchall()
+        ((kept,),) = database.execute("SELECT value FROM facts WHERE key = 'warm_start'").fetchall()
+    return [why for (why,) in whys], kept
