@@ -60,6 +60,24 @@ class ModelBasedSampler:
             return replace(found, why=f"away from the model: branch {found.point['branch']}")
         return self._by_model(problem, history, seed)
 
+    def forecasts(self, problem: Problem) -> bool:
+        """See `ports.Forecaster`."""
+        from autopeft.search import closed_form
+
+        return closed_form.applies(problem)
+
+    def promises(
+        self, problem: Problem, history: Sequence[Trial], paused: Sequence[Trial]
+    ) -> Sequence[float]:
+        """See `ports.Forecaster`."""
+        from threadpoolctl import threadpool_limits
+
+        from autopeft.search import forecast
+
+        problem = self._memory.remembering(problem)
+        with threadpool_limits(1):  # the same bits on any machine, and the trials' cores theirs
+            return forecast.promises(problem, history, paused, self._memory)
+
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._pool(problem, history, fresh, rng)

@@ -46,6 +46,13 @@ class Scale:
         The candidates tell how far known objectives reach.
         """
         told = completed(history) or [trial for trial in history if trial.rungs]
+        return cls.over(problem, told, candidates)
+
+    @classmethod
+    def over(
+        cls, problem: Problem, told: Sequence[Trial], candidates: Sequence[Configuration]
+    ) -> "Scale":
+        """From these trials, each by its furthest result."""
         if not told:
             count = len(problem.objectives)
             return cls(problem.objectives, np.zeros(count), np.ones(count))

@@ -115,6 +115,14 @@ class Surrogate:
         found = mean + (_root(covariance) @ rng.standard_normal((len(rows), count))).T
         return np.asarray(self.shift + self.spread * found)
 
+    def left_out(self, y: Array) -> Array:
+        """(n,) what would be expected of each observation had it not been seen; y: the observed.
+
+        Rasmussen and Williams 2006, equation 5.12.
+        """
+        inverse = cho_solve((self.factor, True), np.eye(len(y)))
+        return np.asarray(y - self.spread * self.weights / np.diag(inverse))
+
     def believing(self, rows: Rows) -> "Surrogate":
         """The process after its own mean was seen there: for trials that are running."""
         if not len(rows):

@@ -22,7 +22,7 @@ from autopeft.domain.architecture import fingerprint
 from autopeft.domain.front import front
 from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Event, Problem, Sampler, StudyRecord, Suggestion
-from autopeft.domain.study import Budget, Resources, SearchSettings, StudySpec
+from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler
@@ -51,13 +51,13 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
     Raises:
         AutopeftError: no such sampler.
     """
-    spec = _spec(landscape, seed, trials)
+    spec = spec_of(landscape, seed, Budget(trials=trials))
     sampler = _Timed(sampler_of(name, trials))
     now = 0.0
     session = StudySession(
         spec,
         problem=landscape.problem,
-        store=_Memory(StudyRecord(spec.name, {}, "", 0.0, "running")),
+        store=NoStore(StudyRecord(spec.name, {}, "", 0.0, "running")),
         sampler=sampler,
         clock=lambda: now,
     )
@@ -119,7 +119,7 @@ class _Timed:
             self.cpu_s.append(time.process_time() - began)
 
 
-class _Memory:
+class NoStore:
     """A store that forgets at once: the session keeps its trials itself; see `ports.Store`."""
 
     def __init__(self, record: StudyRecord) -> None:
@@ -151,7 +151,10 @@ class _Memory:
         return {}
 
 
-def _spec(landscape: Landscape, seed: int, trials: int) -> StudySpec:
+def spec_of(
+    landscape: Landscape, seed: int, budget: Budget, rungs: Rungs | None = None
+) -> StudySpec:
+    """A study of the landscape without baselines."""
     nothing: Mapping[str, Any] = {}
     return StudySpec(
         name=landscape.name,
@@ -162,8 +165,8 @@ def _spec(landscape: Landscape, seed: int, trials: int) -> StudySpec:
         space=landscape.problem.space,
         objectives=landscape.problem.objectives,
         constraints=landscape.problem.constraints,
-        budget=Budget(trials=trials),
+        budget=budget,
         resources=Resources(),
-        search=SearchSettings(seed=seed),
+        search=SearchSettings(rungs=rungs, seed=seed),
         document=nothing,
     )

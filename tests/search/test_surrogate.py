@@ -106,3 +106,19 @@ def test_draws_agree_with_the_prediction():
     mean, deviation = model.predict(other)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.05)
     np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.1)
+
+
+def test_what_is_left_out_is_expected_as_if_it_had_not_been_seen():
+    some, noise = rows(12), np.full(12, 0.05)
+    y = smooth(some)
+    whole = condition(h(), some, y, noise)
+    without = np.delete(np.arange(12), 4)
+    # Standardised as the whole is: only the fifth observation is missing.
+    cross = surrogate._kernel(h(), some, some)
+    kernel = cross[np.ix_(without, without)]
+    kernel += np.diag(noise[without] / whole.spread**2 + surrogate._JITTER)
+    mean = cross[4, without] @ np.linalg.solve(kernel, whole.y[without])
+    mean += (surrogate._basis(h(), some) @ surrogate._MEANS)[4]
+    found = whole.left_out(y)[4]
+    assert found == pytest.approx(whole.shift + whole.spread * mean, rel=1e-6)
+    assert found != pytest.approx(y[4], rel=1e-3)
