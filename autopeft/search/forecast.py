@@ -45,10 +45,7 @@ def promises(
 
     problem: one that `memory.remembering` gave, and that has a closed form.
     """
-    # All results, not only the ends: the first to end are the best, and counted from the worst of
-    # those nothing cheap would gain (on the suite's runs, eta 3, hypervolume fell from .96 to .82).
-    told = [trial for trial in history if trial.rungs]
-    scale = Scale.over(problem, told, [trial.configuration for trial in history])
+    scale = Scale.of(problem, history, [trial.configuration for trial in history])
     measured = next(j for j, objective in enumerate(problem.objectives) if not objective.known)
 
     def cost(trials: Sequence[Trial]) -> Array:

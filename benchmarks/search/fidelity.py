@@ -39,6 +39,7 @@ from autopeft.orchestrator.session import StudySession
 RULES = ("none", "rank", "forecast")
 _SHARES = (1 / 5, 1 / 3, 1 / 2, 2 / 3, 1.0)  # of the steps of a search without rungs
 _ENOUGH = 0.98  # of its hypervolume
+_ROUNDED = 1e-4  # of what a line says was spent
 _TOLD = 100  # trials that the forecasting sampler is told, where another suggests
 Row = Mapping[str, Any]
 
@@ -150,7 +151,7 @@ def searched(ladder: Ladder, wanted: Search) -> dict[str, Any]:
         spent += steps
         chosen = front(spec.objectives, spec.constraints, session.trials)
         share = landscape.share(landscape.scores(chosen)) if chosen else 0.0
-        curve.append((round(spent / stops[-1], 6), round(share, 6)))
+        curve.append((round(spent / stops[-1], 4), round(share, 4)))
     ended = sum(trial.state is State.COMPLETED for trial in session.trials)
     return {**wanted._asdict(), "told": len(session.trials), "ended": ended, "curve": curve}
 
@@ -246,7 +247,7 @@ _COUNTS = ("told", "ended")
 
 def _at(curves: Sequence[Sequence[tuple[float, float]]], spent: float) -> list[float]:
     """Of every search, the hypervolume when so many full runs were spent."""
-    told = ([0.0, *(y for x, y in curve if x <= spent + 1e-9)] for curve in curves)
+    told = ([0.0, *(y for x, y in curve if x <= spent + _ROUNDED)] for curve in curves)
     return [values[-1] for values in told]
 
 

