@@ -5,7 +5,7 @@ Implementations live in sibling folders that never import each other; `build.py`
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.model import ModelShape
@@ -81,6 +81,25 @@ class Sampler(Protocol):
     """
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion: ...
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """What a sampler may be besides: one that says what paused trials promise.
+
+    Purity and threads: as of `Sampler`.
+    """
+
+    def forecasts(self, problem: Problem) -> bool:
+        """Whether this problem can be forecast, at once; else the results at a rung decide."""
+
+    def promises(
+        self, problem: Problem, history: Sequence[Trial], paused: Sequence[Trial]
+    ) -> Sequence[float]:
+        """The gain that each trial's end is expected to bring to the front, on an increasing scale.
+
+        paused: trials of the history that stand at one rung, two at least.
+        """
 
 
 Report = Callable[[int, Mapping[str, float]], None]

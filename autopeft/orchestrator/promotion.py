@@ -1,15 +1,20 @@
-"""Which paused trial goes on: asynchronous successive halving over several objectives.
+"""Which paused trial may go on: asynchronous successive halving over several objectives.
 
 ASHA (Li et al. 2020, arXiv 1810.05934) promotes whatever is in the best 1/eta of its rung when a
 worker is free. Here "best" is constraint satisfaction, then non-dominated rank, then an epsilon net
 within the rank from the best of the first measured objective (Schmucker et al. 2021, arXiv
 2106.12639), all on what the trials scored at that rung. A baseline competes with the trials of its
 own branch alone: it has to end, or there is nothing to compare with.
+
+Where somebody can say how trials will end (`ports.Forecaster`), a rung gives out places instead,
+one for every eta trials that reach it, and who takes one is theirs to say: a rung kills losers, it
+does not rank winners. By rank, whoever comes late into the best 1/eta goes on too, after others
+that have fallen out of it; so fewer go on by places at the same eta.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +22,20 @@ from autopeft.domain.front import outcomes
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import epsilon_net, non_domination_rank
 from autopeft.domain.trial import State, Trial
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """A rung where trials wait. reached: those with a result there, waiting ones too.
+
+    places: how many of them may go on.
+    """
+
+    rung: int
+    baseline: bool
+    reached: Sequence[Trial]
+    waiting: Sequence[Trial]
+    places: int
 
 
 def promotable(
@@ -32,6 +51,38 @@ def promotable(
     closing: no new trial will come, so the best of a rung that nothing more reaches goes on,
         however few there are.
     """
+    for opening in _openings(trials, eta, closing):
+        if (found := _ahead(opening, objectives, constraints)) is not None:
+            return found
+    return None
+
+
+def contenders(
+    trials: Sequence[Trial],
+    *,
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    eta: float,
+    closing: bool,
+) -> list[Trial]:
+    """The paused trials of which one is to run next, whichever promises most; [] when none is.
+
+    As many go on from a rung as have a place there. Those that break the fewest constraints
+    contend, best at the rung first. A baseline contends with nobody.
+    """
+    for opening in _openings(trials, eta, closing):
+        if opening.baseline:
+            found = _ahead(opening, objectives, constraints)
+            if found is not None:
+                return [found]
+        elif len(opening.reached) - len(opening.waiting) < opening.places:
+            ordered = _ranked(opening.waiting, opening.rung, objectives, constraints)
+            broken = [_broken(trial, constraints) for trial in ordered]
+            return [t for t, count in zip(ordered, broken, strict=True) if count == min(broken)]
+    return []
+
+
+def _openings(trials: Sequence[Trial], eta: float, closing: bool) -> Iterator[_Opening]:
     brackets: dict[str, list[Trial]] = {}
     for trial in trials:
         brackets.setdefault(trial.configuration.branch if trial.baseline else "", []).append(trial)
@@ -39,14 +90,25 @@ def promotable(
         highest = max((len(trial.rungs) for trial in members), default=0)
         for rung in range(highest) if closing else reversed(range(highest)):
             reached = [trial for trial in members if len(trial.rungs) > rung]
-            ranked = _ranked(reached, rung, objectives, constraints)
-            share = len(ranked) / eta
+            waiting = [t for t in reached if t.state is State.PAUSED and len(t.rungs) == rung + 1]
+            share = len(reached) / eta
             settled = closing and not any(_may_reach(trial, rung) for trial in members)
-            keep = math.ceil(share) if settled else math.floor(share)
-            for trial in ranked[:keep]:
-                if trial.state is State.PAUSED and len(trial.rungs) == rung + 1:
-                    return trial
-    return None
+            places = math.ceil(share) if settled else math.floor(share)
+            if waiting and places:
+                yield _Opening(rung, members[0].baseline, reached, waiting, places)
+
+
+def _ahead(
+    opening: _Opening, objectives: Sequence[Objective], constraints: Sequence[Constraint]
+) -> Trial | None:
+    """The first of those in a place that waits."""
+    ranked = _ranked(opening.reached, opening.rung, objectives, constraints)
+    waiting = {trial.number for trial in opening.waiting}
+    return next((t for t in ranked[: opening.places] if t.number in waiting), None)
+
+
+def _broken(trial: Trial, constraints: Sequence[Constraint]) -> int:
+    return sum(not constraint.holds(trial.metrics) for constraint in constraints)
 
 
 def _may_reach(trial: Trial, rung: int) -> bool:
@@ -60,7 +122,7 @@ def _ranked(
     constraints: Sequence[Constraint],
 ) -> list[Trial]:
     then = [replace(trial, rungs=trial.rungs[: rung + 1]) for trial in trials]
-    broken = [sum(not c.holds(t.metrics) for c in constraints) for t in then]
+    broken = [_broken(trial, constraints) for trial in then]
     Y = outcomes(objectives, then)
     ranks = non_domination_rank(Y)
     measured = next((i for i, o in enumerate(objectives) if not o.known), 0)

@@ -7,7 +7,7 @@ No framework is known here: a `for` loop can drive a session, and so can Ray Tun
 trials by other means. The store is the only memory: a session made from the same store goes on
 where the last one ended, and what it finds running it hands out again.
 
-`promotion` says which paused trial goes on, `proposal` what else is tried, `stopping` when it is
+`promoter` says which paused trial goes on, `proposal` what else is tried, `stopping` when it is
 enough, `events` what is shown.
 """
 
@@ -29,7 +29,7 @@ from autopeft.domain.trial import (
     Trial,
 )
 from autopeft.orchestrator import events
-from autopeft.orchestrator.promotion import promotable
+from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
 from autopeft.orchestrator.stopping import enough
 
@@ -61,6 +61,7 @@ class StudySession:
         self._problem = problem
         self._store = store
         self._sampler = sampler
+        self._promoter = Promoter(spec, problem, sampler)
         self._clock = clock
         self._listeners = tuple(listeners)
         self._lock = threading.RLock()
@@ -77,7 +78,7 @@ class StudySession:
 
     def ask(self) -> Segment | None:
         """The next segment to run; None: nothing to start before a running one is told."""
-        while (segment := self.ask_ready()) is None and self._may_start:
+        while (segment := self.ask_ready()) is None and (self._undecided or self._may_start):
             self.prepare()
         return segment
 
@@ -92,8 +93,17 @@ class StudySession:
             return self._start(proposal)
 
     def prepare(self) -> None:
-        """Have the next suggestion ready; returns at once when it is or none is needed."""
+        """Have the next decision ready; returns at once when it is or none is needed.
+
+        That is which paused trial goes on, where one may; else the next suggestion.
+        """
         with self._suggesting:
+            with self._lock:
+                history, closing = self.trials, not self._may_start
+                timely = not self._out_of_time
+            if timely and self._promoter.undecided(history, closing=closing):
+                self._promoter.decide(history, closing=closing)
+                return
             with self._lock:
                 if self._proposal is not None or not self._may_start:
                     return
@@ -167,9 +177,9 @@ class StudySession:
     def finished(self) -> bool:
         """Nothing runs, and nothing will be asked for again."""
         with self._lock:
-            if any(t.state is State.RUNNING for t in self._trials.values()):
+            if self._may_start or any(t.state is State.RUNNING for t in self._trials.values()):
                 return False
-            return not self._may_start and self._candidate() is None
+            return self._out_of_time or not self._promoter.contenders(self.trials, closing=True)
 
     @property
     def stopped(self) -> str | None:
@@ -234,20 +244,18 @@ class StudySession:
                 return self._segment(trial)
         return None
 
-    def _candidate(self) -> Trial | None:
-        rungs = self.spec.search.rungs
-        if rungs is None or self._out_of_time:
-            return None
-        return promotable(
-            self.trials,
-            objectives=self.spec.objectives,
-            constraints=self.spec.constraints,
-            eta=rungs.eta,
-            closing=not self._may_start,
-        )
+    @property
+    def _undecided(self) -> bool:
+        """Whether a paused trial may go on, and `prepare` has to say which."""
+        with self._lock:
+            return not self._out_of_time and self._promoter.undecided(
+                self.trials, closing=not self._may_start
+            )
 
     def _promotion(self) -> Segment | None:
-        trial = self._candidate()
+        if self._out_of_time:
+            return None
+        trial = self._promoter.chosen(self.trials, closing=not self._may_start)
         if trial is None:
             return None
         promoted = trial.promoted()

@@ -59,7 +59,7 @@ class Model:
     """The measured objective as the process sees it.
 
     measured: its position. deviation: of the noise of one trial, on the scale.
-    trials: (n,) positions in the history, by row of the surrogate.
+    trials, values: (n,) positions in the history and scores, by row of the surrogate.
     """
 
     problem: Problem
@@ -69,6 +69,7 @@ class Model:
     surrogate: Surrogate
     deviation: float
     trials: tuple[int, ...]
+    values: Array
 
     @classmethod
     def of(
@@ -84,10 +85,11 @@ class Model:
         measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
         seen = of_objective(history, scale, measured)
         rows = view.rows(_configurations(history, seen), seen.fidelity)
-        surrogate = _fitted(rows, seen, softened(seen.values), memory)
+        values = softened(seen.values)
+        surrogate = _fitted(rows, seen, values, memory)
         noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
         deviation = (surrogate.hyperparameters.noise * noise) ** 0.5
-        return cls(problem, view, scale, measured, surrogate, deviation, seen.trials)
+        return cls(problem, view, scale, measured, surrogate, deviation, seen.trials, values)
 
     def cost(self, configurations: Sequence[Configuration]) -> Array:
         """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none."""

@@ -73,6 +73,22 @@ class ModelBasedSampler:
             return self._aside(problem, history, seed)
         return self._by_model(problem, history, seed)
 
+    def forecasts(self, problem: Problem) -> bool:
+        """See `ports.Forecaster`."""
+        from autopeft.search import closed_form
+
+        return closed_form.applies(problem)
+
+    def promises(
+        self, problem: Problem, history: Sequence[Trial], paused: Sequence[Trial]
+    ) -> Sequence[float]:
+        """See `ports.Forecaster`."""
+        from autopeft.search import forecast
+
+        problem = self._memory.remembering(problem)
+        with _alone():
+            return forecast.promises(problem, history, paused, self._memory)
+
     def _design(self, problem: Problem) -> int:
         """Trials of the initial design."""
         size = initial.default_size(problem, self.budget) if self.initial is None else self.initial

@@ -18,7 +18,7 @@ from autopeft.domain.errors import OutcomeError
 from autopeft.domain.front import baseline_metrics, outcomes, reference_point
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import averaged, merged, seed_factor
+from autopeft.domain.replicates import merged, seed_factor
 from autopeft.domain.trial import Rung, State, Trial
 from autopeft.search.encoding import Array
 
@@ -63,11 +63,15 @@ class Scale:
     def of(
         cls, problem: Problem, history: Sequence[Trial], candidates: Sequence[Configuration]
     ) -> "Scale":
-        """From the completed trials; from all with a result while none is complete.
+        """From all trials with a result, each by its furthest.
+
+        Not from the completed alone: with rungs those are the best, and counted from the worst of
+        them nothing cheap would gain (40 runs of PEFT's comparison, eta 3: hypervolume .82, .96
+        from all).
 
         The candidates tell how far known objectives reach.
         """
-        told = averaged(history) or [trial for trial in history if trial.rungs]
+        told = [t for t in merged(history) if t.rungs and t.failure is None]
         if not told:
             count = len(problem.objectives)
             return cls(problem.objectives, np.zeros(count), np.ones(count))

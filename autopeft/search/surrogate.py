@@ -52,6 +52,14 @@ class Surrogate:
         cross = kernel(self.hyperparameters, self.rows, rows)
         return np.asarray(solve_triangular(self.factor, cross, lower=True))
 
+    def left_out(self, y: Array) -> Array:
+        """(n,) what would be expected of each observation had it not been seen; y: the observed.
+
+        Rasmussen and Williams 2006, equation 5.12.
+        """
+        inverse = cho_solve((self.factor, True), np.eye(len(y)))
+        return np.asarray(y - self.spread * self.weights / np.diag(inverse))
+
     def left_out_error(self, groups: Sequence[int]) -> float:
         """Squared error of the outcomes, each predicted without its group, over the mean's error.
 

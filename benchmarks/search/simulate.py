@@ -25,7 +25,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
 from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Event, Problem, Sampler, StudyRecord, Suggestion
-from autopeft.domain.study import Budget, Resources, SearchSettings, StudySpec
+from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler, shrinkage
@@ -77,13 +77,13 @@ def driven(
     seeds: int = 1,
 ) -> tuple[Outcome, tuple[Trial, ...]]:
     """A search and its trials; seeds: at how many a configuration may run."""
-    spec = _spec(landscape, seed, trials, seeds=seeds)
+    spec = spec_of(landscape, seed, Budget(trials=trials), seeds=seeds)
     timed = _Timed(sampler)
     now = 0.0
     session = StudySession(
         spec,
         problem=landscape.problem,
-        store=_Memory(StudyRecord(spec.name, {}, "", 0.0, "running")),
+        store=NoStore(StudyRecord(spec.name, {}, "", 0.0, "running")),
         sampler=timed,
         clock=lambda: now,
     )
@@ -174,7 +174,7 @@ class _Timed:
             self.cpu_s.append(time.process_time() - began)
 
 
-class _Memory:
+class NoStore:
     """A store that forgets at once: the session keeps its trials itself; see `ports.Store`."""
 
     def __init__(self, record: StudyRecord) -> None:
@@ -206,7 +206,10 @@ class _Memory:
         return {}
 
 
-def _spec(landscape: Landscape, seed: int, trials: int, *, seeds: int = 1) -> StudySpec:
+def spec_of(
+    landscape: Landscape, seed: int, budget: Budget, rungs: Rungs | None = None, seeds: int = 1
+) -> StudySpec:
+    """A study of the landscape without baselines; seeds: at how many a configuration may run."""
     nothing: Mapping[str, Any] = {}
     return StudySpec(
         name=landscape.name,
@@ -217,8 +220,8 @@ def _spec(landscape: Landscape, seed: int, trials: int, *, seeds: int = 1) -> St
         space=landscape.problem.space,
         objectives=landscape.problem.objectives,
         constraints=landscape.problem.constraints,
-        budget=Budget(trials=trials),
+        budget=budget,
         resources=Resources(),
-        search=SearchSettings(seed=seed, seeds=seeds),
+        search=SearchSettings(rungs=rungs, seed=seed, seeds=seeds),
         document=nothing,
     )

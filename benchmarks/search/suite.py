@@ -23,7 +23,7 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.roles import role_of
 
 RUNS = Path(__file__).parents[2].parent / "shared" / "data" / "peft-suite" / "runs.jsonl"
-_TEST_ROWS = 1319
+TEST_ROWS = 1319
 _LAYERS, _WIDTH, _KV_WIDTH, _INNER = 28, 3072, 1024, 8192
 _BACKBONE = 3_212_749_824
 _OBJECTIVES = (
@@ -48,19 +48,33 @@ def landscape(file: Path = RUNS) -> Landscape:
     Raises:
         AutopeftError: the file is missing.
     """
-    if not file.is_file():
-        raise AutopeftError(f"the suite's runs are not at {file}: leave problem suite out")
-    runs = [json.loads(line) for line in file.read_text().splitlines()]
-    by_name: dict[str, list[Run]] = defaultdict(list)
-    for run in _largest_batch(runs):
-        by_name[run["experiment"]].append(run)
-    shape = _shape()
+    by_name, shape = batch(file), _shape()
     rows = {name: _row(shape, by_name[name]) for name in sorted(by_name)}
     reference = {
         "accuracy": min(row.mean["accuracy"] for row in rows.values()),
         "adapter_bytes": max(row.known["adapter_bytes"] for row in rows.values()),
     }
     return over_rows("suite", rows, _OBJECTIVES, shape, reference)
+
+
+def batch(file: Path = RUNS) -> dict[str, list[Run]]:
+    """The runs of the batch by the name of their experiment.
+
+    Raises:
+        AutopeftError: the file is missing.
+    """
+    if not file.is_file():
+        raise AutopeftError(f"the suite's runs are not at {file}: leave problem suite out")
+    runs = [json.loads(line) for line in file.read_text().splitlines()]
+    by_name: dict[str, list[Run]] = defaultdict(list)
+    for run in _largest_batch(runs):
+        by_name[run["experiment"]].append(run)
+    return by_name
+
+
+def configuration(run: Run) -> Configuration:
+    """What a run of the batch trained."""
+    return _configuration(_shape(), run)
 
 
 def _largest_batch(runs: Sequence[Run]) -> list[Run]:
@@ -80,7 +94,7 @@ def _row(shape: ModelShape, runs: Sequence[Run]) -> Row:
         configuration=_configuration(shape, first),
         known={"adapter_bytes": float(first["adapter_bytes"])},
         runs=[{"accuracy": accuracy} for accuracy in accuracies],
-        stderr={"accuracy": float((mean * (1 - mean) / _TEST_ROWS) ** 0.5)},
+        stderr={"accuracy": float((mean * (1 - mean) / TEST_ROWS) ** 0.5)},
         seconds=float(first["train_seconds"]),
     )
 

@@ -1,9 +1,13 @@
 """Which paused trial goes on, on outcomes written down."""
 
+from dataclasses import replace
+
+import pytest
+
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.trial import Rung, State, Trial
-from autopeft.orchestrator.promotion import promotable
+from autopeft.orchestrator.promotion import contenders, promotable
 
 OBJECTIVES = (
     Objective("accuracy", "maximize"),
@@ -66,3 +70,67 @@ def test_a_baseline_competes_with_its_own_branch():
         for i, row in enumerate(rows)
     ]
     assert sorted(numbers(trials)) == [0, 2]
+
+
+# -- where somebody forecasts how trials end ---------------------------------------------------
+
+
+def contending(trials, *, eta=2, closing=False, constraints=()):
+    options = {"objectives": OBJECTIVES, "constraints": constraints, "eta": eta}
+    return [trial.number for trial in contenders(trials, **options, closing=closing)]
+
+
+def went_on(trial, state=State.RUNNING):
+    rungs = trial.rungs
+    if state is State.COMPLETED:
+        rungs = (*rungs, Rung(1, 20, dict(rungs[0].metrics)))
+    return replace(trial, state=state, rungs=rungs)
+
+
+def test_all_that_wait_contend_for_a_place_the_best_at_the_rung_first():
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    found = contending(trials)
+    assert found[:2] == [1, 2]
+    assert sorted(found) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED, State.FAILED])
+def test_whoever_went_on_has_taken_a_place(state):
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    trials[3] = went_on(trials[3], state)
+    assert sorted(contending(trials)) == [0, 1, 2, 4]
+    trials[0] = went_on(trials[0], state)
+    assert contending(trials) == []
+
+
+def test_a_place_more_is_given_out_when_no_new_trial_comes():
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    trials[:2] = [went_on(trial) for trial in trials[:2]]
+    assert contending(trials) == []
+    assert sorted(contending(trials, closing=True)) == [2, 3, 4]
+
+
+def test_a_trial_that_still_runs_to_the_rung_keeps_the_last_place_open():
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    trials[:2] = [went_on(trial) for trial in trials[:2]]
+    coming = replace(paused(5, 0.6, 10), state=State.RUNNING, rungs=(), next_rung=0)
+    assert contending([*trials, coming], closing=True) == []
+
+
+def test_what_breaks_a_constraint_contends_only_where_everything_does():
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    small = (Constraint.parse("adapter_params <= 110"),)
+    assert sorted(contending(trials, constraints=small)) == [0, 2]
+    none = (Constraint.parse("adapter_params <= 5"),)
+    assert len(contending(trials, constraints=none)) == 5
+
+
+def test_a_baseline_contends_with_nobody():
+    rows = [(0.9, 10), (0.8, 10), (0.3, 999), (0.2, 999)]
+    trials = [
+        paused(i, *row, baseline=i < 2, branch="house" if i < 2 else "lora")
+        for i, row in enumerate(rows)
+    ]
+    assert contending(trials) == [0]
+    trials[0] = went_on(trials[0])
+    assert sorted(contending(trials)) == [2, 3]

@@ -160,3 +160,19 @@ def test_a_scale_that_is_expected_to_matter_starts_short():
     assert plain.centre[0] == pytest.approx(plain.centre[1] + 0.5 * np.log(3))
     assert sharp.centre[1] < plain.centre[1]
     assert sharp.centre[0] == plain.centre[0]
+
+
+def test_what_is_left_out_is_expected_as_if_it_had_not_been_seen():
+    some, noise = rows(12), np.full(12, 0.05)
+    y = smooth(some)
+    whole = condition(h(), some, y, noise)
+    without = np.delete(np.arange(12), 4)
+    # Standardised as the whole is: only the fifth observation is missing.
+    cross = prior.kernel(h(), some, some)
+    kernel = cross[np.ix_(without, without)]
+    kernel += np.diag(noise[without] / whole.spread**2 + JITTER)
+    mean = cross[4, without] @ np.linalg.solve(kernel, whole.y[without])
+    mean += prior.mean(h(), some)[4]
+    found = whole.left_out(y)[4]
+    assert found == pytest.approx(whole.shift + whole.spread * mean, rel=1e-6)
+    assert found != pytest.approx(y[4], rel=1e-3)
