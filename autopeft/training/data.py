@@ -11,7 +11,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    ReadInstruction,
+    concatenate_datasets,
+    load_dataset,
+    load_from_disk,
+)
 from sklearn.model_selection import train_test_split
 
 from autopeft.domain.architecture import fingerprint
@@ -106,10 +114,27 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
         raise AutopeftError(f"{where}: {path!r} cannot be loaded: {said}") from error
     if isinstance(loaded, DatasetDict):
         wanted = str(source.get("split") or (name if name in loaded else next(iter(loaded))))
-        if wanted not in loaded:
-            raise AutopeftError(f"{where} has splits {', '.join(loaded)}, got split {wanted!r}")
-        return loaded[wanted]
+        return _part(loaded, wanted, where)
     return loaded
+
+
+def _part(loaded: DatasetDict, wanted: str, where: str) -> Dataset:
+    """A split, or a slice or sum of splits as `load_dataset` writes them: `train[:80%]`.
+
+    Raises:
+        AutopeftError: no such split, or no such way to write a slice.
+    """
+    try:
+        parts = ReadInstruction.from_spec(wanted).to_absolute(
+            {n: len(d) for n, d in loaded.items()}
+        )
+    except (ValueError, AssertionError) as error:
+        raise AutopeftError(
+            f"{where} has splits {', '.join(loaded)}, got split {wanted!r}: take one of them, "
+            "or a slice such as train[:80%]"
+        ) from error
+    rows = [loaded[part.splitname].select(range(part.from_, part.to)) for part in parts]
+    return rows[0] if len(rows) == 1 else concatenate_datasets(rows)
 
 
 def _files(files: Any, folder: str, where: str) -> Any:

@@ -53,6 +53,29 @@ def test_a_folder_saved_by_datasets_keeps_its_label_names(tmp_path):
     assert len(data.validation) == 8
 
 
+@pytest.mark.parametrize(
+    ("split", "first", "count"),
+    [("train[:25%]", 0, 5), ("train[60%:80%]", 12, 4), ("train[-3:]", 17, 3)],
+)
+def test_a_slice_of_a_split_is_its_rows(tmp_path, source, split, first, count):
+    data = load(tmp_path, train={**source, "split": split}, validation=source)
+    assert data.train["text"] == [f"row {i}" for i in range(first, first + count)]
+
+
+def test_splits_can_be_added(tmp_path):
+    rows = Dataset.from_list(ROWS)
+    DatasetDict({"train": rows, "more": rows}).save_to_disk(tmp_path / "saved")
+    both = {"path": "saved", "split": "train+more[:2]"}
+    assert len(load(tmp_path, train=both, validation={"path": "saved"}).train) == 22
+
+
+@pytest.mark.parametrize("split", ["test", "train[x:]", "train[", "train[:10%]+test"])
+def test_what_is_no_split_is_told_with_those_there_are(tmp_path, source, split):
+    told = re.escape(f"data.train has splits train, got split '{split}': take one of them")
+    with pytest.raises(AutopeftError, match=told):
+        load(tmp_path, train={**source, "split": split}, validation=source)
+
+
 def test_carving_takes_rows_away_and_keeps_the_shares_of_the_labels(tmp_path, source):
     data = load(tmp_path, train=source, validation={"carve": 0.2, "from": "train", "seed": 1})
     texts = [set(split["text"]) for split in (data.train, data.validation)]
