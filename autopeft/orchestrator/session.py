@@ -7,23 +7,20 @@ No framework is known here: a `for` loop can drive a session, and so can Ray Tun
 trials by other means. The store is the only memory: a session made from the same store goes on
 where the last one ended, and what it finds running it hands out again.
 
-`promoter` says which paused trial goes on, `proposal` what else is tried, `stopping` when it is
-enough, `events` what is shown.
+`promoter` says which paused trial goes on, `proposal` what else is tried, `segments` what one run
+is and what it makes of its trial, `stopping` when it is enough, `events` what is shown.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from autopeft.domain.errors import OutcomeError
 from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import Event, Problem, Sampler, Store
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import (
     Failure,
-    FailureReason,
     Result,
-    Rung,
     Segment,
     State,
     Trial,
@@ -31,6 +28,7 @@ from autopeft.domain.trial import (
 from autopeft.orchestrator import events
 from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
+from autopeft.orchestrator.segments import after, segment_of
 from autopeft.orchestrator.stopping import enough
 
 _ALIKE_FAILURES = 5  # errors in a row, with no result yet, before the study gives up
@@ -134,7 +132,7 @@ class StudySession:
             self._handed_out.discard(segment.trial)
             if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
                 return False
-            told = self._after(trial, segment, result)
+            told = after(self.spec, trial, segment, result)
             self._commit(told, events.told(told, now=self._clock()))
             self._changed(told)
             return True
@@ -171,7 +169,7 @@ class StudySession:
     @property
     def running(self) -> tuple[Segment, ...]:
         with self._lock:
-            return tuple(self._segment(t) for t in self.trials if t.state is State.RUNNING)
+            return tuple(segment_of(self.spec, t) for t in self.trials if t.state is State.RUNNING)
 
     @property
     def finished(self) -> bool:
@@ -241,7 +239,7 @@ class StudySession:
         for trial in self.trials:
             if trial.state is State.RUNNING and trial.number not in self._handed_out:
                 self._handed_out.add(trial.number)
-                return self._segment(trial)
+                return segment_of(self.spec, trial)
         return None
 
     @property
@@ -262,7 +260,7 @@ class StudySession:
         self._commit(promoted, [])
         self._handed_out.add(trial.number)
         self._changed(promoted)
-        return self._segment(promoted)
+        return segment_of(self.spec, promoted)
 
     def _start(self, proposal: Proposal) -> Segment:
         trial = Trial(
@@ -280,41 +278,7 @@ class StudySession:
         self._commit(trial, [events.trial_started(trial)])
         self._handed_out.add(trial.number)
         self._changed(trial)
-        return self._segment(trial)
-
-    def _segment(self, trial: Trial) -> Segment:
-        stops = self.spec.stops_of(trial)
-        return Segment(
-            study=self.spec.name,
-            trial=trial.number,
-            configuration=trial.configuration,
-            seed=trial.seed,
-            rung=trial.next_rung,
-            stop=stops[trial.next_rung],
-            resume=trial.next_rung > 0,
-            last=trial.next_rung == len(stops) - 1,
-        )
-
-    def _after(self, trial: Trial, segment: Segment, result: Result | Failure) -> Trial:
-        if isinstance(result, Failure):
-            return trial.failed(result)
-        rung = Rung(
-            index=segment.rung,
-            step=result.step,
-            metrics=result.metrics,
-            stderr=result.stderr,
-            seconds=result.seconds,
-            started=result.started,
-            ended=result.ended,
-            worker=result.worker,
-        )
-        told = replace(trial.advanced(rung, last=segment.last), provenance=result.provenance)
-        try:
-            for objective in self.spec.objectives:
-                objective.score(told.metrics)
-        except OutcomeError as error:
-            return trial.failed(Failure(FailureReason.NOT_FINITE, str(error)))
-        return told
+        return segment_of(self.spec, trial)
 
     def _close_branches(self, baseline: str | None) -> None:
         if baseline is None:

@@ -1,0 +1,45 @@
+"""From a trial to the segment that runs next, and from its result back to the trial."""
+
+from dataclasses import replace
+
+from autopeft.domain.errors import OutcomeError
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Failure, FailureReason, Result, Rung, Segment, Trial
+
+
+def segment_of(spec: StudySpec, trial: Trial) -> Segment:
+    """What a worker does next for a trial."""
+    stops = spec.stops_of(trial)
+    return Segment(
+        study=spec.name,
+        trial=trial.number,
+        configuration=trial.configuration,
+        seed=trial.seed,
+        rung=trial.next_rung,
+        stop=stops[trial.next_rung],
+        resume=trial.next_rung > 0,
+        last=trial.next_rung == len(stops) - 1,
+    )
+
+
+def after(spec: StudySpec, trial: Trial, segment: Segment, result: Result | Failure) -> Trial:
+    """The trial after a segment's result; one that an objective cannot be read from has failed."""
+    if isinstance(result, Failure):
+        return trial.failed(result)
+    rung = Rung(
+        index=segment.rung,
+        step=result.step,
+        metrics=result.metrics,
+        stderr=result.stderr,
+        seconds=result.seconds,
+        started=result.started,
+        ended=result.ended,
+        worker=result.worker,
+    )
+    told = replace(trial.advanced(rung, last=segment.last), provenance=result.provenance)
+    try:
+        for objective in spec.objectives:
+            objective.score(told.metrics)
+    except OutcomeError as error:
+        return trial.failed(Failure(FailureReason.NOT_FINITE, str(error)))
+    return told
