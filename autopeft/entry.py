@@ -34,6 +34,10 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
         return _create(replace(spec, name=free, document=document), store)
     if not changed:
         return spec
+    if not store.history(spec.name) and not store.recall(spec.name):  # it never began
+        warm_start.check(spec, store)
+        store.update(replace(record, document=spec.document, folder=spec.folder))
+        return spec
     if extend and config.widens(record.document, spec.document):
         store.update(replace(record, document=spec.document, state="running"))
         return spec

@@ -120,3 +120,15 @@ def test_a_new_study_of_the_same_name_may_start_from_the_old_one(store, first):
     assert spec.name == "first-2"
     (taken,) = warm_start.taken_over(spec, store, problem_of)
     assert taken.study == "first"
+
+
+def test_a_study_that_never_began_takes_a_corrected_file(store, first):
+    entry.enter(study("second", "first"), store)
+    with pytest.raises(StudyError, match="got nowhere: it has first, second"):
+        entry.enter(study("second", "nowhere"), store)
+    corrected = entry.enter(study("second"), store)
+    assert corrected.search.warm_start == ()
+    assert "warm_start" not in store.study("second").document["search"]
+    store.commit("second", list(trials(corrected, range(1))), [])
+    with pytest.raises(StudyError, match="exists with another space file"):
+        entry.enter(study("second", "first"), store)

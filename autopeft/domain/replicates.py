@@ -16,8 +16,9 @@ posterior mean under a scaled inverse chi-square prior; Smyth 2004, "Linear mode
 Bayes methods", section 3, does the same for many small samples).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 from autopeft.domain.trial import State, Trial
 
@@ -43,7 +44,8 @@ def averaged(trials: Sequence[Trial]) -> list[Trial]:
     rung holds the mean of every metric that all of them have, and the standard error of that mean.
     """
     groups = grouped(completed(trials))
-    return [group[0] if len(group) == 1 else _mean(group, groups) for group in groups]
+    factor = cache(partial(_factor, groups))
+    return [group[0] if len(group) == 1 else _mean(group, factor) for group in groups]
 
 
 def merged(trials: Sequence[Trial]) -> list[Trial]:
@@ -89,7 +91,8 @@ def _factor(groups: Sequence[Sequence[Trial]], metric: str) -> float:
     return squares / freedom
 
 
-def _mean(group: Sequence[Trial], groups: Sequence[Sequence[Trial]]) -> Trial:
+def _mean(group: Sequence[Trial], factor: Callable[[str], float]) -> Trial:
+    """factor: of the variance between seeds, by metric."""
     first, count = group[0], len(group)
     rungs = [trial.rungs[-1] for trial in group]
     names = [name for name in rungs[0].metrics if all(name in rung.metrics for rung in rungs)]
@@ -98,7 +101,7 @@ def _mean(group: Sequence[Trial], groups: Sequence[Sequence[Trial]]) -> Trial:
         told = [rung.stderr[name] ** 2 for rung in rungs if name in rung.stderr]
         if told:
             usual = sum(told) / len(told)
-            between = usual * _factor(groups, name)
+            between = usual * factor(name)
             stderr[name] = (max(usual - between, 0.0) + between / count) ** 0.5
     mean = replace(
         rungs[0],

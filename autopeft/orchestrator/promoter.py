@@ -28,13 +28,17 @@ class Promoter:
         self._forecaster: Forecaster | None = None
         if isinstance(sampler, Forecaster) and sampler.forecasts(problem):
             self._forecaster = sampler
-        self._decision: tuple[Hashable, int] = (None, -1)
+        self._decision: tuple[Hashable, int] = (None, -1)  # what it follows from, a trial's number
 
     def contenders(self, trials: Sequence[Trial], *, closing: bool) -> list[Trial]:
-        """The paused trials of which one is to go on; one alone where results decide."""
+        """The paused trials of which one is to go on; one alone where results decide.
+
+        Replicates pause nowhere, and neither take places at a rung nor make them.
+        """
         rungs = self._spec.search.rungs
         if rungs is None:
             return []
+        trials = [trial for trial in trials if trial.seed == self._spec.search.seed]
         rule: dict[str, Any] = {
             "objectives": self._spec.objectives,
             "constraints": self._spec.constraints,
@@ -52,14 +56,16 @@ class Promoter:
         if len(found) < 2:
             return found[0] if found else None
         told, number = self._decision
-        return next(t for t in found if t.number == number) if told == _told(trials) else None
+        if told != (closing, _told(trials)):
+            return None
+        return next((t for t in found if t.number == number), None)
 
     def undecided(self, trials: Sequence[Trial], *, closing: bool) -> bool:
         """Whether `decide` has to say which trial goes on."""
         return (
             self._forecaster is not None
             and len(self.contenders(trials, closing=closing)) > 1
-            and self._decision[0] != _told(trials)
+            and self._decision[0] != (closing, _told(trials))
         )
 
     def decide(self, trials: Sequence[Trial], *, closing: bool) -> None:
@@ -70,7 +76,7 @@ class Promoter:
         problem = replace(self._problem, space=self._problem.space.only(*names))
         promises = self._forecaster.promises(problem, trials, found)
         best = max(range(len(found)), key=lambda i: promises[i])
-        self._decision = _told(trials), found[best].number
+        self._decision = (closing, _told(trials)), found[best].number
 
 
 def _told(trials: Sequence[Trial]) -> Hashable:

@@ -7,6 +7,7 @@ import numpy as np
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
+from autopeft.search.closed_form import make_odds
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Scale
@@ -43,12 +44,13 @@ def make_score(
     usual = float(np.median(expected(candidates)))
     own = {branch.name for branch in problem.space.branches}
     tried = [t.configuration for t in history if t.configuration.branch in own]
+    odds = make_odds(problem, history, view, memory)
     edges, heights = staircase(reach(tried), expected(tried)[None, :] - usual)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         mean = expected(configurations) - usual
         doubt = np.full(len(mean), _DOUBT)
         gain = gain_over(mean[None], doubt, reach(configurations), edges, heights)
-        return np.asarray(np.log(np.maximum(gain, LEAST)))
+        return np.asarray(np.log(np.maximum(gain, LEAST)) + odds(configurations))
 
     return score

@@ -177,7 +177,8 @@ class Memory:
         chosen = _subset(y)
         some = rows.at(chosen)
         told = np.zeros(0) if some.earlier is None else some.earlier
-        parts = (some.X, some.size, some.edge, told, y[chosen], noise[chosen])
+        prior = (some.lengths.groups, some.lengths.centre, some.lengths.variance)
+        parts = (some.X, some.size, some.edge, told, y[chosen], noise[chosen], *prior)
         key = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         if key not in self._fits:
             if len(self._fits) > _FITS:

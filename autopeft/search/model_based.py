@@ -30,6 +30,7 @@ _FEWEST_RESULTS = 3  # below it a model says nothing
 _DOUBTED = 16  # trials with a result before left-out errors say more than noise
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _ASIDE = 3  # one of so many trials before the first results is away from earlier studies
+_ASKS = 8  # of TPE, for something new
 _STARTS = 4  # climbs, from the best candidates
 _ROUNDS = 4
 
@@ -151,7 +152,7 @@ class ModelBasedSampler:
             if again is not None and again.gain > gain:
                 gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
                 return _repeated(again.trial, f"the front is undecided, {gains}")
-            if again is not None and self._learns(problem, history):
+            if again is not None and self._learns(history):
                 return _repeated(again.trial, "to learn how much seeds differ")
             chosen = problem.configure(point)
             promised, left = score.growth([chosen]), score.growth([*built, chosen])
@@ -191,13 +192,11 @@ class ModelBasedSampler:
         model = self._model(problem, history, candidates)
         return replication.best(problem, history, model, seeds=self.seeds, seed=seed)
 
-    def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
+    def _learns(self, history: Sequence[Trial]) -> bool:
         """Whether it is the turn of a replicate that tells how much seeds differ."""
         from autopeft.search import replication
 
-        names = {branch.name for branch in problem.space.branches}
-        own = sum(trial.configuration.branch in names for trial in history)
-        return own % _WATCH == _WATCH // 2 - 1 and replication.unlearned(history)
+        return len(history) % _WATCH == _WATCH // 2 - 1 and replication.unlearned(history)
 
     @contextmanager
     def _scoring(
@@ -244,13 +243,20 @@ def _climbed(
 
 
 def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int) -> Suggestion:
-    """What Optuna's TPE proposes, where the surrogate says less than no model."""
+    """What Optuna's TPE proposes, where the surrogate says less than no model.
+
+    error: squared, as `Surrogate.left_out_error` gives it.
+    """
     from autopeft.search.optuna_sampler import OptunaSampler
 
     tpe = OptunaSampler("TPESampler", {"n_startup_trials": _FEWEST_RESULTS})
-    found = tpe.suggest(problem, history, seed=seed)
-    why = f"TPE: left out, trials are {error:.1f} times farther from the model than from their mean"
-    return replace(found, why=why)
+    fresh = Fresh(problem, history)
+    farther = f"{error**0.5:.1f} times farther from the model than from their mean"
+    for attempt in range(_ASKS):
+        found = tpe.suggest(problem, history, seed=seed + attempt)
+        if list(fresh.among([found.point])):
+            return replace(found, why=f"TPE: left out, trials are {farther}")
+    return _few_left(problem, history, seed)
 
 
 def _few_left(problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:

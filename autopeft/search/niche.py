@@ -37,7 +37,8 @@ def make_score(
     odds = make_odds(problem, history, model.view, memory)
     rng = np.random.default_rng(seed)
     there = model.cost(candidates)
-    centre, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
+    drawn_at, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
+    centre = there[np.argmin(np.abs(there - drawn_at))]  # where there is something to choose
     against = rivals(problem, history)
     drawn = model.surrogate.draws(model.view.rows(against), _DRAWS, rng)
     inside = np.abs(model.cost(against) - centre) <= half

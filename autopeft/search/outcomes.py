@@ -204,14 +204,18 @@ def of_failures(history: Sequence[Trial]) -> tuple[tuple[int, ...], Array] | Non
     return tuple(position for position, _ in rows), labels
 
 
-def holds_known(problem: Problem, history: Sequence[Trial], configuration: Configuration) -> bool:
-    """Whether known metrics satisfy the constraints, those that follow a baseline included."""
+def known_limits(problem: Problem, history: Sequence[Trial]) -> Callable[[Configuration], bool]:
+    """Whether the known metrics of a configuration hold the constraints that follow a baseline."""
     following: list[Constraint] = [c for c in problem.constraints if c.baseline is not None]
-    if not following:
-        return True
-    baselines = baseline_metrics(problem.objectives, history)
-    metrics = problem.known(configuration.architecture)
-    return all(constraint.holds(metrics, baselines) for constraint in following)
+    baselines = baseline_metrics(problem.objectives, history) if following else {}
+
+    def holds(configuration: Configuration) -> bool:
+        if not following:
+            return True
+        metrics = problem.known(configuration.architecture)
+        return all(constraint.holds(metrics, baselines) for constraint in following)
+
+    return holds
 
 
 def _reference(

@@ -14,7 +14,7 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged
 from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
-from autopeft.search.outcomes import holds_known
+from autopeft.search.outcomes import known_limits
 from autopeft.search.points import fits, neighbours
 from autopeft.search.tried import Tried
 
@@ -58,7 +58,7 @@ class Fresh:
     """The admissible points of a problem that were neither tried nor given before."""
 
     def __init__(self, problem: Problem, history: Sequence[Trial]) -> None:
-        self._problem, self._history = problem, history
+        self._problem, self._holds = problem, known_limits(problem, history)
         self._tried = Tried(problem, (trial.configuration for trial in history))
         self._given: set[str] = set()
 
@@ -69,7 +69,7 @@ class Fresh:
                 configuration is not None
                 and configuration.key not in self._given
                 and configuration not in self._tried
-                and holds_known(self._problem, self._history, configuration)
+                and self._holds(configuration)
             ):
                 self._given.add(configuration.key)
                 yield point

@@ -112,10 +112,12 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AutopeftError(f"{where}: {path!r} cannot be loaded: {said}") from error
-    if isinstance(loaded, DatasetDict):
-        wanted = str(source.get("split") or (name if name in loaded else next(iter(loaded))))
-        return _part(loaded, wanted, where)
-    return loaded
+    if isinstance(loaded, Dataset):
+        if "split" not in source:
+            return loaded
+        loaded = DatasetDict({str(loaded.split or "train"): loaded})
+    wanted = str(source.get("split") or (name if name in loaded else next(iter(loaded))))
+    return loaded[wanted] if wanted in loaded else _part(loaded, wanted, where)
 
 
 def _part(loaded: DatasetDict, wanted: str, where: str) -> Dataset:

@@ -1,5 +1,7 @@
 """A session whose sampler says what paused trials promise."""
 
+from dataclasses import replace
+
 import pytest
 from fakes import FakeEvaluator, MemoryStore, RandomSampler, drive, fake_problem, record_of
 from fakes import study_spec as spec_of
@@ -129,3 +131,34 @@ def test_a_second_session_on_the_store_decides_as_the_first_would_have(make):
             break
     assert store.history("fake") == whole_store.history("fake")
     assert any(trial.state is State.COMPLETED for trial in store.history("fake"))
+
+
+def rung_trials(session, store, count):
+    at_the_first_rung(session, count)
+    return store.history("fake")
+
+
+def test_replicates_neither_take_a_place_at_a_rung_nor_make_one():
+    session, store = open_session(study_spec(), Cautious())
+    trials = rung_trials(session, store, 3)
+    promoter = session._promoter
+    before = [t.number for t in promoter.contenders(trials, closing=False)]
+    assert len(before) == 3
+    whole = replace(trials[0].rungs[0], step=100)
+    again = [
+        replace(trials[0], number=10 + i, seed=trials[0].seed + 1 + i, state=State.COMPLETED)
+        for i in range(4)
+    ]
+    again = [replace(trial, rungs=(whole,)) for trial in again]
+    after = promoter.contenders([*trials, *again], closing=False)
+    assert [t.number for t in after] == before
+
+
+def test_a_decision_made_while_trials_could_start_is_made_anew_when_none_can():
+    session, store = open_session(study_spec(), Cautious())
+    trials = rung_trials(session, store, 3)
+    promoter = session._promoter
+    promoter.decide(trials, closing=False)
+    assert promoter.chosen(trials, closing=False) is not None
+    assert promoter.chosen(trials, closing=True) is None
+    assert promoter.undecided(trials, closing=True)

@@ -62,6 +62,22 @@ def test_a_slice_of_a_split_is_its_rows(tmp_path, source, split, first, count):
     assert data.train["text"] == [f"row {i}" for i in range(first, first + count)]
 
 
+def test_a_table_without_splits_is_sliced_too(tmp_path):
+    Dataset.from_list(ROWS).save_to_disk(tmp_path / "plain")
+    halves = [{"path": "plain", "split": split} for split in ("train[:80%]", "train[80%:]")]
+    data = load(tmp_path, train=halves[0], validation=halves[1])
+    assert [len(data.train), len(data.validation)] == [16, 4]
+    with pytest.raises(AutopeftError, match="has splits train, got split 'nonsense'"):
+        load(tmp_path, train={"path": "plain", "split": "nonsense"}, validation=halves[1])
+
+
+def test_a_split_keeps_its_name_whatever_it_is(tmp_path):
+    rows = Dataset.from_list(ROWS)
+    DatasetDict({"dev-clean": rows}).save_to_disk(tmp_path / "saved")
+    source = {"path": "saved", "split": "dev-clean"}
+    assert len(load(tmp_path, train=source, validation=source).train) == 20
+
+
 def test_splits_can_be_added(tmp_path):
     rows = Dataset.from_list(ROWS)
     DatasetDict({"train": rows, "more": rows}).save_to_disk(tmp_path / "saved")
