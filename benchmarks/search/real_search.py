@@ -4,7 +4,7 @@
     python benchmarks/search/real_search.py confirm --seeds 3
     python benchmarks/search/real_search.py report
 
-`run` calls `autopeft search` on real.yaml, a study a sampler and seed; what is finished is not run
+`run` calls `autopeft search` on real/intents.yaml, a study a sampler and seed; what is finished is not run
 again. `confirm` trains every member of their fronts at fresh seeds. `report` prints hypervolume as
 a share of the box that the objectives' references and the best values of all studies span: of the
 fronts as the searches saw them, and of the same configurations by their fresh means. Uses 4 cores.
@@ -28,7 +28,7 @@ from autopeft.domain.pareto import Array, hypervolume
 from autopeft.domain.trial import Failure, Segment, State, Stop, Trial
 from autopeft.home import Home
 
-SPACE = Path(__file__).with_name("real.yaml")
+SPACE = Path(__file__).parent / "real" / "intents.yaml"
 CHECKPOINTS = (12, 20, 30, 45, 60)
 FRESH = 1000  # the first fresh seed
 
