@@ -152,7 +152,7 @@ class ModelBasedSampler:
             if again is not None and again.gain > gain:
                 gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
                 return _repeated(again.trial, f"the front is undecided, {gains}")
-            if again is not None and self._learns(history):
+            if again is not None and self._learns(problem, history):
                 return _repeated(again.trial, "to learn how much seeds differ")
             chosen = problem.configure(point)
             promised, left = score.growth([chosen]), score.growth([*built, chosen])
@@ -192,11 +192,17 @@ class ModelBasedSampler:
         model = self._model(problem, history, candidates)
         return replication.best(problem, history, model, seeds=self.seeds, seed=seed)
 
-    def _learns(self, history: Sequence[Trial]) -> bool:
+    def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
         """Whether it is the turn of a replicate that tells how much seeds differ."""
         from autopeft.search import replication
 
-        return len(history) % _WATCH == _WATCH // 2 - 1 and replication.unlearned(history)
+        names = {branch.name for branch in problem.space.branches}
+        own = sum(trial.configuration.branch in names for trial in history)
+        if own % _WATCH != _WATCH // 2 - 1 or not replication.unlearned(history):
+            return False
+        # A baseline's replicate is none of the branches': without this it would be its turn again.
+        *before, last = history
+        return all(trial.configuration.key != last.configuration.key for trial in before)
 
     @contextmanager
     def _scoring(
