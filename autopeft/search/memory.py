@@ -83,7 +83,8 @@ class View:
 
         if len(self._rows) > _KEPT:
             self._rows.clear()
-        keys = [configuration.key for configuration in configurations]
+        # Its place in the learning rate's range depends on the branch.
+        keys = [f"{configuration.branch}/{configuration.key}" for configuration in configurations]
         new = {k: c for k, c in zip(keys, configurations, strict=True) if k not in self._rows}
         self._add(new)
         X = np.zeros((len(keys), self.features))
