@@ -63,6 +63,7 @@ class Model:
     """
 
     problem: Problem
+    memory: Memory
     view: View
     scale: Scale
     measured: int
@@ -89,7 +90,9 @@ class Model:
         surrogate = _fitted(rows, seen, values, memory)
         noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
         deviation = (surrogate.hyperparameters.noise * noise) ** 0.5
-        return cls(problem, view, scale, measured, surrogate, deviation, seen.trials, values)
+        return cls(
+            problem, memory, view, scale, measured, surrogate, deviation, seen.trials, values
+        )
 
     def cost(self, configurations: Sequence[Configuration]) -> Array:
         """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none."""
@@ -114,34 +117,25 @@ class Model:
         return self.surrogate.left_out_error(self.trials)
 
 
-def make_score(
-    problem: Problem,
-    history: Sequence[Trial],
-    candidates: Sequence[Configuration],
-    seed: int,
-    memory: Memory,
-) -> Score:
-    """The log of the expected gain.
-
-    candidates: examples of what will be scored, for the scale.
-    """
-    found = Model.of(problem, history, candidates, memory)
-    view, model = found.view, found.surrogate
-    against, odds = rivals(problem, history), make_odds(problem, history, view, memory)
-    drawn = model.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
-    edges, heights = staircase(found.cost(against), drawn.values)
+def make_score(model: Model, history: Sequence[Trial], seed: int) -> Score:
+    """The log of the expected gain. history: what the model is of."""
+    view, surrogate, cost_of = model.view, model.surrogate, model.cost
+    against = rivals(model.problem, history)
+    odds = make_odds(model.problem, history, view, model.memory)
+    drawn = surrogate.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
+    edges, heights = staircase(cost_of(against), drawn.values)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         mean, deviation = drawn.given(view.rows(configurations))
-        gain = gain_over(mean, deviation, found.cost(configurations), edges, heights)
+        gain = gain_over(mean, deviation, cost_of(configurations), edges, heights)
         return np.asarray(np.log(np.maximum(gain, LEAST)) + odds(configurations))
 
     def growth(configurations: Sequence[Configuration]) -> float:
         rng = np.random.default_rng([seed, len(configurations)])
         every, before = [*against, *configurations], len(against)
         count = _DRAWS_OF_ONE if len(configurations) == 1 else _DRAWS_OF_MANY
-        drawn = model.draws(view.rows(every), count, rng).values
-        cost = found.cost(every)
+        drawn = surrogate.draws(view.rows(every), count, rng).values
+        cost = cost_of(every)
         kept = np.log(rng.random((count, len(configurations)))) < odds(configurations)
         drawn[:, before:] = np.where(kept, drawn[:, before:], -np.inf)
         reached = volume(*staircase(cost[:before], drawn[:, :before]))

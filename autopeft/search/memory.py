@@ -58,10 +58,9 @@ class View:
     def __init__(
         self,
         problem: Problem,
-        outside: Sequence[Configuration],
+        examples: Sequence[Configuration],
         expectation: "Expectation | None" = None,
     ) -> None:
-        examples = [*_examples(problem), *outside]
         self.problem = problem
         self._expectation = expectation
         self.encoding = Encoding.fit(problem, examples) if examples else None
@@ -155,19 +154,23 @@ class Memory:
         if key not in self._views:
             if len(self._views) > _VIEWS:
                 self._views.clear()
-            self._views[key] = View(problem, outside, self._expectation(problem, names))
+            examples = _examples(problem)
+            expected = self._expectation(problem, names, examples)
+            self._views[key] = View(problem, [*examples, *outside], expected)
         return self._views[key]
 
-    def _expectation(self, problem: Problem, names: tuple[str, ...]) -> "Expectation | None":
+    def _expectation(
+        self, problem: Problem, names: tuple[str, ...], examples: Sequence[Configuration]
+    ) -> "Expectation | None":
         """Fitted once for the same branches, whatever the history."""
         if not self._sources:
             return None
         from autopeft.search.expectation import Expectation
 
         if names not in self._expectations:
-            examples = [named(problem, configuration) for configuration in _examples(problem)]
+            told = [named(problem, configuration) for configuration in examples]
             self._expectations[names] = Expectation(
-                problem, self._sources, examples, self.hyperparameters
+                problem, self._sources, told, self.hyperparameters
             )
         return self._expectations[names]
 

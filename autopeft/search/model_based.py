@@ -133,22 +133,22 @@ class ModelBasedSampler:
             return initial.suggest(problem, history, seed=seed, why=why)
         built = [problem.configure(point) for point in pool]
         with _alone():
-            score = niche.make_score(problem, history, built, seed, self._memory)
+            model = self._model(problem, history, built)
+            score = niche.make_score(model, history, built, seed)
             point, _ = _climbed(problem, pool, score, fresh, rng)
         return Suggestion(point, f"best of its size (every {_WATCH}th trial)")
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
-        error = self._left_out_error(problem, history)
-        if error > 1:
-            return _by_tpe(problem, history, error, seed)
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = gathered(problem, history, fresh, rng, self.candidates)
         if not pool:
             return _few_left(problem, history, seed)
         built = [problem.configure(point) for point in pool]
-        with self._scoring(problem, history, built, seed) as score:
+        with self._seeing(problem, history, built, seed) as (model, score):
+            if model is not None and (error := _left_out_error(model, history)) > 1:
+                return _by_tpe(problem, history, error, seed)
             point, gain = _climbed(problem, pool, score, fresh, rng)
-            again = self._again(problem, history, built, seed)
+            again = self._again(model, history, seed)
             if again is not None and again.gain > gain:
                 gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
                 return _repeated(again.trial, f"the front is undecided, {gains}")
@@ -167,30 +167,15 @@ class ModelBasedSampler:
 
         return closed_form.Model.of(problem, history, candidates, self._memory)
 
-    def _left_out_error(self, problem: Problem, history: Sequence[Trial]) -> float:
-        """Above 1 the surrogate predicts left-out trials worse than their mean does."""
-        from autopeft.search import closed_form
-
-        told = sum(_has_result(trial) for trial in history)
-        if told < _DOUBTED or not closed_form.applies(problem):
-            return 0.0
-        with _alone():
-            return self._model(problem, history, ()).left_out_error
-
     def _again(
-        self,
-        problem: Problem,
-        history: Sequence[Trial],
-        candidates: Sequence[Configuration],
-        seed: int,
+        self, model: "closed_form.Model | None", history: Sequence[Trial], seed: int
     ) -> "replication.Choice | None":
-        """What to repeat at another seed, if anything; inside `_scoring`."""
-        from autopeft.search import closed_form, replication
-
-        if self.seeds == 1 or not problem.space.searched or not closed_form.applies(problem):
+        """What to repeat at another seed, if anything; inside `_seeing`."""
+        if self.seeds == 1 or model is None or not model.problem.space.searched:
             return None
-        model = self._model(problem, history, candidates)
-        return replication.best(problem, history, model, seeds=self.seeds, seed=seed)
+        from autopeft.search import replication
+
+        return replication.best(model.problem, history, model, seeds=self.seeds, seed=seed)
 
     def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
         """Whether it is the turn of a replicate that tells how much seeds differ."""
@@ -205,25 +190,26 @@ class ModelBasedSampler:
         return all(trial.configuration.key != last.configuration.key for trial in before)
 
     @contextmanager
-    def _scoring(
+    def _seeing(
         self,
         problem: Problem,
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         seed: int,
-    ) -> Iterator[Score]:
-        """The acquisition: in closed form where that is exact, else BoTorch's."""
+    ) -> "Iterator[tuple[closed_form.Model | None, Score]]":
+        """The model and the acquisition: in closed form where that is exact, else BoTorch's."""
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
             with _alone():
-                yield closed_form.make_score(problem, history, candidates, seed, self._memory)
+                model = self._model(problem, history, candidates)
+                yield model, closed_form.make_score(model, history, seed)
             return
         from autopeft.search.acquisition import make_score
         from autopeft.search.gaussian_process import deterministic
 
         with deterministic(seed):
-            yield make_score(problem, history, candidates, seed)
+            yield None, make_score(problem, history, candidates, seed)
 
 
 @contextmanager
@@ -246,6 +232,11 @@ def _climbed(
         return score([problem.configure(point) for point in points])
 
     return climb(pool, of_points, fresh.near, rng, starts=_STARTS, rounds=_ROUNDS)
+
+
+def _left_out_error(model: "closed_form.Model", history: Sequence[Trial]) -> float:
+    """Above 1 the surrogate predicts left-out trials worse than their mean does."""
+    return model.left_out_error if sum(map(_has_result, history)) >= _DOUBTED else 0.0
 
 
 def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int) -> Suggestion:

@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
 from autopeft.search.closed_form import Model, make_odds, rivals
 from autopeft.search.encoding import Array
-from autopeft.search.memory import Memory
 from autopeft.search.staircase import LEAST, improvement
 
 _HALF = 0.1  # of the candidates' range in cost: half a band's width
@@ -23,23 +21,18 @@ _DRAWS = 16
 
 
 def make_score(
-    problem: Problem,
-    history: Sequence[Trial],
-    candidates: Sequence[Configuration],
-    seed: int,
-    memory: Memory,
+    model: Model, history: Sequence[Trial], candidates: Sequence[Configuration], seed: int
 ) -> Callable[[Sequence[Configuration]], Array]:
     """(n,) log of the expected improvement in a random band; next to nothing outside it.
 
     candidates: what is there to choose from, at least one; their costs say where a band may be.
     """
-    model = Model.of(problem, history, candidates, memory)
-    odds = make_odds(problem, history, model.view, memory)
+    odds = make_odds(model.problem, history, model.view, model.memory)
     rng = np.random.default_rng(seed)
     there = model.cost(candidates)
     drawn_at, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
     centre = there[np.argmin(np.abs(there - drawn_at))]  # where there is something to choose
-    against = rivals(problem, history)
+    against = rivals(model.problem, history)
     drawn = model.surrogate.draws(model.view.rows(against), _DRAWS, rng)
     inside = np.abs(model.cost(against) - centre) <= half
     # A band that nothing was tried in is open from the reference on.

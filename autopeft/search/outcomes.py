@@ -31,9 +31,8 @@ class Score:
     """Configurations -> (n,) log of the expected gain of hypervolume; larger is better.
 
     growth: how much more hypervolume all of these configurations together are expected to bring,
-        as a share (`share_of`), by joint draws of the posterior. The score itself takes what a
-        candidate and the front turn out to be as independent: right enough to choose by, but near
-        the front it promises several times too much.
+        as a share (`share_of`), by joint draws of the posterior: more of them than it takes to
+        choose one candidate from the next, for this is shown and stopped by.
     """
 
     log_gain: Callable[[Sequence[Configuration]], Array]

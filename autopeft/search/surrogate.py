@@ -71,8 +71,9 @@ class Surrogate:
         inverse = cho_solve((self.factor, True), np.eye(len(self.y)))
         y = self.y + prior.mean(self.hyperparameters, self.rows)
         own, plain = 0.0, 0.0
-        for group in set(groups):
-            inside = np.array(groups) == group
+        apart = np.asarray(groups)
+        for group in np.unique(apart):
+            inside = apart == group
             errors = np.linalg.solve(inverse[np.ix_(inside, inside)], self.weights[inside])
             own += float((errors**2).sum())
             plain += float(((y[inside] - y[~inside].mean()) ** 2).sum())

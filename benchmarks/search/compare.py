@@ -28,6 +28,7 @@ import lines
 import problems
 import simulate
 from summary import CHECKPOINTS, Search, at, identity, report
+from verbs import obey
 
 from autopeft.domain.errors import AutopeftError
 
@@ -37,18 +38,7 @@ _END = 5  # suggestions that count as the end, for their time
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    try:
-        if chosen.verb == "run":
-            run(chosen)
-        else:
-            print(report(_read(chosen.results), chosen.of))
-    except (AutopeftError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; every finished search is kept: the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+    return obey(chosen, run, lambda rows: report(rows, chosen.of))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -175,12 +165,6 @@ def _told(row: dict[str, Any]) -> str:
         f"{row['problem']} {row['sampler']} seed {row['seed']}: {row['curve'][-1]:.3f} "
         f"after {row['told']}, {row['cpu_s']:.3f} s a suggestion"
     )
-
-
-def _read(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        raise AutopeftError(f"report needs the results of a run, got no file {file}: correct it")
-    return lines.read(file)
 
 
 if __name__ == "__main__":

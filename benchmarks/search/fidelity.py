@@ -28,6 +28,7 @@ import numpy as np
 import simulate
 from ladders import Ladder
 from table import TABLES
+from verbs import obey
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
@@ -67,15 +68,7 @@ def identity(row: Row) -> Search:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    try:
-        if chosen.verb == "run":
-            run(chosen)
-        else:
-            print(report(lines.read(chosen.results)))
-    except (AutopeftError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return obey(chosen, run, report)
 
 
 def _parser() -> argparse.ArgumentParser:

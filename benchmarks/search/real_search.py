@@ -14,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -98,8 +99,6 @@ def _confirm(home: Home, studies: dict[str, tuple[Trial, ...]], seeds: range, wo
 
 
 def _train(trial: Trial, seed: int) -> dict[str, object]:
-    import tempfile
-
     spec, _ = build.bound(config.load(SPACE))
     segment = Segment("fresh", 0, trial.configuration, seed, 0, Stop(), resume=False, last=True)
     with tempfile.TemporaryDirectory() as folder:

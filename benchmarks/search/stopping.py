@@ -21,6 +21,7 @@ import lines
 import numpy as np
 import problems
 import simulate
+from verbs import obey
 
 from autopeft.domain.errors import AutopeftError
 
@@ -43,15 +44,7 @@ class Search(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    try:
-        if chosen.verb == "run":
-            run(chosen)
-        else:
-            print(report(_read(chosen.results)))
-    except (AutopeftError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return obey(chosen, run, report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,12 +92,6 @@ def run(chosen: argparse.Namespace) -> None:
 
 def _rounded(values: Sequence[float | None]) -> list[float | None]:
     return [None if value is None else round(value, 6) for value in values]
-
-
-def _read(file: Path) -> list[Row]:
-    if not file.is_file():
-        raise AutopeftError(f"report needs the results of a run, got no file {file}: correct it")
-    return lines.read(file)
 
 
 def report(rows: Sequence[Row]) -> str:

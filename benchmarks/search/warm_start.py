@@ -32,6 +32,7 @@ import simulate
 from grid import opened
 from landscapes import Landscape
 from summary import at
+from verbs import obey
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Rung, Trial
@@ -83,15 +84,7 @@ def _told(trial: Trial, metrics: dict[str, float]) -> Trial:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    try:
-        if chosen.verb == "run":
-            run(chosen)
-        else:
-            print(report(lines.read(chosen.results)))
-    except (AutopeftError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return obey(chosen, run, report)
 
 
 def _parser() -> argparse.ArgumentParser:

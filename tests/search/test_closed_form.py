@@ -8,7 +8,7 @@ from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, 
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.search import closed_form, make_sampler
-from autopeft.search.closed_form import applies, make_score
+from autopeft.search.closed_form import Model, applies, make_score
 from autopeft.search.memory import Memory, _subset
 from autopeft.search.outcomes import softened
 from autopeft.search.staircase import gain_over, staircase
@@ -74,10 +74,10 @@ def test_a_running_trial_takes_the_gain_of_its_own_place():
     others = random_trials(problem, 40, seed=1)
     candidates = [trial.configuration for trial in others]
     problem = Memory().remembering(problem)
-    before = make_score(problem, history, candidates, 0, Memory())(candidates)
+    before = make_score(Model.of(problem, history, candidates, Memory()), history, 0)(candidates)
     best = int(np.argmax(before))
     pending = [*history, started(problem, 16, others[best].point)]
-    after = make_score(problem, pending, candidates, 0, Memory())(candidates)
+    after = make_score(Model.of(problem, pending, candidates, Memory()), pending, 0)(candidates)
     assert after[best] < before[best] - 1
 
 
@@ -114,7 +114,7 @@ def test_what_breaks_a_measured_constraint_hides_no_gain(monkeypatch):
     monkeypatch.setattr(closed_form, "staircase", spied)
     problem = Memory().remembering(problem)
     for trials in (history, broken):
-        make_score(problem, trials, others, 0, Memory())
+        make_score(Model.of(problem, trials, others, Memory()), trials, 0)
     (every, top), (held, below) = tops
     assert (every, held) == (16, 15)
     assert below < top
@@ -125,7 +125,9 @@ def test_a_history_without_a_result_to_compare_with_still_has_gains():
     history = [with_memory(told(trial), 40.0) for trial in random_trials(problem, 9)]
     others = [trial.configuration for trial in random_trials(problem, 20, seed=1)]
     problem = Memory().remembering(problem)
-    assert np.isfinite(make_score(problem, history, others, 0, Memory())(others)).all()
+    assert np.isfinite(
+        make_score(Model.of(problem, history, others, Memory()), history, 0)(others)
+    ).all()
 
 
 def with_memory(trial, gib):

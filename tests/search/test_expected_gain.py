@@ -45,7 +45,9 @@ def told_problem():
 def test_the_gain_of_the_closed_form_is_that_of_joint_draws(told_problem):
     problem, history, candidates = told_problem
     memory = Memory()
-    score = closed_form.make_score(problem, history, candidates, 0, memory)
+    score = closed_form.make_score(
+        closed_form.Model.of(problem, history, candidates, memory), history, 0
+    )
     scale, view = Scale.of(problem, history, candidates), memory.view(problem, history)
     model = closed_form.Model.of(problem, history, candidates, memory).surrogate
     order = np.argsort(-score(candidates))
@@ -95,7 +97,9 @@ def test_two_objectives_are_drawn_independently():
 
 def test_more_candidates_together_gain_more_and_none_beyond_the_front_gains_nothing(told_problem):
     problem, history, candidates = told_problem
-    score = closed_form.make_score(problem, history, candidates, 0, Memory())
+    score = closed_form.make_score(
+        closed_form.Model.of(problem, history, candidates, Memory()), history, 0
+    )
     best = candidates[int(np.argmax(score(candidates)))]
     assert 0 < score.growth([best]) < score.growth(candidates) <= 1
     assert score.growth([history[3].configuration]) < 1e-3
@@ -110,7 +114,9 @@ def test_a_gain_is_a_share_of_what_is_reached_and_at_most_all_of_it():
 
 def test_what_may_fail_or_break_a_constraint_gains_less(told_problem):
     problem, history, candidates = told_problem
-    healthy = closed_form.make_score(problem, history, candidates, 0, Memory())
+    healthy = closed_form.make_score(
+        closed_form.Model.of(problem, history, candidates, Memory()), history, 0
+    )
     best = candidates[int(np.argmax(healthy(candidates)))]
     alike = [
         t for t in random_trials(problem, 60, seed=11) if t.configuration.branch == best.branch
@@ -118,17 +124,23 @@ def test_what_may_fail_or_break_a_constraint_gains_less(told_problem):
     broken = [*history, *(failed(replace(t, number=100 + t.number)) for t in alike[:8])]
     limited = replace(problem, constraints=(Constraint.parse("peak_memory_gib <= 1.1"),))
     for p, trials in ((problem, broken), (limited, history)):
-        score = closed_form.make_score(p, trials, candidates, 0, Memory())
+        score = closed_form.make_score(
+            closed_form.Model.of(p, trials, candidates, Memory()), trials, 0
+        )
         assert score.growth([best]) < healthy.growth([best])
 
 
 def test_a_running_trial_takes_its_gain_with_it(told_problem):
     problem, history, candidates = told_problem
-    score = closed_form.make_score(problem, history, candidates, 0, Memory())
+    score = closed_form.make_score(
+        closed_form.Model.of(problem, history, candidates, Memory()), history, 0
+    )
     best = int(np.argmax(score(candidates)))
     point = random_trials(problem, 60, seed=5)[best].point
     pending = [*history, started(problem, 20, point)]
-    after = closed_form.make_score(problem, pending, candidates, 0, Memory())
+    after = closed_form.make_score(
+        closed_form.Model.of(problem, pending, candidates, Memory()), pending, 0
+    )
     assert after.growth([candidates[best]]) < score.growth([candidates[best]]) / 5
 
 

@@ -3,6 +3,7 @@ import pytest
 from search.landscape import ACCURACY, make_problem, random_trials, told
 
 from autopeft.search import make_sampler, niche
+from autopeft.search.closed_form import Model
 from autopeft.search.memory import Memory
 from autopeft.search.staircase import LEAST
 
@@ -18,9 +19,10 @@ def told_problem():
 
 def test_only_what_costs_about_the_same_gains_anything(told_problem):
     problem, history, candidates, memory = told_problem
+    model = Model.of(problem, history, candidates, memory)
     sizes = np.log([problem.known(c.architecture)["adapter_params"] for c in candidates])
     for seed in range(6):
-        score = niche.make_score(problem, history, candidates, seed, memory)(candidates)
+        score = niche.make_score(model, history, candidates, seed)(candidates)
         gains = score > np.log(LEAST) + 1
         assert gains.any()
         assert not gains.all()
@@ -29,10 +31,11 @@ def test_only_what_costs_about_the_same_gains_anything(told_problem):
 
 def test_bands_are_all_over_the_range(told_problem):
     problem, history, candidates, memory = told_problem
+    model = Model.of(problem, history, candidates, memory)
     sizes = np.log([problem.known(c.architecture)["adapter_params"] for c in candidates])
     middles = []
     for seed in range(12):
-        score = niche.make_score(problem, history, candidates, seed, memory)(candidates)
+        score = niche.make_score(model, history, candidates, seed)(candidates)
         middles.append(sizes[score > np.log(LEAST) + 1].mean())
     assert np.ptp(middles) > 0.5 * np.ptp(sizes)
 

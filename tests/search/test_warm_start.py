@@ -104,7 +104,9 @@ def test_what_is_measured_beside_the_objective_knows_nothing_of_earlier_studies(
     problem = memory.remembering(problem)
     history = [told(trial) for trial in random_trials(problem, 12)]
     others = [trial.configuration for trial in random_trials(problem, 20, seed=1)]
-    scores = closed_form.make_score(problem, history, others, 0, memory)(others)
+    scores = closed_form.make_score(
+        closed_form.Model.of(problem, history, others, memory), history, 0
+    )(others)
     assert np.isfinite(scores).all()
     assert scores.std() > 0
 
