@@ -89,7 +89,7 @@ def _confirm(home: Home, studies: dict[str, tuple[Trial, ...]], seeds: range, wo
         for trial in front(spec.objectives, spec.constraints, trials)
     }
     file = home.folder / "confirmed.jsonl"
-    have = {(row["key"], row["seed"]) for row in lines.read(file)} if file.is_file() else set()
+    have = {(row["key"], row["seed"]) for row in lines.read(file)}
     jobs = [(t, seed) for t in members.values() for seed in seeds]
     missing = [(t, seed) for t, seed in jobs if (t.configuration.key, seed) not in have]
     worker.one_thread()
@@ -122,7 +122,7 @@ def _report(home: Home, studies: dict[str, tuple[Trial, ...]]) -> Iterator[str]:
 
     file = home.folder / "confirmed.jsonl"
     fresh: dict[str, list[float]] = {}
-    for row in lines.read(file) if file.is_file() else ():
+    for row in lines.read(file):
         fresh.setdefault(row["key"], []).append(row["metrics"][objectives[0].metric])
 
     yield f"| study | {' | '.join(map(str, CHECKPOINTS))} | front, fresh seeds | best, fresh mean |"
