@@ -60,7 +60,7 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
     from autopeft.training.data import label_names
     from autopeft.training.model import model_shape
 
-    labels = label_names(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    labels = label_names(spec.data, folder=spec.folder, task=spec.task)
     shape = model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
     return config.bind(spec, shape, source=source), shape
 
@@ -242,7 +242,7 @@ def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig
     from autopeft.training.inject import total_steps
 
     task_type = spec.model["task_type"]
-    data = load_data(spec.data, folder=spec.folder, task_type=task_type)
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     steps = total_steps(trial.configuration.recipe, len(data.train))
     ranks = trial.provenance.get("ranks")
     return config_of(
@@ -266,18 +266,16 @@ def export(
     """
     from autopeft.export import Prepared, export_trial
     from autopeft.training.data import load_data
-    from autopeft.training.evaluator import DEFAULT_MAX_LENGTH
     from autopeft.training.model import load_arguments, resolve_model
 
-    classification = spec.model["task_type"] == "SEQ_CLS"
-    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     prepared = Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
         load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
         splits={"train": data.train, "validation": data.validation},
         data_fingerprint=data.fingerprint,
-        max_length=spec.data.get("max_length", DEFAULT_MAX_LENGTH) if classification else None,
+        max_length=spec.data.get("max_length", spec.task.max_length),
     )
     return export_trial(
         spec, trial, shape=shape, adapter=adapter, to=to, prepared=prepared, force=force

@@ -37,7 +37,7 @@ def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
     """
     from autopeft.training.data import load_data
 
-    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     recipe = spec.training
     batch = int(recipe.get("per_device_train_batch_size", 8))
     batch *= int(recipe.get("gradient_accumulation_steps", 1))

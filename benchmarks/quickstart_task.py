@@ -76,7 +76,7 @@ def frozen() -> dict[str, float]:
     from autopeft.training.model import resolve_model
 
     spec = config.load(SPACE)
-    data = load_data(spec.data, folder=spec.folder, task_type="SEQ_CLS")
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
     model, tokenizer = AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
 

@@ -9,8 +9,9 @@ from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
+from autopeft.domain.tasks import KINDS, TaskKind
 
-_LANGUAGE_LACKS = ("accuracy", "f1", "matthews_correlation")
+_OF_TASKS = {metric for kind in KINDS.values() for metric in kind.metrics}
 _SIGNED = ("matthews_correlation",)
 _SAMPLERS = (
     "autopeft",
@@ -25,7 +26,9 @@ _PROMISING = ("autopeft",)  # they tell `Suggestion.gain`
 _OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 
-def check_objectives(given: Any, task: str | None, complain: Complain) -> tuple[Objective, ...]:
+def check_objectives(
+    given: Any, task: TaskKind | None, complain: Complain
+) -> tuple[Objective, ...]:
     """The objectives that are sound."""
     if not isinstance(given, list) or not given:
         complain("objectives", f"takes a list of at least one {{metric, goal}}, got {told(given)}")
@@ -41,7 +44,7 @@ def check_objectives(given: Any, task: str | None, complain: Complain) -> tuple[
     return tuple(found)
 
 
-def _objective(item: Any, path: str, task: str | None, complain: Complain) -> Objective | None:
+def _objective(item: Any, path: str, task: TaskKind | None, complain: Complain) -> Objective | None:
     if isinstance(item, str):
         item = {"metric": item}
     if not isinstance(item, Mapping):
@@ -68,19 +71,20 @@ def _objective(item: Any, path: str, task: str | None, complain: Complain) -> Ob
     return None
 
 
-def _metric(path: str, metric: Any, task: str | None, complain: Complain) -> bool:
+def _metric(path: str, metric: Any, task: TaskKind | None, complain: Complain) -> bool:
     if not isinstance(metric, str) or metric not in METRICS:
         hint = nearest(metric, METRICS, f"one of {', '.join(METRICS)}")
         complain(path, f"there is no metric {told(metric)}", hint)
         return False
-    if task == "CAUSAL_LM" and metric in _LANGUAGE_LACKS:
-        complain(path, f"a language model has no {metric} in this version", "eval_loss")
+    if task and metric in _OF_TASKS and metric not in task.metrics:
+        rule = f"{task.task_type} measures no {metric}"
+        complain(path, rule, f"it measures {', '.join(task.metrics)}")
         return False
     return True
 
 
 def check_constraints(
-    given: Any, baselines: Sequence[str], task: str | None, complain: Complain
+    given: Any, baselines: Sequence[str], task: TaskKind | None, complain: Complain
 ) -> tuple[Constraint, ...]:
     """The constraints that are sound."""
     if not isinstance(given, list):

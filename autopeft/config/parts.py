@@ -6,9 +6,7 @@ from typing import Any
 from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
-
-TASKS = {"SEQ_CLS": "transformers.Trainer", "CAUSAL_LM": "trl.SFTTrainer"}
-"""The task types of this version and the trainer of each."""
+from autopeft.domain.tasks import KINDS, TaskKind
 
 _MODEL = (
     *("model_name_or_path", "task_type", "revision", "dtype", "torch_dtype", "trust_remote_code"),
@@ -24,14 +22,11 @@ _MODEL_OWNED = {
 _DATA = ("train", "validation", "test", "columns", "max_length", "limit")
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
-_COLUMNS = {
-    "SEQ_CLS": ("text", "text_pair", "label"),
-    "CAUSAL_LM": ("messages", "prompt", "completion", "text"),
-}
 _FILES = ("json", "csv", "parquet", "text")
 
 
-def check_model(model: Mapping[str, Any], complain: Complain) -> None:
+def check_model(model: Mapping[str, Any], complain: Complain) -> TaskKind | None:
+    """The kind of task; None where there is no such one."""
     for key, why in _MODEL_OWNED.items():
         if key in model:
             complain(f"model.{key}", f"autopeft sets {key} itself: {why}", "remove it")
@@ -41,17 +36,19 @@ def check_model(model: Mapping[str, Any], complain: Complain) -> None:
     if not (isinstance(name, str) and name):
         complain("model.model_name_or_path", f"takes a folder or a hub name, got {told(name)}")
     task = model.get("task_type")
-    if not isinstance(task, str) or task not in TASKS:
-        known = f"this version has {' and '.join(TASKS)}"
+    kind = KINDS.get(task) if isinstance(task, str) else None
+    if kind is None:
+        known = f"this version has {' and '.join(KINDS)}"
         complain("model.task_type", f"takes a task type, got {told(task)}", known)
     if not isinstance(model.get("trust_remote_code", False), bool):
         got = told(model["trust_remote_code"])
         complain("model.trust_remote_code", f"takes true or false, got {got}")
+    return kind
 
 
-def check_trainer(trainer: Any, task: str | None, complain: Complain) -> str:
+def check_trainer(trainer: Any, task: TaskKind | None, complain: Complain) -> str:
     """The trainer's name; the task's own where the file's makes no sense."""
-    wanted = TASKS.get(task or "", "transformers.Trainer")
+    wanted = task.trainer if task else "transformers.Trainer"
     if not isinstance(trainer, str) or trainer not in TRAINER_DEFAULTS:
         known = sorted(TRAINER_DEFAULTS)
         otherwise = f"one of {', '.join(known)}"
@@ -59,12 +56,13 @@ def check_trainer(trainer: Any, task: str | None, complain: Complain) -> str:
             "trainer", f"there is no trainer {told(trainer)}", nearest(trainer, known, otherwise)
         )
         return wanted
-    if task in TASKS and trainer != wanted:
-        complain("trainer", f"task_type {task} trains with {wanted}, got {trainer}", wanted)
+    if task and trainer != wanted:
+        rule = f"task_type {task.task_type} trains with {wanted}, got {trainer}"
+        complain("trainer", rule, wanted)
     return trainer
 
 
-def check_data(data: Mapping[str, Any], task: str | None, complain: Complain) -> None:
+def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complain) -> None:
     check_names("data", data, _DATA, "data", complain)
     if "train" not in data:
         complain("data.train", "is needed, got nothing", "train: {path: json, data_files: ...}")
@@ -76,9 +74,9 @@ def check_data(data: Mapping[str, Any], task: str | None, complain: Complain) ->
             _check_split(split, data[split], data, complain)
     _check_columns(data.get("columns", {}), task, complain)
     if "max_length" in data:
-        if task == "CAUSAL_LM":
+        if task and task.max_length is None:
             hint = "training: {max_length: ...}"
-            complain("data.max_length", "trl.SFTTrainer truncates by its own argument", hint)
+            complain("data.max_length", f"{task.trainer} truncates by its own argument", hint)
         else:
             _check_count("data.max_length", data["max_length"], complain)
     limit = data.get("limit", {})
@@ -134,14 +132,13 @@ def _check_carved(
         complain(f"{path}.seed", f"takes a whole number, got {told(seed)}")
 
 
-def _check_columns(columns: Any, task: str | None, complain: Complain) -> None:
+def _check_columns(columns: Any, task: TaskKind | None, complain: Complain) -> None:
     if not isinstance(columns, Mapping):
         complain("data.columns", f"takes a mapping, got {told(columns)}")
         return
-    known = _COLUMNS.get(task or "")
-    if known is None:
+    if task is None:
         return
-    check_names("data.columns", columns, known, f"columns of {task}", complain)
+    check_names("data.columns", columns, task.columns, f"columns of {task.task_type}", complain)
     for key, column in columns.items():
         if not isinstance(column, str) or not column:
             complain(f"data.columns.{key}", f"takes the name of a column, got {told(column)}")

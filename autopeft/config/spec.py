@@ -91,9 +91,7 @@ class _Parser:
         document = self._document
         self._head()
         model = self._mapping("model", needed=True)
-        if model:
-            check_model(model, self.complain)
-        task = model.get("task_type") if isinstance(model.get("task_type"), str) else None
+        task = check_model(model, self.complain) if model else None
         trainer = check_trainer(
             document.get("trainer", "transformers.Trainer"), task, self.complain
         )

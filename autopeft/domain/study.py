@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.space import Space
+from autopeft.domain.tasks import TaskKind, task_kind
 from autopeft.domain.trial import Stop, Trial
 
 
@@ -114,6 +115,10 @@ class StudySpec:
     search: SearchSettings
     document: Mapping[str, Any]
     folder: str = "."
+
+    @property
+    def task(self) -> TaskKind:
+        return task_kind(self.model)
 
     def stops_of(self, trial: Trial) -> tuple[Stop, ...]:
         """Where a trial pauses, its end last.

@@ -15,7 +15,7 @@ class Prepared:
     labels: names of the classes by id; empty for language models.
     splits: rows by split, `train` and `validation` at least, labels as integers; they are written
         into the export, so `test` is best left out.
-    max_length: tokens of a classification row; None for language models.
+    max_length: tokens of a row; None where the trainer truncates.
     data_fingerprint: of the data as they are now; export refuses other rows than the trial had.
     """
 

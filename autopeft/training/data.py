@@ -1,8 +1,4 @@
-"""The data of a study: loaded by `datasets`, with labels as integers and columns by one name.
-
-Classification rows have `text`, where the file says so `text_pair`, and `label`; rows for language
-models keep the columns that TRL reads (`messages`, or `prompt` and `completion`, or `text`).
-"""
+"""The data of a study: loaded by `datasets`, split, and put into the columns of its task."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import (
-    ClassLabel,
     Dataset,
     DatasetDict,
     ReadInstruction,
@@ -24,11 +19,12 @@ from sklearn.model_selection import train_test_split
 
 from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.tasks import TaskKind
 from autopeft.training.docstrings import SOURCE, load_split
+from autopeft.training.tasks import task_of
 
 _FILES = ("json", "csv", "parquet", "text")
 _SPLITS = ("train", "validation", "test")
-_LANGUAGE_COLUMNS = ("messages", "prompt", "completion", "text")
 
 
 @dataclass(frozen=True)
@@ -42,37 +38,28 @@ class Data:
     fingerprint: str
 
 
-def label_names(data: Mapping[str, Any], *, folder: str, task_type: str) -> tuple[str, ...]:
-    """The names of the labels by id; empty for language models."""
-    return load_data(data, folder=folder, task_type=task_type).labels
+def label_names(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> tuple[str, ...]:
+    """The names of the labels by id; empty where there are none."""
+    return load_data(data, folder=folder, task=task).labels
 
 
-def load_data(data: Mapping[str, Any], *, folder: str, task_type: str) -> Data:
+def load_data(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> Data:
     """Load the file's `data:`.
 
     Raises:
         AutopeftError: a file, column, split or label that is not there or makes no sense.
     """
-    return _load(json.dumps(data, sort_keys=True), folder, task_type)
+    return _load(json.dumps(data, sort_keys=True), folder, task)
 
 
 @lru_cache(maxsize=4)
-def _load(data_json: str, folder: str, task_type: str) -> Data:
+def _load(data_json: str, folder: str, task: TaskKind) -> Data:
     data = json.loads(data_json)
     splits = {name: _split(data, name, folder) for name in _SPLITS if name in data}
     for name in _SPLITS:
         if "carve" in data.get(name, {}):
             _carve(splits, name, data[name], data.get("columns", {}))
-    found: dict[str, Dataset] = {}
-    for name, split in splits.items():
-        if task_type == "SEQ_CLS":
-            found[name] = _classification(split, name, data.get("columns", {}))
-        else:
-            found[name] = _language(split, name, data.get("columns", {}))
-    labels: tuple[str, ...] = ()
-    if task_type == "SEQ_CLS":
-        labels = _labels(found["train"])
-        found = {name: _numbered(split, name, labels) for name, split in found.items()}
+    found, labels = task_of(task).rows(splits, data.get("columns", {}))
     for name, limit in dict(data.get("limit", {})).items():
         found[name] = found[name].select(range(min(int(limit), len(found[name]))))
     for name, split in found.items():
@@ -167,71 +154,3 @@ def _carve(
     except ValueError:  # a class with a single row cannot be stratified
         kept, carved = train_test_split(rows, test_size=share, random_state=seed)
     splits[origin], splits[name] = source.select(sorted(kept)), source.select(sorted(carved))
-
-
-def _column(split: Dataset, name: str, key: str, column: str) -> str:
-    if column not in split.column_names:
-        raise AutopeftError(
-            f"data.columns.{key} names a column that data.{name} does not have: {column!r}; "
-            f"it has {', '.join(split.column_names)}"
-        )
-    return column
-
-
-def _classification(split: Dataset, name: str, columns: Mapping[str, Any]) -> Dataset:
-    kept = {"text": columns.get("text", "text"), "label": columns.get("label", "label")}
-    if "text_pair" in columns:
-        kept["text_pair"] = columns["text_pair"]
-    for key, column in kept.items():
-        _column(split, name, key, column)
-        missing = sum(value is None for value in split[column])
-        if missing:
-            raise AutopeftError(
-                f"data.{name} needs a value in every row of {column!r}, "
-                f"got {missing} rows without: drop them"
-            )
-    split = split.select_columns(list(kept.values()))
-    renames = {column: key for key, column in kept.items() if column != key}
-    return split.rename_columns(renames) if renames else split
-
-
-def _language(split: Dataset, name: str, columns: Mapping[str, Any]) -> Dataset:
-    renames = {
-        _column(split, name, key, column): key for key, column in columns.items() if column != key
-    }
-    split = split.rename_columns(renames) if renames else split
-    kept = [column for column in _LANGUAGE_COLUMNS if column in split.column_names]
-    if not kept:
-        raise AutopeftError(
-            f"data.{name} needs one of the columns {', '.join(_LANGUAGE_COLUMNS)}, "
-            f"got {', '.join(split.column_names)}: name them under data.columns"
-        )
-    return split.select_columns(kept)
-
-
-def _labels(train: Dataset) -> tuple[str, ...]:
-    feature = train.features["label"]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    values = set(train["label"])
-    if any(isinstance(value, float) for value in values):
-        raise AutopeftError(
-            "data.columns.label takes strings or integers, got fractions: "
-            "regression is not supported"
-        )
-    if len(values) < 2:
-        raise AutopeftError(f"data.train needs two labels or more, got only {sorted(values)!r}")
-    return tuple(str(value) for value in sorted(values))
-
-
-def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
-    if isinstance(split.features["label"], ClassLabel):
-        return split
-    ids = {label: i for i, label in enumerate(labels)}
-    unseen = sorted({str(value) for value in split["label"]} - set(ids))
-    if unseen:
-        raise AutopeftError(
-            f"data.{name} has labels that data.train does not: {', '.join(unseen[:5])}"
-        )
-    numbers = [ids[str(value)] for value in split["label"]]
-    return split.remove_columns("label").add_column("label", numbers)

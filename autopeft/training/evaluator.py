@@ -20,10 +20,10 @@ from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
 from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
 from autopeft.training.pausing import NotFiniteError
-from autopeft.training.trial import Bench, run_segment, tokenize
+from autopeft.training.tasks import task_of
+from autopeft.training.trial import Bench, run_segment
 
 _CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full
-DEFAULT_MAX_LENGTH = 128  # tokens of a classification row, where the file does not say
 
 
 class TrialEvaluator:
@@ -80,7 +80,7 @@ class TrialEvaluator:
             # Filling fresh memory costs time and only helps code that reads it unwritten.
             torch.utils.deterministic.fill_uninitialized_memory = False
             spec = self._spec
-            data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+            data = load_data(spec.data, folder=spec.folder, task=spec.task)
             self._bench = open_bench(spec, data, self._home)
             self._provenance = provenance(self._bench, data)
         return self._bench
@@ -90,11 +90,11 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     """Load the base model and make the data ready for it."""
     shape = model_shape(spec.model, folder=spec.folder, num_labels=max(1, len(data.labels)))
     base = load_base(spec.model, folder=spec.folder, labels=data.labels, head=shape.head)
-    train, validation = data.train, data.validation
-    if spec.model["task_type"] == "SEQ_CLS":
-        length = int(spec.data.get("max_length", DEFAULT_MAX_LENGTH))
-        train, validation = (tokenize(base, split, length) for split in (train, validation))
-    return Bench(spec, base, train, validation, home / spec.name)
+    task = task_of(spec.task)
+    train, validation = (
+        task.inputs(split, base.processor, spec.data) for split in (data.train, data.validation)
+    )
+    return Bench(spec, task, base, train, validation, home / spec.name)
 
 
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers import AutoConfig, set_seed
 from transformers.pytorch_utils import Conv1D
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.model import Embeddings, ModelShape, TargetModule
 from autopeft.domain.roles import block_role_of, role_of
+from autopeft.domain.tasks import task_kind
+from autopeft.training.tasks import Task, task_of
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
@@ -46,14 +48,8 @@ def resolve_model(name: str, *, folder: str) -> str:
     return name
 
 
-def auto_class(task_type: str) -> Any:
-    """The transformers auto class of a task type."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    return {
-        "SEQ_CLS": AutoModelForSequenceClassification,
-        "CAUSAL_LM": AutoModelForCausalLM,
-    }[task_type]
+def _task(model: Mapping[str, Any]) -> Task:
+    return task_of(task_kind(model))
 
 
 def load_arguments(model: Mapping[str, Any], head: Sequence[str]) -> dict[str, Any]:
@@ -77,7 +73,8 @@ def bits_and_bytes(model: Mapping[str, Any]) -> bool:
 
 def _config(model: Mapping[str, Any], folder: str, num_labels: int) -> Any:
     name = resolve_model(model["model_name_or_path"], folder=folder)
-    extra = {"num_labels": num_labels} if model["task_type"] == "SEQ_CLS" else {}
+    # Any names will do: shapes need their number.
+    extra = _task(model).head_arguments(tuple(map(str, range(num_labels))))
     passed = {k: model[k] for k in ("revision", "trust_remote_code") if k in model}
     try:
         return AutoConfig.from_pretrained(name, **passed, **extra)
@@ -96,13 +93,14 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
         AutopeftError: the model is not there, or has no transformer layers that we recognise.
     """
     config = _config(model, folder, num_labels)
+    new_head = bool(_task(model).head_arguments(("0",)))
     with torch.device("meta"):
-        built = auto_class(model["task_type"]).from_config(config)
+        built = _task(model).auto_class().from_config(config)
     text = config.get_text_config()
     modules, blocks = inside_layers(built)
     if not modules:
         raise AutopeftError(f"{config.model_type}: no transformer layers were found in this model")
-    heads = _heads(built) if model["task_type"] == "SEQ_CLS" else ()
+    heads = _heads(built) if new_head else ()
     attention_heads = int(text.num_attention_heads)
     width = int(getattr(text, "head_dim", None) or text.hidden_size // attention_heads)
     return ModelShape(
@@ -211,10 +209,10 @@ def _block_width(kind: str, module: torch.nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded model that no trial touches, with its tokenizer and the path it came from."""
+    """A loaded model that no trial touches, with its processor and the path it came from."""
 
     model: Any
-    tokenizer: Any
+    processor: Any
     path: str
     head: tuple[str, ...]
 
@@ -239,31 +237,21 @@ class Base:
 def load_base(
     model: Mapping[str, Any], *, folder: str, labels: tuple[str, ...], head: tuple[str, ...]
 ) -> Base:
-    """Load the file's model and tokenizer.
+    """Load the file's model and what makes its inputs.
 
     labels: names of the classes, by id; empty for language models.
     """
     path = resolve_model(model["model_name_or_path"], folder=folder)
-    extra: dict[str, Any] = {}
-    if model["task_type"] == "SEQ_CLS":
-        extra = {
-            "num_labels": len(labels),
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: i for i, label in enumerate(labels)},
-            # The head of a checkpoint for other labels is drawn anew for every trial anyway.
-            "ignore_mismatched_sizes": True,
-        }
+    task = _task(model)
+    extra = task.head_arguments(labels)
+    if extra:
+        # The head of a checkpoint for other labels is drawn anew for every trial anyway.
+        extra["ignore_mismatched_sizes"] = True
     set_seed(_MISSING_SEED)
-    built = auto_class(model["task_type"]).from_pretrained(
-        path, **load_arguments(model, head), **extra
-    )
-    tokenizer = AutoTokenizer.from_pretrained(
-        path, trust_remote_code=model.get("trust_remote_code", False)
-    )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if built.config.pad_token_id is None:
-        built.config.pad_token_id = tokenizer.pad_token_id
+    built = task.auto_class().from_pretrained(path, **load_arguments(model, head), **extra)
+    processor = task.processor(path, trust_remote_code=model.get("trust_remote_code", False))
+    if getattr(built.config, "pad_token_id", None) is None:
+        built.config.pad_token_id = getattr(processor, "pad_token_id", None)
     built.requires_grad_(False)
     for module in built.modules():
         # bitsandbytes' 4 bits on such CPUs: the first evaluation packs the weights for good, and
@@ -272,7 +260,7 @@ def load_base(
             module.support_avx512bf16_for_cpu = False
     for parameter in built.parameters():
         parameter.sum()  # mapped from the file: paged in here, not in the first trial's memory
-    return Base(built, tokenizer, path, head)
+    return Base(built, processor, path, head)
 
 
 @lru_cache(maxsize=8)

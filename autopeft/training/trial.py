@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftConfig
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback
 
 from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import initial_adapter, inject_by_data
@@ -27,16 +27,11 @@ from autopeft.domain.trial import Segment
 from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
-from autopeft.training.measure import (
-    PeakMemory,
-    classification_metrics,
-    classify,
-    language_losses,
-    language_metrics,
-)
+from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
 from autopeft.training.pausing import NotFiniteError, pausing, progress_of
 from autopeft.training.saving import save_adapter
+from autopeft.training.tasks import Measures, Task
 
 _NOTHING_YET: Mapping[str, Any] = {
     "train_seconds": 0.0,
@@ -55,33 +50,16 @@ class Measured:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def tokenize(base: Base, split: Dataset, max_length: int) -> Dataset:
-    """Classification rows as the model's inputs, truncated, not padded; labels as `labels`."""
-    pairs = "text_pair" in split.column_names
-    tokenizer = base.tokenizer  # datasets hashes what `encode` holds: never the model
-
-    def encode(batch: dict[str, list[Any]]) -> Any:
-        texts = (batch["text"], batch["text_pair"]) if pairs else (batch["text"],)
-        encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-        encoded["labels"] = batch["label"]
-        return encoded
-
-    return split.map(encode, batched=True, remove_columns=split.column_names)
-
-
 @dataclass(frozen=True)
 class Bench:
     """Everything that the trials of a study share: base model, data ready for it, folders."""
 
     spec: StudySpec
+    task: Task
     base: Base
     train: Dataset
     validation: Dataset
     folder: Path
-
-    @property
-    def classification(self) -> bool:
-        return bool(self.spec.model["task_type"] == "SEQ_CLS")
 
     def checkpoint(self, trial: int, rung: int) -> Path:
         """The state after a rung. One a rung: until a result is told, the one before counts."""
@@ -214,21 +192,14 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
         total_steps=steps,
         on_cpu=not torch.cuda.is_available(),
     )
-    trainer_class: Any
-    arguments_class: Any
-    if bench.spec.trainer == "trl.SFTTrainer":
-        from trl import SFTConfig, SFTTrainer
-
-        trainer_class, arguments_class = SFTTrainer, SFTConfig
-    else:
-        trainer_class, arguments_class = Trainer, TrainingArguments
+    trainer_class, arguments_class = bench.task.trainer()
     with refusals():
         trainer = pausing(trainer_class)(
             model=model,
             args=arguments_class(output_dir=scratch, **arguments),
             train_dataset=bench.train,
             eval_dataset=bench.validation,
-            processing_class=bench.base.tokenizer,
+            processing_class=bench.base.processor,
         )
     if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
         # Recomputed layers get no cache, so the prefix would be left out, silently.
@@ -240,12 +211,8 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
     return trainer
 
 
-def _measure(bench: Bench, trainer: Any) -> tuple[dict[str, float], dict[str, float]]:
-    loader = trainer.get_eval_dataloader()
-    if bench.classification:
-        measured = classification_metrics(*classify(trainer.model, loader, trainer.args.device))
-    else:
-        measured = language_metrics(language_losses(trainer.model, loader, trainer.args.device))
+def _measure(bench: Bench, trainer: Any) -> Measures:
+    measured = bench.task.measure(trainer.model, trainer.get_eval_dataloader(), trainer.args.device)
     loss = measured[0]["eval_loss"]
     if not math.isfinite(loss):
         raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")

@@ -22,7 +22,7 @@ def origin(spec: StudySpec) -> dict[str, Any]:
     from autopeft.training.model import model_fingerprint, resolve_model
 
     model = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
-    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     rungs = spec.search.rungs
     return {
         "file": {k: v for k, v in spec.document.items() if k not in (*_UNUSED, "space")},

@@ -22,6 +22,7 @@ from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.fit import unmergeable
 from autopeft.domain.peft_config import OWN
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.tasks import KINDS
 from autopeft.training.data import load_data
 from autopeft.training.inject import build
 from autopeft.training.model import Base, inside_layers
@@ -48,7 +49,7 @@ def test_1_adapter_names_are_ignored_by_most_types_and_no_batch_carries_any(peft
     source = {"path": "json", "data_files": "rows.jsonl"}
     for task_type in ("SEQ_CLS", "CAUSAL_LM"):
         splits = {"train": source, "validation": source}
-        data = load_data(splits, folder=str(tmp_path), task_type=task_type)
+        data = load_data(splits, folder=str(tmp_path), task=KINDS[task_type])
         assert "adapter_names" not in data.train.column_names
 
 

@@ -169,7 +169,7 @@ def language_spec(folder: Path) -> StudySpec:
 
 def prepare(spec: StudySpec, shape: ModelShape) -> Prepared:
     """As build.py does."""
-    data = load_data(spec.data, folder=spec.folder, task_type=spec.model["task_type"])
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     return Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
         load_arguments=load_arguments(spec.model, shape.head),

@@ -7,13 +7,14 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.tasks import KINDS
 from autopeft.training.data import load_data
 
 ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
 
 
 def load(folder, task_type="SEQ_CLS", **data):
-    return load_data(data, folder=str(folder), task_type=task_type)
+    return load_data(data, folder=str(folder), task=KINDS[task_type])
 
 
 def jsonl(folder, name, rows):

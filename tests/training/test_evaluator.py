@@ -120,10 +120,10 @@ def same(a, b):
 
 def reloaded_loss(spec, shape, folder):
     """The validation loss of a stored adapter on a base that was never trained here."""
-    data = load_data(spec.data, folder=spec.folder, task_type="SEQ_CLS")
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     base = load_base(MODEL, folder=".", labels=data.labels, head=shape.head)
     model = PeftModel.from_pretrained(base.copy(9), folder).eval()
-    inputs = base.tokenizer(list(data.validation["text"]), padding=True, return_tensors="pt")
+    inputs = base.processor(list(data.validation["text"]), padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = model(**inputs).logits
     return float(torch.nn.functional.cross_entropy(logits, torch.tensor(data.validation["label"])))
