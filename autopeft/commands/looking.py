@@ -1,0 +1,140 @@
+"""`status`, `front` and `best`: the verbs that look at a study."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from autopeft.commands.options import AsJson, StudyName
+from autopeft.home import Home
+
+
+def status(study: StudyName, as_json: AsJson = False) -> None:
+    """Say how far a study is."""
+    from autopeft import build, entry
+    from autopeft.domain.front import front, normalised_hypervolume
+    from autopeft.orchestrator.stopping import enough, last_proposed, prospects
+    from autopeft.terminal import clock, counts
+
+    store = build.open_store(Home.from_environment())
+    record, spec = store.study(study), entry.stored(study, store)
+    trials = store.history(study)
+    members = front(spec.objectives, spec.constraints, trials)
+    hypervolume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
+    seconds = sum(trial.seconds for trial in trials)
+    stopped = enough(spec, trials) if record.state == "finished" else None
+    proposed = last_proposed(trials)
+    if as_json:
+        states = [str(trial.state) for trial in trials]
+        row = {
+            "study": study,
+            "state": record.state,
+            "trials": {state: states.count(state) for state in sorted(set(states))},
+            "budget": {
+                name: value for name, value in vars(spec.budget).items() if value is not None
+            },
+            "front": [trial.number for trial in members],
+            "hypervolume": hypervolume,
+            "trial_seconds": seconds,
+            "expected_gain": proposed.expected_gain if proposed else None,
+            "expected_left": proposed.expected_left if proposed else None,
+            "stopped": stopped,
+        }
+        print(json.dumps(row, indent=2))
+        return
+    limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
+    print(f"{study}: {record.state}, {len(trials)}{limit} trials: {counts(trials)}")
+    print(f"front of {len(members)}, hypervolume {hypervolume:.4f}, {clock(seconds)} of trials")
+    for text in prospects(spec, trials, stopped):
+        print(text)
+    for trial in trials:
+        if trial.failure is not None:
+            print(f"trial {trial.number} failed: {trial.failure.reason}: {trial.failure.message}")
+
+
+def show_front(
+    study: StudyName,
+    modelled: Annotated[
+        bool,
+        typer.Option("--modelled", help="Choose by the search's model, which takes luck off."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the front."""
+    from autopeft import build, entry
+    from autopeft.domain.front import front
+    from autopeft.terminal import out, trial_table
+
+    if modelled:
+        _show_modelled_front(study, as_json=as_json)
+        return
+    store = build.open_store(Home.from_environment())
+    spec, trials = entry.stored(study, store), store.history(study)
+    members = front(spec.objectives, spec.constraints, trials)
+    if as_json:
+        print_front_json(spec, trials, members)
+    else:
+        out.print(trial_table(spec.objectives, members, among=trials))
+    if not members:
+        raise typer.Exit(1)
+
+
+def _show_modelled_front(study: str, *, as_json: bool) -> None:
+    """Who is on it is the model's choice; what was measured is shown beside what it believes."""
+    from autopeft.domain.replicates import averaged
+    from autopeft.study import load_study
+    from autopeft.terminal import out, trial_row, trial_table
+
+    found = load_study(study)
+    believed, objectives = found.modelled_front, found.spec.objectives
+    measured = {trial.number: trial for trial in averaged(found.trials)}
+    members = [measured[trial.number] for trial in believed]
+    if as_json:
+        rows = [
+            {
+                **trial_row(trial, objectives, found.trials),
+                "modelled": {o.metric: mean.metrics[o.metric] for o in objectives},
+            }
+            for trial, mean in zip(members, believed, strict=True)
+        ]
+        print(json.dumps({"study": study, "modelled_front": rows}, indent=2))
+    else:
+        title = f"front of {study} by the model's means"
+        out.print(
+            trial_table(objectives, members, among=found.trials, believed=believed, title=title)
+        )
+    if not members:
+        raise typer.Exit(1)
+
+
+def print_front_json(spec: Any, trials: Any, members: Any) -> None:
+    from autopeft.domain.front import normalised_hypervolume
+    from autopeft.terminal import trial_row
+
+    document = {
+        "study": spec.name,
+        "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
+        "front": [trial_row(trial, spec.objectives, trials) for trial in members],
+    }
+    print(json.dumps(document, indent=2))
+
+
+def best(
+    study: StudyName,
+    when: Annotated[
+        str, typer.Option(help="Limits: 'trainable_params <= 50000 and accuracy >= 0.8'.")
+    ] = "",
+    prefer: Annotated[str | None, typer.Option(help="The metric to take the best of.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose one trial of the front, with the reason."""
+    from autopeft.study import load_study
+    from autopeft.terminal import out, trial_row
+
+    found = load_study(study)
+    chosen = found.best(when, prefer=prefer)
+    if as_json:
+        row = trial_row(chosen.mean, found.spec.objectives, found.trials)
+        print(json.dumps({**row, "reason": chosen.reason}, indent=2))
+    else:
+        out.print(chosen.reason, highlight=False, markup=False, soft_wrap=True)

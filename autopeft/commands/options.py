@@ -1,0 +1,17 @@
+"""Arguments and options that several verbs take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpaceFile = Annotated[Path, typer.Argument(help="The space file (YAML).", metavar="SPACE.YAML")]
+StudyName = Annotated[str, typer.Argument(help="The study's name.", metavar="STUDY")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a field: budget.trials=50.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Local = Annotated[
+    bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
+]

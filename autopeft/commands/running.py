@@ -1,0 +1,125 @@
+"""`search` and `resume`: the verbs that train."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autopeft.commands.looking import print_front_json
+from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
+from autopeft.home import Home
+
+
+def search(
+    space: SpaceFile,
+    overrides: Overrides = None,
+    new: Annotated[bool, typer.Option("--new", help="Start another study (NAME-2, ...).")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Widen the existing study.")] = False,
+    local: Local = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the space; comes back to the study of this name when there is one."""
+    from autopeft import build, entry
+    from autopeft.config import load
+
+    spec = load(space, overrides or ())
+    home = Home.from_environment()
+    build.bound(spec, space)
+    store = build.open_store(home)
+    spec = entry.enter(spec, store, new=new, extend=extend)
+    _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
+
+
+def resume(
+    study: StudyName, local: Local = False, quiet: Quiet = False, as_json: AsJson = False
+) -> None:
+    """Go on with a study: same space, same budget."""
+    from autopeft import build, entry
+
+    home = Home.from_environment()
+    store = build.open_store(home)
+    spec = entry.stored(study, store)
+    _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
+
+
+def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
+    from autopeft import build
+    from autopeft.domain.front import pick
+    from autopeft.orchestrator.stopping import prospects
+    from autopeft.terminal import LiveView, against_baselines, counts, out, talk, trial_table
+
+    view = LiveView(spec, quiet=quiet)
+    if not quiet:
+        talk.print(f"study {spec.name} in {home.folder}", soft_wrap=True, highlight=False)
+    with build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found:
+        spec, session = found.spec, found.session
+        with _stops(found.stop) as interrupted, view.watch(session):
+            found.run()
+        trials, members = session.trials, session.front
+        hopeless, stopped = session.hopeless, session.stopped
+    if interrupted():
+        talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
+        raise typer.Exit(130)
+    if hopeless or not members:
+        failure = next((t.failure for t in reversed(trials) if t.failure is not None), None)
+        said = f"; the last failure says: {failure.message}" if failure else ""
+        talk.print(f"error: no trial was completed ({counts(trials)}){said}", markup=False)
+        raise typer.Exit(1)
+    chosen = pick(spec.objectives, spec.constraints, trials)
+    if as_json:
+        print_front_json(spec, trials, members)
+        return
+    out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
+    out.print()
+    out.print(f"{counts(trials)}; hypervolume {session.hypervolume:.4f}", highlight=False)
+    for text in prospects(spec, trials, stopped):
+        out.print(text, highlight=False, soft_wrap=True)
+    if text := against_baselines(spec, trials, members):
+        out.print(text, highlight=False)
+    out.print(f"Pick: {chosen.reason}", highlight=False, markup=False)
+    out.print("\nNext:", highlight=False)
+    for command in _next_commands(spec.name, home):
+        out.print(f"  {command}", highlight=False, soft_wrap=True)
+
+
+def _next_commands(study: str, home: Home) -> tuple[str, ...]:
+    """The three commands to try after a search, as they work from this directory."""
+    prefix = "" if _on_path() else f"{Path(sys.argv[0]).parent}/"
+    uri = home.mlflow_uri
+    return (
+        f"{prefix}mlflow ui --backend-store-uri {uri}",
+        f"{prefix}autopeft export {study} --to {study}-adapter",
+        f"{prefix}autopeft resume {study}",
+    )
+
+
+def _on_path() -> bool:
+    import shutil
+
+    found = shutil.which("autopeft")
+    return found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
+
+
+@contextmanager
+def _stops(stop: threading.Event) -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into `stop`; a second Ctrl-C interrupts at once."""
+    interrupted = threading.Event()
+
+    def handle(signum: int, _frame: object) -> None:
+        if interrupted.is_set() and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        interrupted.set()
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
