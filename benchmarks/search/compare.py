@@ -9,7 +9,9 @@ is not run again. Seed s is instance s of a synthetic problem and seed s of the 
 are paired. `report` prints markdown: hypervolume of the true values of the front that the observed
 ones choose, over that of the true front; with --found, of all trials, so that what the search found
 is told apart from what noise hides; with --modelled, of the front that the model's means choose.
-`autopeft:3` is `autopeft` with at most 3 seeds a configuration. CPU seconds are on one thread.
+`autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
+LoRA's rank and learning rate alone. CPU seconds are on one thread. `run --final` searches the
+instances that are kept for the end, see `problems`.
 """
 
 import argparse
@@ -38,7 +40,7 @@ _END = 5  # suggestions that count as the end, for their time
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    return obey(chosen, run, lambda rows: report(rows, chosen.of))
+    return obey(chosen, run, lambda rows: report(rows, chosen.of, chosen.trials))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,13 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     running = verbs.add_parser("run", help="search; append results to a file")
     running.add_argument("--problems", nargs="+", default=problems.NAMES, metavar="NAME")
     running.add_argument("--samplers", nargs="+", default=_SAMPLERS, metavar="NAME")
-    running.add_argument("--seeds", type=_count, default=5, help="paired (%(default)s)")
+    running.add_argument("--seeds", type=_count, help="paired (5; with --final all)")
+    running.add_argument("--final", action="store_true", help="on what is kept for the end, once")
     running.add_argument("--trials", type=_count, default=60, help="of a search (%(default)s)")
     running.add_argument("--workers", type=_count, default=1, help="simulated (%(default)s)")
     running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
     running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
     reporting = verbs.add_parser("report", help="print results as markdown tables")
-    reporting.add_argument("results", type=Path)
+    reporting.add_argument("results", type=Path, nargs="+")
+    reporting.add_argument("--trials", type=_count, help="the first so many of every search")
     choices = reporting.add_mutually_exclusive_group()
     choices.set_defaults(of="curve")
     for name, what in (
@@ -74,10 +78,11 @@ def run(chosen: argparse.Namespace) -> None:
     """Search what the results lack."""
     for name in chosen.samplers:
         simulate.sampler_of(name, chosen.trials)
+    seeds = problems.seeds(chosen.seeds, final=chosen.final)
     names = list(_available(chosen.problems))
     wanted = [
         Search(problem, sampler, seed, chosen.workers, chosen.trials)
-        for problem, seed, sampler in product(names, range(chosen.seeds), chosen.samplers)
+        for problem, seed, sampler in product(names, seeds, chosen.samplers)
     ]
     with lines.appending(chosen.out) as stream:
         code = simulate.code()
@@ -153,7 +158,11 @@ def searched(search: Search) -> dict[str, Any]:
         },
         "curve": [round(value, 6) for value in outcome.curve],
         "found": [round(value, 6) for value in outcome.found],
-        "modelled": [round(value, 6) for value in outcome.modelled],
+        **(
+            {"modelled": [round(value, 6) for value in outcome.modelled]}
+            if outcome.modelled
+            else {}
+        ),
         "cpu_s": round(sum(cpu_s) / len(cpu_s), 6),
         "cpu_s_end": round(sum(last) / len(last), 6),
         "simulated_seconds": round(outcome.seconds, 1),

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plain_random
+import rivals
+import usual
 from ablations import PREFIX, without
 from landscapes import Landscape
 from summary import CHECKPOINTS
@@ -30,6 +33,8 @@ from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler, shrinkage
 
+_DIVIDES = "botorch.AutoPEFT"  # the other sampler that divides the trials of its study
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,7 +43,8 @@ class Outcome:
     curve: share of the best hypervolume after each told trial: the true values of the front that
     the observed ones choose. Shorter than the budget where the space was exhausted.
     found: the same of all told trials: what a choice without noise would keep.
-    modelled: the same of the front by the model's means, made at the checkpoints, the last between.
+    modelled: the same of the front by the model's means, made at the checkpoints, the last between;
+        empty where nothing was modelled.
     gains, left: by trial, what it was expected to gain and what there was left to gain (see
         `ports.Suggestion`); None where the sampler told none.
     cpu_s: of every call of the sampler, in order; some more than trials.
@@ -57,14 +63,22 @@ class Outcome:
 def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: int = 1) -> Outcome:
     """Run a sampler on a landscape.
 
-    name: `autopeft:3` is `autopeft` with at most 3 seeds a configuration.
+    name: `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `random over rank and
+        rate` is `random` over LoRA's rank and learning rate alone, as most people tune.
 
     Raises:
-        AutopeftError: no such sampler.
+        AutopeftError: no such sampler, or no LoRA on this landscape.
     """
-    sampler = sampler_of(name, trials)
-    seeds = _seeds(name)
-    return driven(landscape, sampler, seed=seed, trials=trials, workers=workers, seeds=seeds)[0]
+    whole = name.removesuffix(usual.SUFFIX)
+    return driven(
+        landscape if whole == name else usual.restricted(landscape),
+        sampler_of(name, trials),
+        seed=seed,
+        trials=trials,
+        workers=workers,
+        seeds=_seeds(whole),
+        modelled=whole.startswith("autopeft"),
+    )[0]
 
 
 def driven(
@@ -75,8 +89,13 @@ def driven(
     trials: int,
     workers: int = 1,
     seeds: int = 1,
+    modelled: bool = True,
 ) -> tuple[Outcome, tuple[Trial, ...]]:
-    """A search and its trials; seeds: at how many a configuration may run."""
+    """A search and its trials.
+
+    seeds: at how many a configuration may run. modelled: whether to model it at the checkpoints,
+        which takes seconds each.
+    """
     spec = spec_of(landscape, seed, Budget(trials=trials), seeds=seeds)
     timed = _Timed(sampler)
     now = 0.0
@@ -90,7 +109,7 @@ def driven(
     running: list[tuple[float, int, Segment]] = []
     curve: list[float] = []
     found: list[float] = []
-    modelled: list[float] = []
+    believed: list[float] = []
     truth: dict[int, Array] = {}  # (m,) scores of the told trials, by number
     while True:
         while len(running) < workers and (segment := session.ask()) is not None:
@@ -100,7 +119,7 @@ def driven(
             outcome = Outcome(
                 curve=tuple(curve),
                 found=tuple(found),
-                modelled=tuple(modelled),
+                modelled=tuple(believed),
                 gains=tuple(trial.expected_gain for trial in session.trials),
                 left=tuple(trial.expected_left for trial in session.trials),
                 cpu_s=tuple(timed.cpu_s),
@@ -114,21 +133,27 @@ def driven(
         truth[number] = landscape.scores([history[number]])[0]
         chosen = front(spec.objectives, spec.constraints, history)
         curve.append(landscape.share(np.array([truth[trial.number] for trial in chosen])))
-        if len(curve) in CHECKPOINTS or not modelled:
-            believed = shrinkage.modelled(landscape.problem, history)
-            kept = front(spec.objectives, spec.constraints, believed)
-            modelled.append(landscape.share(np.array([truth[trial.number] for trial in kept])))
-        else:
-            modelled.append(modelled[-1])
+        if modelled and (len(curve) in CHECKPOINTS or not believed):
+            means = shrinkage.modelled(landscape.problem, history)
+            kept = front(spec.objectives, spec.constraints, means)
+            believed.append(landscape.share(np.array([truth[trial.number] for trial in kept])))
+        elif modelled:
+            believed.append(believed[-1])
         found.append(landscape.share(np.array(list(truth.values()))))
 
 
 def sampler_of(name: str, trials: int) -> Sampler:
     """The sampler as a study of so many trials makes it, or one of `ablations`."""
+    name = name.removesuffix(usual.SUFFIX)
     if name.startswith(PREFIX):
         return without(name.removeprefix(PREFIX), sampler_of("autopeft", trials))
+    if name in rivals.NAMES:
+        return rivals.make(name, trials)
+    if name in plain_random.NAMES:
+        return plain_random.make(name)
     name, seeds = name.split(":")[0], _seeds(name)
-    return make_sampler(name, {"budget": trials, "seeds": seeds} if name == "autopeft" else {})
+    options = {"autopeft": {"budget": trials, "seeds": seeds}, _DIVIDES: {"budget": trials}}
+    return make_sampler(name, options.get(name, {}))
 
 
 def _seeds(name: str) -> int:

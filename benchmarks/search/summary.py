@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import paired
 from numpy.typing import NDArray
 
 from autopeft.domain.errors import AutopeftError
 
+SUBJECT = "autopeft"  # whose differences to all others are told
 CHECKPOINTS = (8, 12, 20, 30, 43, 60, 90, 120, 160, 200)
 Row = Mapping[str, Any]
 Array = NDArray[np.float64]
@@ -35,16 +37,19 @@ def at(curve: Sequence[float], trials: int) -> float:
     return curve[min(trials, len(curve)) - 1]
 
 
-def report(rows: Sequence[Row], of: str = "curve") -> str:
-    """Markdown: a table for every problem, number of workers and budget.
+def report(rows: Sequence[Row], of: str = "curve", trials: int | None = None) -> str:
+    """Markdown: a table for every problem, number of workers and budget, and one of differences.
 
     of: which curve of a result, `curve`, `found` or `modelled`.
+    trials: the first so many of every search that had as many; None: all, by budget.
 
     Raises:
         AutopeftError: there are no rows, or they lack the curve.
     """
     if not rows:
         raise AutopeftError("report needs at least one result, got none: run something first")
+    if trials is not None:
+        rows = first(rows, trials)
     if lacking := sum(of not in row for row in rows):
         raise AutopeftError(
             f"{_many(lacking, 'result')} lack {of}: run them again, --out elsewhere"
@@ -54,7 +59,29 @@ def report(rows: Sequence[Row], of: str = "curve") -> str:
         search = identity(row)
         group = groups.setdefault((search.problem, search.workers, search.trials), {})
         group.setdefault(search.sampler, {})[search.seed] = row
-    return "\n\n".join("\n".join(_table(*key, group, of)) for key, group in groups.items())
+    tables = [
+        part
+        for key, group in groups.items()
+        for part in ("\n".join(_table(*key, group, of)), "\n".join(_leads(group, of, key[2])))
+    ]
+    return "\n\n".join(table for table in tables if table)
+
+
+def first(rows: Sequence[Row], trials: int) -> list[Row]:
+    """The first trials of longer searches; one of just this budget counts for itself.
+
+    Raises:
+        AutopeftError: no search is as long.
+    """
+    found = [row for row in rows if row["trials"] >= trials]
+    if not found:
+        raise AutopeftError(f"no search has {trials} trials: lower --trials")
+    found.sort(key=lambda row: row["trials"] == trials)  # later rows stand for their search
+    curves = ("curve", "found", "modelled")
+    return [
+        {**row, "trials": trials, **{name: row[name][:trials] for name in curves if name in row}}
+        for row in found
+    ]
 
 
 def _table(
@@ -93,10 +120,10 @@ def _curves(curves: Sequence[Sequence[float]], trials: int) -> Array:
     return np.array([[at(curve, n) for n in range(1, trials + 1)] for curve in curves])
 
 
-def _with_error(values: Array, form: str = ".3f") -> str:
+def _with_error(values: Array) -> str:
     if len(values) < 2:
-        return f"{values.mean():{form}}"
-    return f"{values.mean():{form}} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
+        return f"{values.mean():.3f}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
 
 
 def _race(own: Array, others: Sequence[Array]) -> str:
@@ -106,7 +133,33 @@ def _race(own: Array, others: Sequence[Array]) -> str:
     best = max(others, key=lambda curve: float(curve[:, -1].mean()))
     reached = np.flatnonzero(own.mean(0) >= best[:, -1].mean())
     trials = str(reached[0] + 1) if len(reached) else f"> {own.shape[1]}"
-    return f"{trials} | {_with_error(own[:, -1] - best[:, -1], '+.3f')}"
+    return f"{trials} | {paired.told(own[:, -1] - best[:, -1])}"
+
+
+def _leads(group: Mapping[str, Mapping[int, Row]], of: str, trials: int) -> Iterator[str]:
+    """What the subject is ahead of each other sampler, on the seeds that both have."""
+    own = group.get(SUBJECT, {})
+    others = {name: sorted(own.keys() & rows.keys()) for name, rows in group.items()}
+    others.pop(SUBJECT, None)
+    if not any(others.values()):
+        return
+    shown = [n for n in CHECKPOINTS if n <= trials] or [trials]
+    yield f"{SUBJECT} over each, paired, with 95 % intervals (! where all of it is below 0):"
+    yield ""
+    yield f"| over | seeds | {' | '.join(str(n) for n in shown)} |"
+    yield "|---" * (len(shown) + 2) + "|"
+    for name, seeds in sorted(others.items()):
+        if seeds:
+            ahead, behind = (
+                _curves([rows[seed][of] for seed in seeds], shown[-1])
+                for rows in (own, group[name])
+            )
+            cells = [_lead(ahead[:, n - 1] - behind[:, n - 1]) for n in shown]
+            yield f"| {name} | {len(seeds)} | {' | '.join(cells)} |"
+
+
+def _lead(differences: Array) -> str:
+    return paired.told(differences) + (" !" if paired.worse(differences) else "")
 
 
 def _many(count: int, what: str) -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,12 @@ def obey(
     return 0
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        raise AutopeftError(f"report needs the results of a run, got no file {file}: correct it")
-    return lines.read(file)
+def _read(results: Path | Sequence[Path]) -> list[dict[str, Any]]:
+    rows = []
+    for file in [results] if isinstance(results, Path) else results:
+        if not file.is_file():
+            raise AutopeftError(
+                f"report needs the results of a run, got no file {file}: correct it"
+            )
+        rows += lines.read(file)
+    return rows
