@@ -6,14 +6,14 @@ from pathlib import Path
 from autopeft import cli
 from autopeft.domain.study import StudySpec
 
-TRAIN = '''
+TRAIN = """
 def evaluate(configuration, context):
     {body}
 
 
 def score(parameters):
     return 0.5 - (parameters["rank"] - 8) ** 2 / 1000 - abs(parameters["lr"] - 1e-3)
-'''
+"""
 FINE = """p = configuration.parameters
     return {"rouge": (score(p), 0.01), "size": p["rank"], "extra": 3}"""
 SPACE = """

@@ -138,7 +138,7 @@ class Context:
         return list(configs) if len(configs) > 1 else next(iter(configs), None)
 
     def inject(self, model: Any) -> Any:
-        """Put the trial's modules into a model, in place; for one or several.
+        """Put the trial's modules into a model, in place, and let only them and the head train.
 
         Full fine-tuning makes all of the model trainable; without either it stays as it is.
         """
@@ -148,6 +148,7 @@ class Context:
         if self._segment.configuration.architecture.full_fine_tuning:
             model.requires_grad_(True)
         elif len(configs) > 1:
+            model.requires_grad_(False)
             return inject_composite(model, configs, head=self._shape.head)
         return get_peft_model(model, configs[0]) if configs else model
 
