@@ -209,10 +209,10 @@ EXTRA = {
         "model.num_labels: autopeft sets num_labels itself: the data's labels decide it "
         "(remove it)",
     ),
-    "a later method": (
+    "an evaluator that is no function": (
         ("evaluator",),
-        {"function": "a:b"},
-        "evaluator: evaluator is not supported yet: remove it",
+        {"function": "a.py"},
+        "evaluator.function: takes the import path of a function, got 'a.py'",
     ),
     "files without names": (
         ("data", "train"),
