@@ -209,11 +209,6 @@ EXTRA = {
         "model.num_labels: autopeft sets num_labels itself: the data's labels decide it "
         "(remove it)",
     ),
-    "an evaluator that is no function": (
-        ("evaluator",),
-        {"function": "a.py"},
-        "evaluator.function: takes the import path of a function, got 'a.py'",
-    ),
     "files without names": (
         ("data", "train"),
         {"path": "json"},
