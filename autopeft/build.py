@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft import config
-from autopeft.domain.architecture import Configuration, canonical
+from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
-from autopeft.domain.model import ModelShape
+from autopeft.domain.model import NO_MODEL, ModelShape
+from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Evaluator, Problem, Store
 from autopeft.domain.space import Point
@@ -57,12 +59,38 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
     Raises:
         SpecError: something that this model cannot take.
     """
+    shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
+    return config.bind(spec, shape, source=source), shape
+
+
+def _shape(spec: StudySpec) -> ModelShape:
     from autopeft.training.data import label_names
     from autopeft.training.model import model_shape
 
     labels = label_names(spec.data, folder=spec.folder, task=spec.task)
-    shape = model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
-    return config.bind(spec, shape, source=source), shape
+    return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
+
+
+def own_shape(spec: StudySpec) -> ModelShape:
+    """The shape of the model that an evaluator's study names, if any."""
+    if not spec.model:
+        return NO_MODEL
+    from autopeft.training.model import model_shape
+
+    labels = int(spec.model.get("num_labels", 2))
+    return model_shape(spec.model, folder=spec.folder, num_labels=labels)
+
+
+def check_own_code(spec: StudySpec) -> None:
+    """Whether an evaluator can be imported here and called; nothing where there is none.
+
+    Raises:
+        AutopeftError: it cannot; with the traceback of the user's code where that raised.
+    """
+    if spec.evaluator is not None:
+        from autopeft.training.own_function import find_function
+
+        find_function(spec.evaluator, folder=spec.folder)
 
 
 def problem(spec: StudySpec, shape: ModelShape) -> Problem:
@@ -79,10 +107,17 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
         refuse_unfit(
             configuration.architecture,
             shape=shape,
-            task_type=spec.model["task_type"],
+            task_type=spec.model.get("task_type", ""),
             quantized=loads_quantised(spec.model),
         )
+        if spec.evaluator is not None:
+            refuse_unreachable(configuration.architecture)
         return configuration
+
+    def known(architecture: Architecture) -> dict[str, float]:
+        # Parameters alone say nothing of what is trained.
+        own = spec.evaluator is not None and architecture.frozen
+        return {} if own else known_metrics(architecture, shape)
 
     return Problem(
         space=spec.space,
@@ -90,12 +125,14 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
         constraints=spec.constraints,
         shape=shape,
         configure=configure,
-        known=partial(known_metrics, shape=shape),
+        known=known,
     )
 
 
 def _earlier_problem(spec: StudySpec) -> Problem:
     """The problem of an earlier study; its data may be gone."""
+    if spec.evaluator is not None and not spec.model:
+        raise AutopeftError("it has no model whose sizes a search could take over")
     from autopeft.training.model import model_shape
 
     return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))
@@ -103,6 +140,10 @@ def _earlier_problem(spec: StudySpec) -> Problem:
 
 def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
     """The evaluator of one worker process."""
+    if spec.evaluator is not None:
+        from autopeft.training.own_code import OwnCodeEvaluator
+
+        return OwnCodeEvaluator(spec, own_shape(spec), folder)
     from autopeft.training.evaluator import TrialEvaluator
 
     return TrialEvaluator(spec, folder)
@@ -136,6 +177,7 @@ def open_search(
     """
     from autopeft.search import make_sampler
 
+    check_own_code(spec)
     sources = taken_over(spec, store, _earlier_problem)
     spec, shape = bound(spec)
     folder = home.study(spec.name)
@@ -238,6 +280,11 @@ def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
     """PEFT's own config object of a trial."""
     from autopeft.export import peft_config as config_of
+
+    if spec.evaluator is not None:
+        task_type = spec.model.get("task_type", "")
+        # AdaLoRA's schedule alone reads the steps, and an evaluator's study has none.
+        return config_of(trial.configuration, shape, task_type=task_type, total_steps=1)
     from autopeft.training.data import load_data
     from autopeft.training.inject import total_steps
 
@@ -264,6 +311,10 @@ def export(
     Raises:
         ExportError: the trial cannot be exported, or `to` is in use.
     """
+    if spec.evaluator is not None:
+        from autopeft.export.own_code import export_own
+
+        return export_own(spec, trial, shape=shape, adapter=adapter, to=to, force=force)
     from autopeft.export import Prepared, export_trial
     from autopeft.training.data import load_data
     from autopeft.training.model import load_arguments, resolve_model

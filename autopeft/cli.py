@@ -63,11 +63,11 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     from autopeft.config import load
 
     spec, shape = build.bound(load(space, overrides or ()), space)
+    build.check_own_code(spec)
     names = ", ".join(branch.name for branch in spec.space.searched)
-    print(
-        f"{space}: valid: study {spec.name}, branches {names}, "
-        f"{shape.model_type} with {shape.layers} layers"
-    )
+    model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
+    own = f", evaluator {spec.evaluator.function}" if spec.evaluator else ""
+    print(f"{space}: valid: study {spec.name}, branches {names}, {model}{own}")
 
 
 @app.command()

@@ -35,6 +35,8 @@ def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
     FLOPs: 4 N per token of an adapter's step (forward, and backward through activations), N the
     backbone's parameters in its layers; the machine's speed is measured by one matrix product.
     """
+    if spec.evaluator is not None:  # only the user's code knows how long it trains
+        return {"trials": spec.budget.trials, "parallel": spec.search.parallel}
     from autopeft.training.data import load_data
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
@@ -68,7 +70,7 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
     for row in rows:
         table.add_row(
             row["name"] + (" (baseline)" if row["baseline"] else ""),
-            "infinite" if row["architectures"] is None else f"{row['architectures']:,}",
+            _counted(row["architectures"]),
             ", ".join(row["recipe"]) or "-",
             _extent(row["adapter_params"]),
             _extent(row["trainable_params"]),
@@ -79,10 +81,18 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
     total = "infinitely many" if None in counts else f"{sum(counts):,}"
     sets = [row["parameter_sets"] for row in rows if not row["baseline"]]
     empty = "" if None in sets or sum(sets) == sum(counts) else f" of {sum(sets):,} parameter sets"
-    out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
-    out.print(
-        f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head."
-    )
+    if any(count != 0 for count in counts):
+        out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
+        out.print(
+            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head."
+        )
+    if spec.evaluator is not None:
+        limit = "no limit on" if cost["trials"] is None else f"{cost['trials']}"
+        out.print(
+            f"Your own training code: {limit} trials, {cost['parallel']} at a time; "
+            "what one costs shows when it ran."
+        )
+        return
     hours = cost["hours_at_most_estimated"]
     budget = "no limit on trials" if hours is None else f"{cost['trials']} trials"
     text = (
@@ -99,6 +109,12 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
     )
     if spec.search.rungs is not None:
         out.print("Rungs stop most trials early, so the search takes less than that.")
+
+
+def _counted(architectures: int | None) -> str:
+    if architectures is None:
+        return "infinite"
+    return f"{architectures:,}" if architectures else "-"
 
 
 def _extent(pair: tuple[float, float] | None) -> str:

@@ -129,7 +129,7 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
         )
         lines.append(
             f"Best {first.metric} {amount(first.metric, best.metrics[first.metric])} is "
-            f"{gain:+.4f} (s.e. {error:.4f}) over baseline {name}; {costs}."
+            f"{gain:+.4f}{f' (s.e. {error:.4f})' if error else ''} over baseline {name}; {costs}."
         )
     return "\n".join(lines)
 

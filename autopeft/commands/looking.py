@@ -9,7 +9,13 @@ from autopeft.commands.options import AsJson, StudyName
 from autopeft.home import Home
 
 
-def status(study: StudyName, as_json: AsJson = False) -> None:
+def status(
+    study: StudyName,
+    tracebacks: Annotated[
+        bool, typer.Option("--tracebacks", help="Show the traceback of every failure.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say how far a study is."""
     from autopeft import build, entry
     from autopeft.domain.front import front, normalised_hypervolume
@@ -50,6 +56,8 @@ def status(study: StudyName, as_json: AsJson = False) -> None:
     for trial in trials:
         if trial.failure is not None:
             print(f"trial {trial.number} failed: {trial.failure.reason}: {trial.failure.message}")
+            if tracebacks and trial.failure.details:
+                print(trial.failure.details)
 
 
 def show_front(

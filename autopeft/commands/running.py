@@ -6,13 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autopeft.commands.looking import print_front_json
 from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
 from autopeft.home import Home
+
+if TYPE_CHECKING:
+    from autopeft.domain.trial import Failure
 
 
 def search(
@@ -31,6 +34,7 @@ def search(
     spec = load(space, overrides or ())
     home = Home.from_environment()
     build.bound(spec, space)
+    build.check_own_code(spec)  # before there is a study
     store = build.open_store(home)
     spec = entry.enter(spec, store, new=new, extend=extend)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
@@ -62,14 +66,16 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         with _stops(found.stop) as interrupted, view.watch(session):
             found.run()
         trials, members = session.trials, session.front
-        hopeless, stopped = session.hopeless, session.stopped
+        given_up, stopped = session.given_up, session.stopped
     if interrupted():
         talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
         raise typer.Exit(130)
-    if hopeless or not members:
-        failure = next((t.failure for t in reversed(trials) if t.failure is not None), None)
+    if given_up or not members:
+        failure = given_up or next((t.failure for t in reversed(trials) if t.failure), None)
         said = f"; the last failure says: {failure.message}" if failure else ""
         talk.print(f"error: no trial was completed ({counts(trials)}){said}", markup=False)
+        if given_up and spec.evaluator is not None:
+            _tell_given_up(given_up, spec.name)
         raise typer.Exit(1)
     chosen = pick(spec.objectives, spec.constraints, trials)
     if as_json:
@@ -82,10 +88,23 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         out.print(text, highlight=False, soft_wrap=True)
     if text := against_baselines(spec, trials, members):
         out.print(text, highlight=False)
+    if spec.evaluator is not None and any(t.failure for t in trials):
+        text = f"Failures of your code, with tracebacks: autopeft status {spec.name} --tracebacks"
+        out.print(text, highlight=False, soft_wrap=True)
     out.print(f"Pick: {chosen.reason}", highlight=False, markup=False)
     out.print("\nNext:", highlight=False)
     for command in _next_commands(spec.name, home):
         out.print(f"  {command}", highlight=False, soft_wrap=True)
+
+
+def _tell_given_up(failure: "Failure", study: str) -> None:
+    """The traceback of the user's code, which failed from the start, and what to do."""
+    from autopeft.terminal import talk
+
+    if failure.details:
+        talk.print(f"\n{failure.details}", markup=False, highlight=False, soft_wrap=True)
+    text = "Every trial failed, so the search stopped early. When it is mended, go on with"
+    talk.print(f"\n{text}: autopeft resume {study}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _next_commands(study: str, home: Home) -> tuple[str, ...]:

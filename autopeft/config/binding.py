@@ -18,6 +18,7 @@ from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.fit import loads_quantised, refuse_unfit, wrapped_as
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.placement import match_targets, wraps_layers
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
@@ -223,9 +224,11 @@ def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
             refuse_unfit(
                 configuration.architecture,
                 shape=shape,
-                task_type=spec.model["task_type"],
+                task_type=spec.model.get("task_type", ""),
                 quantized=loads_quantised(spec.model),
             )
+            if spec.evaluator is not None:
+                refuse_unreachable(configuration.architecture)
         except ValueError as error:
             first = first or str(error)
         else:

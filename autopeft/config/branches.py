@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from autopeft.config.allocations import check_allocation
+from autopeft.config.evaluator import bare
 from autopeft.config.modules import check_module
 from autopeft.config.names import check_names, join, nearest
 from autopeft.config.placement import check_layers
@@ -12,7 +13,7 @@ from autopeft.config.tree import Complain, told
 from autopeft.domain.expression import Expr, check_expression
 from autopeft.domain.space import Branch, Choice, Json, Space
 
-KEYS = ("modules", "layers", "allocation", "training", "full_fine_tuning")
+KEYS = ("modules", "layers", "allocation", "training", "full_fine_tuning", "parameters")
 _DRAWS = 24  # points at which expressions are tried
 
 
@@ -39,6 +40,8 @@ def _check_parts(tree: dict[str, Json], path: str, complain: Complain) -> None:
             if tree.get(key):
                 complain(join(path, key), "full_fine_tuning trains the whole model", "remove one")
         check_allocation(tree, join(path, "allocation"), complain)
+    elif bare(tree):
+        return  # nothing but parameters, which `check_parameters` has looked at
     else:
         _check_modules(tree, join(path, "modules"), complain)
         check_layers(tree.get("layers", "all"), join(path, "layers"), complain)

@@ -7,7 +7,7 @@ from typing import Any
 from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number
-from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.objective import METRICS, Constraint, Metric, Objective
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 from autopeft.domain.tasks import KINDS, TaskKind
 
@@ -27,15 +27,15 @@ _OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 
 def check_objectives(
-    given: Any, task: TaskKind | None, complain: Complain
+    given: Any, task: TaskKind | None, complain: Complain, metrics: Mapping[str, Metric] = METRICS
 ) -> tuple[Objective, ...]:
-    """The objectives that are sound."""
+    """The objectives that are sound; metrics: those that the study has."""
     if not isinstance(given, list) or not given:
         complain("objectives", f"takes a list of at least one {{metric, goal}}, got {told(given)}")
         return ()
     found: list[Objective] = []
     for i, item in enumerate(given):
-        objective = _objective(item, f"objectives[{i}]", task, complain)
+        objective = _objective(item, f"objectives[{i}]", task, metrics, complain)
         if objective is None:
             continue
         if objective.metric in {other.metric for other in found}:
@@ -44,7 +44,9 @@ def check_objectives(
     return tuple(found)
 
 
-def _objective(item: Any, path: str, task: TaskKind | None, complain: Complain) -> Objective | None:
+def _objective(
+    item: Any, path: str, task: TaskKind | None, metrics: Mapping[str, Metric], complain: Complain
+) -> Objective | None:
     if isinstance(item, str):
         item = {"metric": item}
     if not isinstance(item, Mapping):
@@ -52,9 +54,10 @@ def _objective(item: Any, path: str, task: TaskKind | None, complain: Complain) 
         return None
     check_names(path, item, ("metric", "goal", "scale", "reference"), "an objective", complain)
     metric = item.get("metric")
-    if not _metric(f"{path}.metric", metric, task, complain):
+    if not _metric(f"{path}.metric", metric, task, metrics, complain):
         return None
-    goal, scale = item.get("goal", METRICS[str(metric)].goal), item.get("scale", "linear")
+    said = metrics[str(metric)]
+    goal, scale = item.get("goal", said.goal), item.get("scale", "linear")
     reference = item.get("reference")
     if goal not in ("maximize", "minimize"):
         complain(f"{path}.goal", f"takes maximize or minimize, got {told(goal)}")
@@ -67,13 +70,17 @@ def _objective(item: Any, path: str, task: TaskKind | None, complain: Complain) 
     elif reference is not None and scale == "log" and reference <= 0:
         complain(f"{path}.reference", f"log needs a reference above 0, got {reference}")
     else:
-        return Objective(str(metric), goal, scale, None if reference is None else float(reference))
+        own_unit = "" if said is METRICS.get(said.name) else said.unit
+        worst = None if reference is None else float(reference)
+        return Objective(str(metric), goal, scale, worst, own_unit)
     return None
 
 
-def _metric(path: str, metric: Any, task: TaskKind | None, complain: Complain) -> bool:
-    if not isinstance(metric, str) or metric not in METRICS:
-        hint = nearest(metric, METRICS, f"one of {', '.join(METRICS)}")
+def _metric(
+    path: str, metric: Any, task: TaskKind | None, metrics: Mapping[str, Metric], complain: Complain
+) -> bool:
+    if not isinstance(metric, str) or metric not in metrics:
+        hint = nearest(metric, metrics, f"one of {', '.join(metrics)}")
         complain(path, f"there is no metric {told(metric)}", hint)
         return False
     if task and metric in _OF_TASKS and metric not in task.metrics:
@@ -84,7 +91,11 @@ def _metric(path: str, metric: Any, task: TaskKind | None, complain: Complain) -
 
 
 def check_constraints(
-    given: Any, baselines: Sequence[str], task: TaskKind | None, complain: Complain
+    given: Any,
+    baselines: Sequence[str],
+    task: TaskKind | None,
+    complain: Complain,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> tuple[Constraint, ...]:
     """The constraints that are sound."""
     if not isinstance(given, list):
@@ -98,9 +109,9 @@ def check_constraints(
         except ValueError as error:
             complain(path, str(error))
             continue
-        _metric(path, constraint.metric, task, complain)
+        _metric(path, constraint.metric, task, metrics, complain)
         if constraint.baseline is not None:
-            _metric(path, constraint.baseline_metric, task, complain)
+            _metric(path, constraint.baseline_metric, task, metrics, complain)
             if constraint.baseline not in baselines:
                 hint = nearest(constraint.baseline, baselines, f"one of {', '.join(baselines)}")
                 complain(path, f"there is no baseline {constraint.baseline!r}", hint)

@@ -7,6 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.config.branches import check_branch
+from autopeft.config.evaluator import (
+    bare,
+    check_evaluator,
+    check_metrics,
+    check_own_branch,
+    check_parameters,
+    measurable,
+)
 from autopeft.config.goals import (
     check_budget,
     check_constraints,
@@ -19,16 +27,20 @@ from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.reading import Lines, line_of, override, read
 from autopeft.config.recipe import check_recipe
 from autopeft.config.tree import grow, told
+from autopeft.config.values import is_number
 from autopeft.config.warm_start import check_warm_start
 from autopeft.domain.errors import Mistake, SpecError
+from autopeft.domain.objective import METRICS
+from autopeft.domain.own_code import computed
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec
 
 _SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
-_LATER = ("confirm", "evaluator", "parameters", "metrics")
+_LATER = ("confirm",)
 _KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
     *("constraints", "baselines", "budget", "resources", "search"),
+    *("evaluator", "metrics", "parameters"),
     *_SHORT,
 )
 _STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -86,32 +98,51 @@ class _Parser:
         self._source = source
         self._lines = lines
         self._mistakes: dict[str, Mistake] = {}
+        self._own = check_evaluator(document.get("evaluator"), self.complain)
+        # One that makes no sense is one all the same: nothing else is wrong then.
+        self._is_own = document.get("evaluator") is not None
 
     def spec(self) -> StudySpec:
         document = self._document
         self._head()
-        model = self._mapping("model", needed=True)
-        task = check_model(model, self.complain) if model else None
+        model = self._mapping("model", needed=not self._is_own)
+        # Elsewhere the data's labels decide it; an evaluator keeps its data to itself.
+        counted = self._is_own and is_number(model.get("num_labels"))
+        kept = {k: v for k, v in model.items() if k != "num_labels" or not counted}
+        task = check_model(kept, self.complain) if model else None
+        usual = task.trainer if task and self._is_own else None
+        if self._is_own:
+            task = None  # whatever it trains with, and measures, is the evaluator's
         trainer = check_trainer(
-            document.get("trainer", "transformers.Trainer"), task, self.complain
+            document.get("trainer", usual or "transformers.Trainer"),
+            task,
+            self.complain,
         )
-        data = self._mapping("data", needed=True)
-        if data:
+        data = self._mapping("data", needed=not self._is_own)
+        if data and self._is_own:
+            self.complain("data", "an evaluator loads its own data", "put paths into its options")
+        elif data:
             check_data(data, task, self.complain)
         grown = grow(self._mapping("training"), "training", self.complain)
         given = self._tree(grown, "training")
         recipe = check_recipe(given, "training", trainer, self.complain)
         space = self._space(trainer, recipe)
-        objectives = check_objectives(document.get("objectives"), task, self.complain)
+        declared = check_metrics(document.get("metrics"), self._is_own, self.complain)
+        metrics = measurable(declared, model=bool(model)) if self._is_own else METRICS
+        objectives = check_objectives(document.get("objectives"), task, self.complain, metrics)
         constraints = check_constraints(
             document.get("constraints") or [],
             [branch.name for branch in space.baselines],
             task,
             self.complain,
+            metrics,
         )
+        if self._is_own:
+            self._check_computed(space, [o.metric for o in objectives])
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
-        search = check_search(self._mapping("search"), recipe, objectives, self.complain)
+        length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
+        search = check_search(self._mapping("search"), length, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
         if self._mistakes or budget is None:
@@ -131,6 +162,8 @@ class _Parser:
             search=replace(search, warm_start=earlier),
             document=dict(document),
             folder=self._folder,
+            evaluator=self._own,
+            metrics=declared,
         )
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:
@@ -171,19 +204,24 @@ class _Parser:
 
     def _space(self, trainer: str, recipe: Mapping[str, Any]) -> Space:
         short = {key: self._document[key] for key in _SHORT if key in self._document}
-        trees = self._mapping("space", needed=not short)
+        free = self._document.get("parameters")
+        shared = grow(self._mapping("parameters"), "parameters", self.complain)
+        self._parameters = check_parameters(shared, "parameters", self._is_own, self.complain)
+        trees = self._mapping("space", needed=not short and not (self._is_own and free))
         if trees and "allocation" in short:  # for every branch that names none
             shared = {"allocation": short.pop("allocation")}
             trees = {n: {**shared, **t} if isinstance(t, dict) else t for n, t in trees.items()}
         if short and trees:
             key = next(iter(short))
             self.complain(key, "is one branch at the top beside space:", "move it into space:")
+        single = short or (free and not trees)
         searched = (
-            {"main": ("", short)} if short else {n: (f"space.{n}", t) for n, t in trees.items()}
+            {"main": ("", short)} if single else {n: (f"space.{n}", t) for n, t in trees.items()}
         )
+        usual = {} if self._is_own and not self._all_build(searched) else BASELINES
         baselines = {
             name: (f"baselines.{name}", tree)
-            for name, tree in (self._mapping("baselines") or BASELINES).items()
+            for name, tree in (self._mapping("baselines") or usual).items()
         }
         for name in set(searched) & set(baselines):
             at = f"baselines.{name}" if "baselines" in self._document else f"space.{name}"
@@ -200,6 +238,19 @@ class _Parser:
                     self.complain(path, f"a branch is a mapping with modules, got {told(tree)}")
         return Space(tuple(found))
 
+    def _all_build(self, searched: Mapping[str, tuple[str, Any]]) -> bool:
+        """Whether every branch has modules or trains the whole model, so that LoRA compares."""
+        trees = [tree for _, tree in searched.values() if isinstance(tree, Mapping)]
+        return all(tree.get("modules") or tree.get("full_fine_tuning") for tree in trees)
+
+    def _check_computed(self, space: Space, metrics: Sequence[str]) -> None:
+        """What is computed from modules needs them in every branch."""
+        for i, metric in enumerate(metrics):
+            for branch in space.branches:
+                if computed(metric) and bare(branch.tree):
+                    rule = f"{metric} is computed from modules, and branch {branch.name} has none"
+                    self.complain(f"objectives[{i}].metric", rule, "declare one of your own")
+
     def _branch(
         self, tree: Mapping[str, Any], path: str, trainer: str, recipe: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -207,7 +258,16 @@ class _Parser:
         grown = self._tree(grow(tree, path, self.complain), path)
         own = self._tree(grown.get("training"), at)
         own = check_recipe(own, at, trainer, self.complain, over=recipe)
-        if "learning_rate" not in {**recipe, **own}:
+        at_parameters = f"{path}.parameters" if path else "parameters"
+        given = grown.pop("parameters", {})
+        free = check_parameters(given, at_parameters, self._is_own, self.complain)
+        if free := {**self._parameters, **free}:
+            grown["parameters"] = free
+        if self._is_own:
+            check_own_branch(grown, path, bool(self._document.get("model")), self.complain)
+        if "learning_rate" in free and tree is BASELINES.get(path.rpartition(".")[2]):
+            own.pop("learning_rate")  # tuned by the user's code, as in the branches
+        elif not bare(grown) and "learning_rate" not in {**recipe, **own, **free}:
             own["learning_rate"] = grow(LEARNING_RATE, at, self.complain)
         # A study-wide variable varies in every branch by itself.
         grown["training"] = {**recipe, **own}

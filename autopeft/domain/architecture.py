@@ -8,7 +8,7 @@ build the same network are equal.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -111,17 +111,20 @@ class Configuration:
 
     branch: the branch that it was drawn from; not part of its identity.
     recipe: the full training arguments by transformers' names, fixed ones included.
+    parameters: what the user's own training code reads besides; empty without an evaluator.
     """
 
     branch: str
     architecture: Architecture
     recipe: Mapping[str, Json]
+    parameters: Mapping[str, Json] = field(default_factory=dict)
 
     def document(self) -> dict[str, Json]:
         return {
             "branch": self.branch,
             "architecture": self.architecture.document(),
             "recipe": dict(self.recipe),
+            **({"parameters": dict(self.parameters)} if self.parameters else {}),
         }
 
     @classmethod
@@ -143,11 +146,13 @@ class Configuration:
                 full_fine_tuning=architecture["full_fine_tuning"],
             ),
             recipe=document["recipe"],
+            parameters=document.get("parameters", {}),
         )
 
     @cached_property
     def key(self) -> str:
-        return fingerprint({"a": self.architecture.key, "r": dict(self.recipe)})
+        parts = {"a": self.architecture.key, "r": dict(self.recipe)}
+        return fingerprint({**parts, "p": dict(self.parameters)} if self.parameters else parts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Configuration) and self.key == other.key
@@ -191,7 +196,12 @@ def canonical(
         full_fine_tuning=full,
     )
     recipe = {**training, **tree.get("training", {})}
-    return Configuration(branch, architecture, {k: recipe[k] for k in sorted(recipe)})
+    return Configuration(
+        branch,
+        architecture,
+        {k: recipe[k] for k in sorted(recipe)},
+        dict(sorted(tree.get("parameters", {}).items())),
+    )
 
 
 def _allocation(value: Json) -> tuple[str, Mapping[str, Json]]:

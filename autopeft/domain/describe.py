@@ -37,9 +37,12 @@ _ATTENTION, _FEEDFORWARD = ({"q", "k", "v", "o"}, {"qkv", "o"}), ({"up", "down"}
 def describe(configuration: Configuration) -> str:
     """A short name for people: method, size, targets, layers, allocation, learning rate.
 
-    Not unique: fields that differ beyond those do not show.
+    Not unique: fields that differ beyond those do not show. Parameters of the user's own code all
+    do, and stand alone where there is no module.
     """
-    parts = [_architecture(configuration.architecture)]
+    bare = configuration.architecture.frozen and configuration.parameters
+    parts = [] if bare else [_architecture(configuration.architecture)]
+    parts += [f"{name}={_value(value)}" for name, value in configuration.parameters.items()]
     if (rate := configuration.recipe.get("learning_rate")) is not None:
         parts.append(f"lr {_rate(float(rate))}")
     return " ".join(parts)
@@ -62,7 +65,12 @@ def flat_params(configuration: Configuration) -> dict[str, str | int | float]:
     for label, module in zip(_labels(architecture.modules), architecture.modules, strict=True):
         row |= {f"{label}.{name}": value for name, value in _module_row(module).items()}
     row |= configuration.recipe
+    row |= {f"parameters.{name}": value for name, value in configuration.parameters.items()}
     return {name: _scalar(value) for name, value in row.items()}
+
+
+def _value(value: Json) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(_scalar(value))
 
 
 def _architecture(architecture: Architecture) -> str:

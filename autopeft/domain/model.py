@@ -139,3 +139,15 @@ class ModelShape:
         return tuple(
             module for module in (*self.modules, *self.blocks) if expression.fullmatch(module.name)
         )
+
+
+NO_MODEL = ModelShape(
+    model_type="",
+    layers=0,
+    modules=(),
+    kv_width=0,
+    head=(),
+    head_parameters=0,
+    total_parameters=0,
+)
+"""Of a study whose space file names none: only its own training code knows what is trained."""

@@ -59,12 +59,14 @@ class Objective:
 
     scale: `log` compares ratios (needs values > 0).
     reference: the worst value that still counts for hypervolume; None: the worst baseline.
+    unit: of a metric that the study declares itself; else METRICS has it.
     """
 
     metric: str
     goal: Goal
     scale: Scale = "linear"
     reference: float | None = None
+    unit: str = ""
 
     @property
     def known(self) -> bool:

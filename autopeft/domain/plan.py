@@ -17,6 +17,7 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Subset
 
 _SAMPLES = 500
+_RECIPE = ("training", "parameters")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class BranchPlan:
     """One row of the plan.
 
     parameter_sets: outside the recipe; inf with a continuous range.
-    architectures: those that hold a module.
+    architectures: those that hold a module; 0 where the branch offers none.
+    recipe: what varies in it, and the parameters of the user's own code that do.
     adapter_params: (smallest, largest) over `sampled` random points; None when none is admissible.
     refused: share of the sampled points that the model or a known constraint refuses.
     """
@@ -46,17 +48,14 @@ def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPla
     space = problem.space.only(branch.name)
     drawn = [problem.admissible(space.draw(rng)) for _ in range(_SAMPLES)]
     known = [problem.known(c.architecture) for c in drawn if c is not None]
-    tree = {key: value for key, value in branch.tree.items() if key != "training"}
+    tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
+    names = [p.name.split(".", 1) for p in branch.parameters]
     return BranchPlan(
         name=branch.name,
         baseline=branch.baseline,
         parameter_sets=count(tree),
-        architectures=count_architectures(tree),
-        recipe=tuple(
-            p.name.removeprefix("training.")
-            for p in branch.parameters
-            if p.name.startswith("training.")
-        ),
+        architectures=count_architectures(tree) if tree else 0,
+        recipe=tuple(name for part, *rest in names if part in _RECIPE for name in rest),
         sampled=_SAMPLES,
         adapter_params=_extent(known, "adapter_params"),
         trainable_params=_extent(known, "trainable_params"),
@@ -126,5 +125,5 @@ def _zeros(size: Json) -> float:
 
 
 def _extent(rows: list[Mapping[str, float]], metric: str) -> tuple[float, float] | None:
-    values = [row[metric] for row in rows]
+    values = [row[metric] for row in rows if metric in row]
     return (min(values), max(values)) if values else None

@@ -32,14 +32,16 @@ class Problem:
     def admissible(self, point: Point) -> Configuration | None:
         """The configuration of a point; None where the model or a known constraint refuses it.
 
-        So is one without any module: the frozen backbone is no candidate.
+        So is one without any module: the frozen backbone is no candidate. A branch that names no
+        modules is another matter: its parameters are for the user's own code.
         """
         try:
             configuration = self.configure(point)
             metrics = self.known(configuration.architecture)
         except ValueError:
             return None
-        if configuration.architecture.frozen:
+        offers = "modules" in self.space[configuration.branch].tree
+        if configuration.architecture.frozen and (offers or not configuration.parameters):
             return None
         held = all(c.holds(metrics) for c in self.constraints if c.known)
         return configuration if held else None

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from autopeft.domain.objective import Constraint, Objective
+from autopeft.domain.objective import Constraint, Metric, Objective
+from autopeft.domain.own_code import OwnCode
 from autopeft.domain.space import Space
 from autopeft.domain.tasks import TaskKind, task_kind
 from autopeft.domain.trial import Stop, Trial
@@ -100,6 +101,8 @@ class StudySpec:
     model, data, training: as in the file (transformers' and datasets' own names).
     document: the file's plain content; what is stored, compared and parsed again on resume.
     folder: the directory that relative paths of the file start from.
+    evaluator: the user's own training code; model and data may then be empty.
+    metrics: what that code returns, by name.
     """
 
     name: str
@@ -115,6 +118,8 @@ class StudySpec:
     search: SearchSettings
     document: Mapping[str, Any]
     folder: str = "."
+    evaluator: OwnCode | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
     def task(self) -> TaskKind:
@@ -134,6 +139,8 @@ class StudySpec:
         if self.search.rungs is None:
             return (Stop(),)
         full: float | None
+        if self.evaluator is not None and not recipe:
+            return self.search.rungs.stops(None)  # only the user's code knows how long it trains
         if self.search.rungs.unit == "epochs":
             full = float(recipe.get("num_train_epochs", 3.0))
         else:

@@ -25,13 +25,11 @@ from autopeft.domain.trial import (
     State,
     Trial,
 )
-from autopeft.orchestrator import events
+from autopeft.orchestrator import events, giving_up
 from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
 from autopeft.orchestrator.segments import after, segment_of
 from autopeft.orchestrator.stopping import enough
-
-_ALIKE_FAILURES = 5  # errors in a row, with no result yet, before the study gives up
 
 
 class StudySession:
@@ -151,7 +149,8 @@ class StudySession:
     def close(self) -> None:
         """Record the time spent and whether the study is over."""
         with self._lock:
-            state = "finished" if self.finished else "paused"
+            # Who mends what every trial failed at may go on.
+            state = "finished" if self.finished and not self.hopeless else "paused"
             record = self._store.study(self.spec.name)
             self._store.update(replace(record, state=state, seconds=self.wall_seconds))
             now = self._clock()
@@ -229,11 +228,13 @@ class StudySession:
 
     @property
     def hopeless(self) -> bool:
-        """Every trial so far failed by an error of the code, not of its configuration."""
-        trials = list(self._trials.values())
-        return len(trials) >= _ALIKE_FAILURES and all(
-            t.failure is not None and not t.failure.teaches for t in trials
-        )
+        """Every trial of this session failed by an error of the code, not of its configuration."""
+        return self.given_up is not None
+
+    @property
+    def given_up(self) -> Failure | None:
+        """The failure for which the study gives up; see `giving_up`."""
+        return giving_up.hopeless(list(self._trials.values()), since=self._opened)
 
     def _interrupted(self) -> Segment | None:
         for trial in self.trials:

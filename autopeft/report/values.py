@@ -26,7 +26,7 @@ def unit(metric: str) -> str:
 def axis_title(objective: Objective) -> str:
     """`adapter_params [parameters], less is better`."""
     better = "more is better" if objective.goal == "maximize" else "less is better"
-    of = unit(objective.metric)
+    of = objective.unit or unit(objective.metric)
     return f"{objective.metric}{f' [{of}]' if of else ''}, {better}"
 
 

@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 _Kinds = Mapping[str, tuple[str, int]]  # full name -> (kind, layer)
 _TIED = ("layer", "share", "kind", "method")  # groups of one length scale
 _SHARP = ("recipe:learning_rate",)  # features that are expected to matter
+_GROUPS = {"training": "recipe", "parameters": "parameter"}
 _LOG_SPREAD = 10.0  # positive values that differ by this factor are compared as ratios
 
 
@@ -103,6 +104,11 @@ def features(
         _add(row, f"allocation:{name}.{option}", value)
     for argument, value in configuration.recipe.items():
         _add(row, f"recipe:{argument}", value)
+    for name, value in configuration.parameters.items():
+        if isinstance(value, list):  # a subset: each in or out
+            row |= {f"parameter:{name}={json.dumps(each, default=str)}": 1.0 for each in value}
+        else:
+            _add(row, f"parameter:{name}", value)
     if "adapter_params" in known:
         row["cost:parameters"] = log1p(known["adapter_params"])
     return row
@@ -184,6 +190,8 @@ def _add_placement(
     active = [layer for layer, size in capacity.items() if size > 0]
     for layer in active:
         row[f"layer:{layer}"] = log2(1.0 + capacity[layer])
+    if not shape.layers:  # nothing is known of the model
+        return
     row["depth:count"] = len(active) / shape.layers
     row["depth:centroid"] = (sum(active) / len(active) + 0.5) / shape.layers if active else 0.0
 
@@ -221,12 +229,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _log_recipe(problem: Problem) -> dict[str, bool]:
-    """Whether a Range of the space has this training argument on a log scale."""
+    """Whether a Range of the space has this training argument or parameter on a log scale."""
     logs: dict[str, bool] = {}
     for branch in problem.space.branches:
         for parameter in branch.parameters:
-            if isinstance(parameter.variable, Range) and parameter.name.startswith("training."):
-                logs[f"recipe:{parameter.name.removeprefix('training.')}"] = parameter.variable.log
+            part, _, name = parameter.name.partition(".")
+            if isinstance(parameter.variable, Range) and part in _GROUPS:
+                logs[f"{_GROUPS[part]}:{name}"] = parameter.variable.log
     return logs
 
 
@@ -234,7 +243,7 @@ def _column(name: str, values: Iterable[float | None], logs: Mapping[str, bool])
     there = [value for value in values if value is not None]
     low, high = min(there), max(there)
     ratio = low > 0 and high / low >= _LOG_SPREAD
-    on_log = ratio and name.split(":")[0] in ("field", "recipe", "allocation")
+    on_log = ratio and name.split(":")[0] in ("field", "recipe", "allocation", "parameter")
     on_log = logs.get(name, on_log) and low > 0
     if on_log:
         low, high = log(low), log(high)

@@ -1,5 +1,7 @@
 """What counts as tried: a network, and recipes too close to its own for noise to tell them apart.
 
+Parameters of the user's own code are compared as those of a recipe are.
+
 Without it a lucky result draws trial after trial at learning rates a few per cent apart, and the
 luckiest of them stands on the front. (Layered landscapes where capacity hurts, 60 trials, 5 seeds:
 hypervolume of what was found .483 without it, .556 with it; benchmarks/README.md.)
@@ -14,7 +16,7 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.space import Json, Range
 
 _APART = 0.03  # of a range, in one of the numbers at least
-_RECIPE = "training."
+_NUMBERED = ("training", "parameters")
 
 _Rest = tuple[Architecture, tuple[tuple[str, str], ...]]
 
@@ -46,7 +48,13 @@ class Tried:
     def _split(self, configuration: Configuration) -> tuple[_Rest, tuple[float, ...]]:
         """All but the numbers, and where these lie in their ranges."""
         kept, numbers = [], []
-        for name, value in sorted(configuration.recipe.items()):
+        parts = (configuration.recipe, configuration.parameters)
+        named = {
+            f"{part}.{name}": value
+            for part, values in zip(_NUMBERED, parts, strict=True)
+            for name, value in values.items()
+        }
+        for name, value in sorted(named.items()):
             if name in self._ranges and _fits(self._ranges[name], value):
                 numbers.append(self._ranges[name].unit(value))
                 kept.append((name, ""))
@@ -56,13 +64,13 @@ class Tried:
 
 
 def _ranges(problem: Problem) -> Mapping[str, Range]:
-    """The continuous ranges of recipe fields; of several branches' the widest."""
+    """The continuous ranges of recipe fields and parameters; of several branches' the widest."""
     found: dict[str, Range] = {}
     for branch in problem.space.branches:
         for parameter in branch.parameters:
-            variable, name = parameter.variable, parameter.name.removeprefix(_RECIPE)
+            variable, name = parameter.variable, parameter.name
             if (
-                parameter.name.startswith(_RECIPE)
+                name.partition(".")[0] in _NUMBERED
                 and isinstance(variable, Range)
                 and not variable.integer
                 and variable.step is None

@@ -100,17 +100,22 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")
 
 
-def provenance(bench: Bench, data: Data) -> dict[str, Any]:
-    """Versions and fingerprints: what someone needs to get the same bits again."""
-    versions = {"python": platform.python_version()}
-    quantised = ("bitsandbytes",) if bits_and_bytes(bench.spec.model) else ()
-    for package in (*_PACKAGES, *quantised):
+def versions(*more: str) -> dict[str, str]:
+    """Of Python, of the packages that a trial may use, and of more of them; what is installed."""
+    found = {"python": platform.python_version()}
+    for package in (*_PACKAGES, *more):
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def provenance(bench: Bench, data: Data) -> dict[str, Any]:
+    """Versions and fingerprints: what someone needs to get the same bits again."""
+    quantised = ("bitsandbytes",) if bits_and_bytes(bench.spec.model) else ()
     return {
-        "versions": versions,
+        "versions": versions(*quantised),
         "model": bench.base.path,
         "model_fingerprint": model_fingerprint(bench.base.path),
         "data_fingerprint": data.fingerprint,

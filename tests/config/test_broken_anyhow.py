@@ -209,11 +209,6 @@ EXTRA = {
         "model.num_labels: autopeft sets num_labels itself: the data's labels decide it "
         "(remove it)",
     ),
-    "a later method": (
-        ("evaluator",),
-        {"function": "a:b"},
-        "evaluator: evaluator is not supported yet: remove it",
-    ),
     "files without names": (
         ("data", "train"),
         {"path": "json"},

@@ -9,9 +9,11 @@ import time
 from functools import partial
 from pathlib import Path
 
+import own_code
 import pytest
 from fakes import MemoryStore, RandomSampler, fake_problem, record_of, study_spec
 
+from autopeft import build
 from autopeft.domain.errors import StudyError
 from autopeft.domain.study import Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
@@ -149,6 +151,16 @@ def test_an_evaluator_that_cannot_be_built_says_why_and_ends_the_study(tmp_path)
     failure = session.trials[0].failure
     assert failure.message == "RuntimeError: no module named my_package"
     assert "Traceback" in failure.details
+
+
+def test_workers_import_the_user_s_own_code_from_its_working_dir(tmp_path):
+    own_code.write(tmp_path)
+    spec = own_code.parsed(tmp_path, **{"budget.trials": 4, "search.parallel": 2})
+    session = run(tmp_path, spec, partial(build.make_evaluator, spec, tmp_path / "home"))
+    assert [trial.state for trial in session.trials] == [State.COMPLETED] * 4
+    files = {trial.provenance["evaluator"]["file"] for trial in session.trials}
+    assert files == {str(tmp_path / "my_package" / "train.py")}
+    assert "my_package" not in sys.modules  # not here
 
 
 def test_stop_ends_the_run_at_once_and_what_ran_is_handed_out_again(tmp_path):

@@ -113,9 +113,11 @@ def test_errors_alike_from_the_start_end_the_study_early():
         def run(self, segment, report):
             return Failure(FailureReason.ERROR, "ModuleNotFoundError: no module named x")
 
-    assert drive(session, Broken()) == 5
-    assert session.hopeless
+    assert drive(session, Broken()) == 3
+    assert session.given_up.message == "ModuleNotFoundError: no module named x"
     assert session.finished
+    session.close()
+    assert store.study("fake").state == "paused"  # who mends it may go on
 
 
 def test_a_second_session_on_the_store_goes_on_where_the_first_ended():

@@ -1,0 +1,145 @@
+"""A study whose trials are run by the user's own training code.
+
+The code is a function `evaluate(configuration, context)` that returns its metrics. What it returns
+is read here; how it is found and called is `autopeft.training.own_code`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from autopeft.domain.allocation import deployed
+from autopeft.domain.architecture import Architecture
+from autopeft.domain.data_inits import data_init
+from autopeft.domain.errors import OutcomeError
+from autopeft.domain.objective import METRICS, Metric
+from autopeft.domain.space import Json
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The file's `evaluator:`.
+
+    function: `package.module:name`. working_dir: where its import starts, from the space file's
+    folder. options: handed to it as they are.
+    """
+
+    function: str
+    working_dir: str = "."
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        return self.function.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        return self.function.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What the user's code returned, read.
+
+    metrics, stderr: name -> number. left_out: names of values that are no finite numbers, or that
+    autopeft knows exactly; a trial's provenance tells them.
+    """
+
+    metrics: Mapping[str, float]
+    stderr: Mapping[str, float]
+    left_out: tuple[str, ...] = ()
+
+
+class MissingError(Exception):
+    """What came back is no mapping, or lacks a declared metric: a mistake of the code."""
+
+
+def refuse_unreachable(architecture: Architecture) -> None:
+    """Nothing, if PEFT's config says all there is to say to code that autopeft does not run.
+
+    Raises:
+        ValueError: the initialisation looks at data first, or ranks change while training.
+    """
+    for module in deployed(architecture):
+        if module.peft_type == "ADALORA":
+            raise ValueError(
+                "ADALORA reallocates at every step, which only autopeft's own training calls: "
+                "take LORA, or remove the evaluator"
+            )
+        if init := data_init(module):
+            raise ValueError(
+                f"init_lora_weights {init} looks at the training data first, which an evaluator "
+                "keeps to itself: take another, or let autopeft train"
+            )
+
+
+def read_returned(
+    value: object, declared: Mapping[str, Metric], known: Mapping[str, float]
+) -> Returned:
+    """The metrics in what the user's function returned: numbers, or (number, standard error).
+
+    declared: the file's `metrics:`, which all have to be there. known: exact before training.
+
+    Raises:
+        MissingError: no mapping, or one without a declared metric.
+        OutcomeError: a declared metric is not finite.
+    """
+    if not isinstance(value, Mapping):
+        raise MissingError(
+            f"an evaluator returns a mapping of metrics, got {_short(value)}: "
+            f"return {{{', '.join(f'{name!r}: ...' for name in declared)}}}"
+        )
+    metrics: dict[str, float] = {}
+    stderr: dict[str, float] = {}
+    left_out = []
+    for name, entry in value.items():
+        number, error = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, None)
+        told = _number(number)
+        if str(name) in declared:
+            metrics[str(name)] = _declared(str(name), told, number)
+        elif told is None or not math.isfinite(told) or str(name) in known:
+            left_out.append(str(name))
+            continue
+        else:
+            metrics[str(name)] = told
+        spread = _number(error)
+        if spread is not None and math.isfinite(spread) and spread >= 0:
+            stderr[str(name)] = spread
+    if missing := [name for name in declared if name not in metrics]:
+        raise MissingError(
+            f"metrics: declares {', '.join(missing)}, which the evaluator did not return; "
+            f"it returned {', '.join(map(str, value)) or 'nothing'}"
+        )
+    return Returned(metrics, stderr, tuple(left_out))
+
+
+def computed(metric: str) -> bool:
+    """Whether autopeft computes it from the modules, so that nobody else may declare it."""
+    return metric in METRICS and METRICS[metric].known
+
+
+def _declared(name: str, told: float | None, got: object) -> float:
+    if told is None:
+        raise MissingError(f"metric {name} takes a number, got {_short(got)}")
+    if not math.isfinite(told):
+        raise OutcomeError(f"metric {name} needs a finite value, got {told}")
+    return told
+
+
+def _number(value: Any) -> float | None:
+    """A Python, NumPy or one-element torch number; None: something else."""
+    if isinstance(value, bool | str | bytes):
+        return None
+    if isinstance(value, Real):
+        return float(value)
+    try:
+        return float(value.item())
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
