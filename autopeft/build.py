@@ -8,16 +8,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft import config
 from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.counting import known_metrics
+from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
@@ -91,7 +92,26 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
         shape=shape,
         configure=configure,
         known=partial(known_metrics, shape=shape),
+        estimates=_estimates(spec, shape),
     )
+
+
+def _estimates(
+    spec: StudySpec, shape: ModelShape
+) -> Callable[[Configuration], Mapping[str, float]]:
+    """The estimates of cost; the data are read when the first is asked for."""
+    setting = Setting.of(spec.model, spec.trainer, cuda=spec.resources.gpus_per_trial > 0)
+
+    @cache
+    def corpus() -> Corpus:
+        from autopeft.training.lengths import corpus_of
+
+        return corpus_of(spec)
+
+    def of(configuration: Configuration) -> Mapping[str, float]:
+        return estimates(configuration, shape=shape, corpus=corpus(), setting=setting)
+
+    return of
 
 
 def _earlier_problem(spec: StudySpec) -> Problem:
