@@ -63,7 +63,7 @@ def step_seconds(
     below = sum(module.parameters for module in found.below if module.linear)
     above = sum(module.parameters for module in found.above if module.linear)
     operations = _operations(found, shape, work, setting, trained, below + passes * above)
-    moved = (below + passes * above) * shape.backbone_bytes
+    moved = float((below + passes * above) * shape.backbone_bytes)
     moved += _MOVES_OF_KEPT * kept_bytes(found, shape, work, setting)
     moved += sum(
         _MOVES_OF_DENSE * target.inputs * target.outputs * work.kept
