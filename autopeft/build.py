@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autopeft import config
-from autopeft.domain.architecture import Configuration, canonical
+from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
+from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Evaluator, Problem, Store
+from autopeft.domain.serving import servable_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -91,9 +93,18 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
         constraints=spec.constraints,
         shape=shape,
         configure=configure,
-        known=partial(known_metrics, shape=shape),
+        known=partial(_known, spec, shape),
         estimates=_estimates(spec, shape),
     )
+
+
+def _known(spec: StudySpec, shape: ModelShape, architecture: Architecture) -> Mapping[str, float]:
+    """What is exact before training, whether it can be served only where that is asked."""
+    found = known_metrics(architecture, shape)
+    if spec.asked & {f"servable_{by}" for by in SERVED_BY}:
+        quantized = loads_quantised(spec.model)
+        return {**found, **servable_metrics(architecture, shape, quantized=quantized)}
+    return found
 
 
 def _estimates(

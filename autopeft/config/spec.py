@@ -8,6 +8,7 @@ from typing import Any
 
 from autopeft.config.branches import check_branch
 from autopeft.config.goals import (
+    check_asked,
     check_budget,
     check_constraints,
     check_objectives,
@@ -111,6 +112,13 @@ class _Parser:
         )
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
+        check_asked(
+            objectives,
+            constraints,
+            price=resources.price_per_hour,
+            general="general" in data,
+            complain=self.complain,
+        )
         search = check_search(self._mapping("search"), recipe, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)

@@ -15,6 +15,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Report
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.training.asked import General
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
@@ -94,7 +95,12 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     train, validation = (
         task.inputs(split, base.processor, spec.data) for split in (data.train, data.validation)
     )
-    return Bench(spec, task, base, train, validation, home / spec.name)
+    general = None
+    if "forgetting" in spec.asked:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        general = General.of(spec, base, device)
+    folder = home / spec.name
+    return Bench(spec, task, base, train, validation, folder, shape=shape, general=general)
 
 
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")

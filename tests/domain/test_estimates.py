@@ -17,6 +17,7 @@ CORPUS = Corpus(1000, (32,))
 ALL = {"peft_type": "LORA", "r": 4, "target_modules": "all-linear"}
 QUERY = {"peft_type": "LORA", "r": 4, "target_modules": ["query"]}
 GIB = 2**30
+COSTS = ESTIMATED - {"tokens_per_second"}  # of which more is worse
 
 
 def configuration(*modules, shape=SHAPE, full=False, layers="all", **recipe):
@@ -109,7 +110,7 @@ def test_more_layers_rows_and_tokens_cost_more():
         cost(ALL, layers={"last": 2}, per_device_train_batch_size=16),
         cost(ALL, layers={"last": 2}, corpus=Corpus(1000, (64,))),
     ):
-        assert all(more[metric] > fewer[metric] for metric in ESTIMATED)
+        assert all(more[metric] > fewer[metric] for metric in COSTS)
 
 
 def test_checkpointing_trades_time_for_memory():
@@ -121,7 +122,7 @@ def test_checkpointing_trades_time_for_memory():
 def test_full_fine_tuning_costs_more_than_adapters_everywhere():
     wide = bert_shape(width=512)  # in a narrow model, launching adapters takes longer
     full, adapters = cost(full=True, shape=wide), cost(ALL, shape=wide)
-    assert all(full[metric] > adapters[metric] for metric in ESTIMATED)
+    assert all(full[metric] > adapters[metric] for metric in COSTS)
 
 
 def test_accumulated_batches_take_time_but_no_memory():

@@ -15,10 +15,10 @@ from autopeft.domain.model import ModelShape
 
 __all__ = ["ESTIMATED", "GROWING", "Corpus", "Setting", "estimates"]
 
-GROWING = frozenset({"train_seconds"})
+GROWING = frozenset({"train_seconds", "gpu_hours", "cost"})
 """Those that grow with the steps done; the others are as at the end of training from the start."""
 
-ESTIMATED = frozenset({"peak_memory_gib", "step_ms", *GROWING})
+ESTIMATED = frozenset({"peak_memory_gib", "step_ms", "tokens_per_second", *GROWING})
 """The metrics that have an estimate."""
 
 
@@ -37,5 +37,9 @@ def estimates(
     return {
         "peak_memory_gib": peak_gib(architecture, shape, work, setting, trained=trained),
         "step_ms": 1000 * seconds,
+        "tokens_per_second": corpus.mean * work.rows * work.accumulation / seconds,
         "train_seconds": seconds * work.steps,
+        # Of one device at a price of 1: the rest is part of the factor.
+        "gpu_hours": seconds * work.steps / 3600,
+        "cost": seconds * work.steps / 3600,
     }
