@@ -5,6 +5,7 @@ import platform
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Report
+from autopeft.domain.recipe import MICRO_BATCH, halved
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.asked import General
@@ -41,7 +43,24 @@ class TrialEvaluator:
         self._provenance: Mapping[str, Any] = {}
 
     def run(self, segment: Segment, report: Report) -> Result | Failure:
-        """Train and measure one segment; whatever goes wrong comes back as a Failure."""
+        """Train and measure one segment; whatever goes wrong comes back as a Failure.
+
+        Where memory runs out, it starts again once, with half the micro-batch accumulated twice.
+        """
+        clock = time.perf_counter()
+        result = self._attempt(segment, report)
+        smaller = halved(segment.configuration)
+        if not _out_of_memory(result) or smaller is None:
+            return result
+        release_memory()
+        again = self._attempt(replace(segment, configuration=smaller), report)
+        tried = {name: smaller.recipe[name] for name in MICRO_BATCH}
+        if isinstance(again, Failure):
+            return replace(again, message=f"{again.message} (also as {tried})")
+        seconds = time.perf_counter() - clock
+        return replace(again, seconds=seconds, provenance={**again.provenance, "halved": tried})
+
+    def _attempt(self, segment: Segment, report: Report) -> Result | Failure:
         started, clock = time.time(), time.perf_counter()
         try:
             bench = self._open()
@@ -85,6 +104,10 @@ class TrialEvaluator:
             self._bench = open_bench(spec, data, self._home)
             self._provenance = provenance(self._bench, data)
         return self._bench
+
+
+def _out_of_memory(result: Result | Failure) -> bool:
+    return isinstance(result, Failure) and result.reason is FailureReason.OUT_OF_MEMORY
 
 
 def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
