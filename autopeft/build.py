@@ -8,10 +8,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,15 @@ from autopeft import config
 from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
 from autopeft.domain.model import NO_MODEL, ModelShape
+from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Evaluator, Problem, Store
+from autopeft.domain.serving import servable_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -114,19 +117,44 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
             refuse_unreachable(configuration.architecture)
         return configuration
 
-    def known(architecture: Architecture) -> dict[str, float]:
-        # Parameters alone say nothing of what is trained.
-        own = spec.evaluator is not None and architecture.frozen
-        return {} if own else known_metrics(architecture, shape)
-
     return Problem(
         space=spec.space,
         objectives=spec.objectives,
         constraints=spec.constraints,
         shape=shape,
         configure=configure,
-        known=known,
+        known=partial(_known, spec, shape),
+        estimates=None if spec.evaluator else _estimates(spec, shape),
     )
+
+
+def _known(spec: StudySpec, shape: ModelShape, architecture: Architecture) -> Mapping[str, float]:
+    """What is exact before training, whether it can be served only where that is asked."""
+    if spec.evaluator is not None and architecture.frozen:
+        return {}  # parameters alone say nothing of what is trained
+    found = known_metrics(architecture, shape)
+    if spec.asked & {f"servable_{by}" for by in SERVED_BY}:
+        quantized = loads_quantised(spec.model)
+        return {**found, **servable_metrics(architecture, shape, quantized=quantized)}
+    return found
+
+
+def _estimates(
+    spec: StudySpec, shape: ModelShape
+) -> Callable[[Configuration], Mapping[str, float]]:
+    """The estimates of cost; the data are read when the first is asked for."""
+    setting = Setting.of(spec.model, spec.trainer, cuda=spec.resources.gpus_per_trial > 0)
+
+    @cache
+    def corpus() -> Corpus:
+        from autopeft.training.lengths import corpus_of
+
+        return corpus_of(spec)
+
+    def of(configuration: Configuration) -> Mapping[str, float]:
+        return estimates(configuration, shape=shape, corpus=corpus(), setting=setting)
+
+    return of
 
 
 def _earlier_problem(spec: StudySpec) -> Problem:

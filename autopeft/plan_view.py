@@ -65,7 +65,8 @@ def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
 def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]) -> None:
     """The plan for people."""
     table = Table(box=None, pad_edge=False)
-    for name in ("branch", "architectures", "recipe varies", "adapter", "trainable", "refused"):
+    columns = ("branch", "architectures", "recipe varies", "adapter", "trainable", "memory")
+    for name in (*columns, "refused"):
         table.add_column(name, justify="left" if name in ("branch", "recipe varies") else "right")
     for row in rows:
         table.add_row(
@@ -74,6 +75,7 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
             ", ".join(row["recipe"]) or "-",
             _extent(row["adapter_params"]),
             _extent(row["trainable_params"]),
+            _extent(row["peak_memory_gib"], " GiB"),
             f"{row['refused']:.0%}",
         )
     out.print(table)
@@ -82,9 +84,11 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
     sets = [row["parameter_sets"] for row in rows if not row["baseline"]]
     empty = "" if None in sets or sum(sets) == sum(counts) else f" of {sum(sets):,} parameter sets"
     if any(count != 0 for count in counts):
+        memory = "; memory is that of training at its peak, estimated"
         out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
         out.print(
-            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head."
+            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head"
+            f"{'' if spec.evaluator else memory}."
         )
     if spec.evaluator is not None:
         limit = "no limit on" if cost["trials"] is None else f"{cost['trials']}"
@@ -117,11 +121,11 @@ def _counted(architectures: int | None) -> str:
     return f"{architectures:,}" if architectures else "-"
 
 
-def _extent(pair: tuple[float, float] | None) -> str:
+def _extent(pair: tuple[float, float] | None, unit: str = "") -> str:
     if pair is None:
         return "-"
-    low, high = (f"{value:,.0f}" for value in pair)
-    return low if low == high else f"{low} to {high}"
+    low, high = (f"{value:.2g}" if unit else f"{value:,.0f}" for value in pair)
+    return (low if low == high else f"{low} to {high}") + unit
 
 
 def _flops_per_second() -> float:

@@ -56,6 +56,8 @@ def _is_variable(node: Mapping[str, Any]) -> bool:
 
 def _keeps(path: str, before: Any, after: Any) -> bool:
     top, _, rest = path.partition(".")
+    if path == "resources.price_per_hour":  # what earlier trials cost was told in the old one
+        return before is _MISSING
     if top in _FREE or (top == "search" and rest.partition(".")[0] in _FREE_SEARCH):
         return True
     # A new branch; the branches that were there keep their names.

@@ -7,12 +7,12 @@ from typing import Any
 from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number
-from autopeft.domain.objective import METRICS, Constraint, Metric, Objective
+from autopeft.domain.objective import METRICS, SERVED_BY, Constraint, Metric, Objective
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 from autopeft.domain.tasks import KINDS, TaskKind
 
 _OF_TASKS = {metric for kind in KINDS.values() for metric in kind.metrics}
-_SIGNED = ("matthews_correlation",)
+_SIGNED = ("matthews_correlation", "forgetting")
 _SAMPLERS = (
     "autopeft",
     "random",
@@ -104,6 +104,10 @@ def check_constraints(
     found = []
     for i, text in enumerate(given):
         path = f"constraints[{i}]"
+        if isinstance(text, Mapping):
+            if (servable := _servable(path, text, task, complain)) is not None:
+                found.append(servable)
+            continue
         try:
             constraint = Constraint.parse(str(text))
         except ValueError as error:
@@ -117,6 +121,42 @@ def check_constraints(
                 complain(path, f"there is no baseline {constraint.baseline!r}", hint)
         found.append(constraint)
     return tuple(found)
+
+
+def _servable(
+    path: str, given: Mapping[str, Any], task: TaskKind | None, complain: Complain
+) -> Constraint | None:
+    by = given.get("servable")
+    if set(given) != {"servable"} or by not in SERVED_BY:
+        rule = f"as a mapping, a constraint is {{servable: {' or '.join(SERVED_BY)}}}"
+        complain(path, f"{rule}, got {told(given)}")
+    elif by == "vllm" and task is not None and task.task_type != "CAUSAL_LM":
+        rule = "vLLM serves adapters of language models, without a trained head"
+        complain(path, f"{rule}, got task_type {task.task_type}", "servable: merged")
+    else:
+        return Constraint.servable(by)
+    return None
+
+
+def check_asked(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    *,
+    price: float | None,
+    general: bool,
+    complain: Complain,
+) -> None:
+    """Whether what is asked for can be measured: a price, a general corpus."""
+    wanted = {objective.metric: f"objectives[{i}]" for i, objective in enumerate(objectives)}
+    for i, constraint in enumerate(constraints):
+        for metric in (constraint.metric, constraint.baseline_metric):
+            wanted.setdefault(str(metric), f"constraints[{i}]")
+    if "cost" in wanted and not price:
+        rule = "cost needs the price of a device's hour, got none"
+        complain(wanted["cost"], rule, "resources: {price_per_hour: 2.5}")
+    if "forgetting" in wanted and not general:
+        rule = "forgetting is measured on a general corpus, got none"
+        complain(wanted["forgetting"], rule, "data: {general: {path: ..., data_files: ...}}")
 
 
 def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
@@ -136,7 +176,7 @@ def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
 
 
 def check_resources(given: Mapping[str, Any], complain: Complain) -> Resources:
-    known = {"cpus_per_trial": 0, "gpus_per_trial": 0}
+    known = {"cpus_per_trial": 0, "gpus_per_trial": 0, "price_per_hour": 0}
     return Resources(**_numbers("resources", given, known, complain))
 
 

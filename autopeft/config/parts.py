@@ -19,7 +19,7 @@ _MODEL_OWNED = {
     "use_safetensors": "weights are read as safetensors only",
     "max_length": "it belongs under data:",
 }
-_DATA = ("train", "validation", "test", "columns", "max_length", "limit")
+_DATA = ("train", "validation", "test", "general", "columns", "max_length", "limit")
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
 _FILES = ("json", "csv", "parquet", "text")
@@ -72,6 +72,8 @@ def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complai
     for split in _SPLITS:
         if split in data:
             _check_split(split, data[split], data, complain)
+    if "general" in data:
+        _check_general(data["general"], data, task, complain)
     _check_columns(data.get("columns", {}), task, complain)
     if "max_length" in data:
         if task and task.max_length is None:
@@ -83,7 +85,7 @@ def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complai
     if not isinstance(limit, Mapping):
         complain("data.limit", f"takes a number of rows by split, got {told(limit)}")
         return
-    check_names("data.limit", limit, _SPLITS, "limit", complain)
+    check_names("data.limit", limit, (*_SPLITS, "general"), "limit", complain)
     for split, rows in limit.items():
         _check_count(f"data.limit.{split}", rows, complain)
 
@@ -105,6 +107,18 @@ def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Com
         # A builder of datasets has options of its own: only what looks misspelt is one.
         if key not in _SOURCE and (hint := nearest(key, _SOURCE)) and _close(key):
             complain(f"{path}.{key}", f"load_dataset has no {key!r}", hint)
+
+
+def _check_general(
+    source: Any, data: Mapping[str, Any], task: TaskKind | None, complain: Complain
+) -> None:
+    if task is not None and "forgetting" not in task.metrics:
+        rule = f"is what a language model may forget, {task.task_type} measures none of it"
+        complain("data.general", rule, "remove it")
+    elif isinstance(source, Mapping) and "carve" in source:
+        complain("data.general", "is another corpus, it cannot be carved", "general: {path: ...}")
+    else:
+        _check_split("general", source, data, complain)
 
 
 def _close(key: str) -> bool:

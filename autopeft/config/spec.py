@@ -16,6 +16,7 @@ from autopeft.config.evaluator import (
     measurable,
 )
 from autopeft.config.goals import (
+    check_asked,
     check_budget,
     check_constraints,
     check_objectives,
@@ -141,6 +142,13 @@ class _Parser:
             self._check_computed(space, [o.metric for o in objectives])
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
+        check_asked(
+            objectives,
+            constraints,
+            price=resources.price_per_hour,
+            general="general" in data,
+            complain=self.complain,
+        )
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
         search = check_search(self._mapping("search"), length, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")

@@ -72,6 +72,8 @@ class ModelShape:
     head_parameters: their size; total_parameters: of the whole model, head included.
     bytes_per_parameter: of the dtype that adapters are stored in.
     backbone_bytes: of the dtype of the model itself, for what trains its own parameters.
+    heads: of one attention, for queries; 0 where they are not known.
+    dropout, attention_dropout: of the backbone while it trains, which costs memory.
     """
 
     model_type: str
@@ -85,6 +87,17 @@ class ModelShape:
     backbone_bytes: int = 4
     blocks: tuple[TargetModule, ...] = ()
     embeddings: Embeddings | None = None
+    heads: int = 0
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+
+    @cached_property
+    def width(self) -> int:
+        """Values of one token between two layers."""
+        for module in self.modules:
+            if module.feedforward:
+                return module.outputs
+        return max((min(module.inputs, module.outputs) for module in self.modules), default=0)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ class Metric:
     """A number that a trial has: its unit, the usual goal, and whether it is known beforehand.
 
     known: computed exactly from the architecture before training; else measured.
+    asked: what measuring it costs beside the trial itself; then it is measured only where an
+        objective or a constraint asks for it. "": nothing.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Metric:
     goal: Goal
     known: bool
     meaning: str
+    asked: str = ""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -49,6 +52,48 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("train_seconds", "s", "minimize", False, "training time without evaluation"),
         Metric("step_ms", "ms", "minimize", False, "median optimiser step"),
+        Metric(
+            "tokens_per_second",
+            "tokens/s",
+            "maximize",
+            False,
+            "of the training rows, padding apart, in a median step",
+        ),
+        Metric("gpu_hours", "h", "minimize", False, "train_seconds times devices (CPUs without)"),
+        Metric("cost", "", "minimize", False, "gpu_hours times resources.price_per_hour"),
+        Metric(
+            "calibration_error",
+            "share",
+            "minimize",
+            False,
+            "expected calibration error over 15 bins of confidence, on validation",
+        ),
+        Metric(
+            "inference_ms",
+            "ms",
+            "minimize",
+            False,
+            "median forward pass of one row, the adapter beside the model",
+            asked="20 forward passes of a row",
+        ),
+        Metric(
+            "inference_merged_ms",
+            "ms",
+            "minimize",
+            False,
+            "the same with the adapter merged; unmerged where it cannot be",
+            asked="a copy of the model and 20 forward passes of a row",
+        ),
+        Metric(
+            "forgetting",
+            "nat",
+            "minimize",
+            False,
+            "cross-entropy on data.general after training less that before",
+            asked="a pass over data.general, and one a worker",
+        ),
+        Metric("servable_vllm", "", "maximize", True, "1: vLLM serves the adapter", asked="a rule"),
+        Metric("servable_merged", "", "maximize", True, "1: it can be merged", asked="a rule"),
     )
 }
 
@@ -118,6 +163,10 @@ _CONSTRAINT = re.compile(
 )
 
 
+SERVED_BY = ("vllm", "merged")
+"""How an architecture can be asked to be servable."""
+
+
 @dataclass(frozen=True)
 class Constraint:
     """`metric <= bound`, where the bound is a number or follows a baseline.
@@ -158,6 +207,11 @@ class Constraint:
             baseline=part["baseline"],
             baseline_metric=part["of"],
         )
+
+    @classmethod
+    def servable(cls, by: str) -> "Constraint":
+        """What rules out that cannot be served so; by: one of `SERVED_BY`."""
+        return cls(f"servable: {by}", f"servable_{by}", ">=", 1.0)
 
     @property
     def known(self) -> bool:

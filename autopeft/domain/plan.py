@@ -29,6 +29,7 @@ class BranchPlan:
     recipe: what varies in it, and the parameters of the user's own code that do.
     adapter_params: (smallest, largest) over `sampled` random points; None when none is admissible.
     refused: share of the sampled points that the model or a known constraint refuses.
+    peak_memory_gib: (smallest, largest) estimate of training's peak; None also without estimates.
     """
 
     name: str
@@ -40,6 +41,7 @@ class BranchPlan:
     adapter_params: tuple[float, float] | None
     trainable_params: tuple[float, float] | None
     refused: float
+    peak_memory_gib: tuple[float, float] | None = None
 
 
 def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPlan:
@@ -47,7 +49,9 @@ def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPla
     rng = np.random.default_rng(seed)
     space = problem.space.only(branch.name)
     drawn = [problem.admissible(space.draw(rng)) for _ in range(_SAMPLES)]
-    known = [problem.known(c.architecture) for c in drawn if c is not None]
+    found = [c for c in drawn if c is not None]
+    known = [problem.known(c.architecture) for c in found]
+    estimated = [problem.estimates(c) for c in found] if problem.estimates else []
     tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
     names = [p.name.split(".", 1) for p in branch.parameters]
     return BranchPlan(
@@ -60,6 +64,7 @@ def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPla
         adapter_params=_extent(known, "adapter_params"),
         trainable_params=_extent(known, "trainable_params"),
         refused=1 - len(known) / _SAMPLES,
+        peak_memory_gib=_extent(estimated, "peak_memory_gib"),
     )
 
 

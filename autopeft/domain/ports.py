@@ -20,6 +20,8 @@ class Problem:
 
     configure: point -> configuration (canonical); raises ValueError where the model cannot take it.
     known: architecture -> exact metrics (`adapter_params`, ...), in milliseconds.
+    estimates: configuration -> estimates of measured costs (`estimates.ESTIMATED`), positive and
+        right up to a factor; None: there are none.
     """
 
     space: Space
@@ -28,6 +30,7 @@ class Problem:
     shape: ModelShape
     configure: Callable[[Point], Configuration]
     known: Callable[[Architecture], Mapping[str, float]]
+    estimates: Callable[[Configuration], Mapping[str, float]] | None = None
 
     def admissible(self, point: Point) -> Configuration | None:
         """The configuration of a point; None where the model or a known constraint refuses it.

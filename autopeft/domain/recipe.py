@@ -1,10 +1,25 @@
 """A recipe as the arguments of its trainer: what the trial ran is what the export writes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from autopeft.domain.architecture import Configuration
 from autopeft.domain.space import Json
 
 _CURVE_POINTS = 20
+MICRO_BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+def halved(configuration: Configuration) -> Configuration | None:
+    """The same training in micro-batches of half the rows; None where they are odd."""
+    rows, accumulated = (
+        int(configuration.recipe.get(name, default))
+        for name, default in zip(MICRO_BATCH, (8, 1), strict=True)
+    )
+    if rows % 2:
+        return None
+    changed = dict(zip(MICRO_BATCH, (rows // 2, 2 * accumulated), strict=True))
+    return replace(configuration, recipe={**configuration.recipe, **changed})
 
 
 def trainer_arguments(

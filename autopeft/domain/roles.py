@@ -41,6 +41,13 @@ _ATTENTION_BLOCK = re.compile(
 _FEED_FORWARD_BLOCK = re.compile(r"(^|\.)(mlp|ffn|DenseReluDense)$|^output$")
 
 
+SHARED_INPUTS: Mapping[str, str] = {
+    **{f"attention.{kind}": "attention" for kind in ("query", "key", "value", "qkv")},
+    **{f"feed_forward.{kind}": "feed_forward" for kind in ("up", "gate", "gate_up")},
+}
+"""{role: what its input is called}: maps of one layer that read the same states."""
+
+
 def role_of(kind: str) -> str:
     """The role of a linear map or a norm by its name inside the layer; "" where none is known."""
     if _NORM.search(kind):

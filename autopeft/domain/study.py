@@ -26,8 +26,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Resources:
+    """Of one trial. price_per_hour: of one device, in the user's currency; None: not given."""
+
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    price_per_hour: float | None = None
 
     @property
     def devices(self) -> float:
@@ -124,6 +127,14 @@ class StudySpec:
     @property
     def task(self) -> TaskKind:
         return task_kind(self.model)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The metrics that objectives and constraints are about."""
+        named = [objective.metric for objective in self.objectives]
+        for constraint in self.constraints:
+            named += [constraint.metric, constraint.baseline_metric or constraint.metric]
+        return frozenset(named)
 
     def stops_of(self, trial: Trial) -> tuple[Stop, ...]:
         """Where a trial pauses, its end last.

@@ -33,14 +33,14 @@ KINDS: Mapping[str, TaskKind] = {
             "SEQ_CLS",
             "transformers.Trainer",
             ("text", "text_pair", "label"),
-            ("eval_loss", "accuracy", "f1", "matthews_correlation"),
+            ("eval_loss", "accuracy", "f1", "matthews_correlation", "calibration_error"),
             max_length=128,
         ),
         TaskKind(
             "CAUSAL_LM",
             "trl.SFTTrainer",
             ("messages", "prompt", "completion", "text"),
-            ("eval_loss",),
+            ("eval_loss", "forgetting"),
         ),
     )
 }

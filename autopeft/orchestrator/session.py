@@ -29,6 +29,7 @@ from autopeft.orchestrator import events, giving_up
 from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
 from autopeft.orchestrator.segments import after, segment_of
+from autopeft.orchestrator.sharing import Sharing
 from autopeft.orchestrator.stopping import enough
 
 
@@ -64,6 +65,7 @@ class StudySession:
         self._suggesting = threading.Lock()
         self._trials = {trial.number: trial for trial in store.history(spec.name)}
         self._handed_out: set[int] = set()
+        self._sharing = Sharing(spec.resources)
         self._proposal: Proposal | None = None
         self._exhausted = False
         self._done_baselines: set[str] = set()
@@ -75,18 +77,20 @@ class StudySession:
     def ask(self) -> Segment | None:
         """The next segment to run; None: nothing to start before a running one is told."""
         while (segment := self.ask_ready()) is None and (self._undecided or self._may_start):
+            with self._lock:
+                if self._sharing.waits(self._handed_out):
+                    return None
             self.prepare()
         return segment
 
     def ask_ready(self) -> Segment | None:
         """Like `ask`, but never waits for the sampler: None also while nothing is prepared."""
         with self._lock:
-            if (segment := self._interrupted() or self._promotion()) is not None:
-                return segment
-            if self._proposal is None or not self._may_start:
+            if self._sharing.waits(self._handed_out):
                 return None
-            proposal, self._proposal = self._proposal, None
-            return self._start(proposal)
+            if (segment := self._next_ready()) is not None:
+                self._sharing.started(self._handed_out)
+            return segment
 
     def prepare(self) -> None:
         """Have the next decision ready; returns at once when it is or none is needed.
@@ -122,14 +126,22 @@ class StudySession:
     def tell(self, segment: Segment, result: Result | Failure) -> bool:
         """Record a segment's result.
 
+        Memory that ran out beside other trials on a device is not recorded: the segment is handed
+        out again when nothing else runs.
+
         Returns:
             False where it came too late: the segment was told already.
         """
         with self._lock:
             trial = self._trials[segment.trial]
             self._handed_out.discard(segment.trial)
+            alone = self._sharing.ended(segment.trial)
             if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
                 return False
+            if self._sharing.repeats(segment.trial, result, alone=alone):
+                return True
+            if isinstance(result, Result):
+                result = replace(result, provenance={**result.provenance, "alone": alone})
             told = after(self.spec, trial, segment, result)
             self._commit(told, events.told(told, now=self._clock()))
             self._changed(told)
@@ -235,6 +247,21 @@ class StudySession:
     def given_up(self) -> Failure | None:
         """The failure for which the study gives up; see `giving_up`."""
         return giving_up.hopeless(list(self._trials.values()), since=self._opened)
+
+    def _next_ready(self) -> Segment | None:
+        if (segment := self._repeated() or self._interrupted() or self._promotion()) is not None:
+            return segment
+        if self._proposal is None or not self._may_start:
+            return None
+        proposal, self._proposal = self._proposal, None
+        return self._start(proposal)
+
+    def _repeated(self) -> Segment | None:
+        """What runs again alone; asked for when nothing runs, if anything is due."""
+        if (number := self._sharing.due()) is None:
+            return None
+        self._handed_out.add(number)
+        return segment_of(self.spec, self._trials[number])
 
     def _interrupted(self) -> Segment | None:
         for trial in self.trials:

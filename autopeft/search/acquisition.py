@@ -5,11 +5,13 @@ one objective log noisy expected improvement. Known objectives are exact inside 
 probability that a candidate can be trained is added. All scores are on `outcomes.Scale`, so the
 reference point is 0.
 
-X: (n, d + 1 + m): encoding, fidelity, exact scores (see `gaussian_process`).
+X: (n, d + 1 + m + c): encoding, fidelity, exact scores (see `gaussian_process`), and the logarithms
+of c estimates of cost (see `cost_models`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ from autopeft.domain.front import feasible
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
+from autopeft.search.cost_models import Normalised, Recalibrated
+from autopeft.search.costs import estimated, log_estimates
 from autopeft.search.encoding import Array, Encoding
 from autopeft.search.gaussian_process import (
     exact,
@@ -39,11 +43,13 @@ from autopeft.search.gaussian_process import (
     together,
 )
 from autopeft.search.outcomes import (
+    Limit,
     Observations,
     Scale,
     Score,
     compared,
     of_constraints,
+    of_cost,
     of_failures,
     of_objective,
     share_of,
@@ -68,12 +74,25 @@ class Inputs:
     scale: Scale
 
     def rows(self, configurations: Sequence[Configuration], fidelity: Array | None = None) -> Array:
-        """(n, d + 1 + m); fidelity: (n,), all at full training without it."""
+        """(n, d + 1 + m + c); fidelity: (n,), all at full training without it."""
         count = len(configurations)
         share = np.ones(count) if fidelity is None else fidelity
         encoded = self.encoding.encode(configurations)
         known = self.scale.known(self.problem, configurations)
-        return np.hstack([encoded, share[:, None], known])
+        costs = [log_estimates(self.problem, each, configurations) for each in self.costs]
+        return np.column_stack([encoded, share, known, *costs])
+
+    @cached_property
+    def costs(self) -> tuple[str, ...]:
+        """The measured costs that are estimated."""
+        problem = self.problem
+        named = [objective.metric for objective in problem.objectives]
+        named += [constraint.metric for constraint in problem.constraints]
+        return tuple(metric for metric in dict.fromkeys(named) if estimated(problem, metric))
+
+    def column(self, metric: str) -> int:
+        """Where a cost's estimate is."""
+        return self.features + len(self.problem.objectives) + self.costs.index(metric)
 
     @property
     def features(self) -> int:
@@ -168,15 +187,10 @@ def _expected_gain(
     pending: Sequence[Configuration],
     seed: int,
 ) -> Any:
-    models = [
-        exact(inputs.features + j)
-        if objective.known
-        else _model(inputs, history, of_objective(history, inputs.scale, j))
-        for j, objective in enumerate(inputs.problem.objectives)
-    ]
+    models = [_of_objective(inputs, history, j) for j in range(len(inputs.problem.objectives))]
     limits = of_constraints(inputs.problem, history)
     count = len(models)
-    models += [_model(inputs, history, limit.observations) for limit in limits]
+    models += [_of_limit(inputs, history, limit) for limit in limits]
     constraints = [
         _constraint(count + i, limit.sign, limit.bound) for i, limit in enumerate(limits)
     ]
@@ -203,6 +217,28 @@ def _expected_gain(
     )
 
 
+def _of_objective(inputs: Inputs, history: Sequence[Trial], j: int) -> Model:
+    objective = inputs.problem.objectives[j]
+    if objective.known:
+        return exact(inputs.features + j)
+    if estimated(inputs.problem, objective.metric):
+        seen = of_cost(inputs.problem, history, objective.metric)
+        if len(seen.trials) > 1:
+            about = Normalised(
+                objective, float(inputs.scale.reference[j]), float(inputs.scale.span[j])
+            )
+            process = _model(inputs, history, seen)
+            return Recalibrated(process, inputs.column(objective.metric), about)
+    return _model(inputs, history, of_objective(history, inputs.scale, j))
+
+
+def _of_limit(inputs: Inputs, history: Sequence[Trial], limit: Limit) -> Model:
+    model = _model(inputs, history, limit.observations)
+    if limit.estimated is None:
+        return model
+    return Recalibrated(model, inputs.column(limit.estimated))
+
+
 def _model(inputs: Inputs, history: Sequence[Trial], seen: Observations) -> Model:
     configurations = [history[position].configuration for position in seen.trials]
     X = inputs.rows(configurations, seen.fidelity)
@@ -218,7 +254,8 @@ def _sampler(models: Sequence[Model], samples: int, seed: int) -> ListSampler:
     shape = torch.Size([samples])
     parts = []
     for i, model in enumerate(models):
-        kind = IIDNormalSampler if isinstance(model, SingleTaskGP) else IndexSampler
+        drawn = isinstance(model, SingleTaskGP | Recalibrated)
+        kind = IIDNormalSampler if drawn else IndexSampler
         parts.append(kind(shape, seed=(seed + i) % 2**31))
     return ListSampler(*parts)
 

@@ -27,6 +27,7 @@ from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory, View
 from autopeft.search.outcomes import (
+    Limit,
     Observations,
     Scale,
     Score,
@@ -159,7 +160,7 @@ def make_odds(
 ) -> Callable[[Sequence[Configuration]], Array]:
     """The log probability, (n,), that configurations can be trained and hold what is measured."""
     limits = [
-        (limit, _of_limit(view, history, limit.observations, memory))
+        (limit, _of_limit(view, history, limit, memory))
         for limit in of_constraints(problem, history)
     ]
     lesson = of_failures(history)
@@ -168,8 +169,10 @@ def make_odds(
     def odds(configurations: Sequence[Configuration]) -> Array:
         rows, chances = view.rows(configurations), np.zeros(len(configurations))
         for limit, constrained in limits:
-            mean, deviation = constrained.predict(rows.alone())
-            chances += log_ndtr(limit.sign * (limit.bound - mean) / deviation)
+            about = rows.alone() if limit.estimated is None else rows.unsized()
+            mean, deviation = constrained.predict(about)
+            bounds = limit.bounds(problem, configurations)
+            chances += log_ndtr(limit.sign * (bounds - mean) / deviation)
         if trainable is not None:
             mean, deviation = trainable.predict(rows.unsized())
             chances += log_ndtr((mean - 0.5) / deviation)
@@ -187,10 +190,11 @@ def _fitted(rows: Rows, seen: Observations, values: Array, memory: Memory) -> Su
     return condition(memory.hyperparameters(rows, values, noise), rows, values, noise)
 
 
-def _of_limit(
-    view: View, history: Sequence[Trial], seen: Observations, memory: Memory
-) -> Surrogate:
-    rows = view.rows(_configurations(history, seen), seen.fidelity).alone()
+def _of_limit(view: View, history: Sequence[Trial], limit: Limit, memory: Memory) -> Surrogate:
+    seen = limit.observations
+    rows = view.rows(_configurations(history, seen), seen.fidelity)
+    # An estimate has the size of the adapter in it.
+    rows = rows.alone() if limit.estimated is None else rows.unsized()
     return _fitted(rows, seen, seen.values, memory)
 
 

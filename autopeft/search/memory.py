@@ -34,7 +34,7 @@ _LARGEST = 240  # observations in a fit
 
 
 def _remembering(problem: Problem) -> Problem:
-    """The problem, that builds every point and counts every architecture once."""
+    """The problem, that builds every point, counts and estimates every architecture once."""
 
     @lru_cache(_KEPT)
     def built(items: tuple[tuple[str, Json], ...]) -> Configuration:
@@ -45,7 +45,13 @@ def _remembering(problem: Problem) -> Problem:
         hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in point.items()}
         return built(tuple(sorted(hashable.items())))
 
-    return replace(problem, known=lru_cache(_KEPT)(problem.known), configure=configure)
+    estimates = problem.estimates
+    return replace(
+        problem,
+        known=lru_cache(_KEPT)(problem.known),
+        configure=configure,
+        estimates=None if estimates is None else lru_cache(_KEPT)(estimates),
+    )
 
 
 class View:
@@ -144,7 +150,9 @@ class Memory:
             self._views.clear()
             self._expectations.clear()
         kept = self._remembering
-        return replace(problem, known=kept.known, configure=kept.configure)
+        return replace(
+            problem, known=kept.known, configure=kept.configure, estimates=kept.estimates
+        )
 
     def view(self, problem: Problem, history: Sequence[Trial]) -> View:
         """problem: one that `remembering` gave."""

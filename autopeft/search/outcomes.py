@@ -20,6 +20,7 @@ from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged, seed_factor
 from autopeft.domain.trial import Rung, State, Trial
+from autopeft.search.costs import estimated, log_estimates, log_ratio
 from autopeft.search.encoding import Array
 
 _MARGIN = 0.1  # of a known objective's range
@@ -117,11 +118,22 @@ class Observations:
 
 @dataclass(frozen=True)
 class Limit:
-    """A measured constraint, as `sign * (value - bound) <= 0`."""
+    """A measured constraint, as `sign * (value - bound) <= 0`.
+
+    estimated: the metric, where the observations are of log(measured / estimate) and the bound is
+    that of log(measured): then the value of a configuration is above its log(estimate).
+    """
 
     observations: Observations
     bound: float
     sign: float
+    estimated: str | None = None
+
+    def bounds(self, problem: Problem, configurations: Sequence[Configuration]) -> Array:
+        """(n,) of what is observed."""
+        if self.estimated is None:
+            return np.full(len(configurations), self.bound)
+        return self.bound - log_estimates(problem, self.estimated, configurations)
 
 
 def compared(problem: Problem, history: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
@@ -155,6 +167,16 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
     return _observations(rows, float(scale.reference[index]), float(scale.span[index]), factor)
 
 
+def of_cost(problem: Problem, history: Sequence[Trial], metric: str) -> Observations:
+    """log(measured / estimate) of a cost, at every rung where it was measured."""
+    rows: list[tuple[int, float, float, float | None]] = []
+    for position, fidelity, rung in _rungs(history):
+        if rung.metrics.get(metric, 0.0) > 0:
+            ratio = log_ratio(problem, metric, history[position], rung, fidelity)
+            rows.append((position, fidelity, ratio, None))
+    return _observations(rows, 0.0, 1.0, 1.0)
+
+
 def softened(values: Array) -> Array:
     """Below the reference only the order counts: a diverged run would bend everything else."""
     return np.where(values < 0, -np.log1p(np.maximum(-values, 0)), values)
@@ -167,6 +189,12 @@ def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
     for constraint in problem.constraints:
         bound = constraint.bound(baselines)
         if constraint.known or bound is None:
+            continue
+        sign = 1.0 if constraint.operator in ("<", "<=") else -1.0
+        if bound > 0 and estimated(problem, constraint.metric):
+            seen = of_cost(problem, history, constraint.metric)
+            if len(seen.trials) > 1:
+                limits.append(Limit(seen, float(np.log(bound)), sign, constraint.metric))
             continue
         rows = [
             (
@@ -181,7 +209,6 @@ def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
         if len(rows) > 1:
             values = [value for _, _, value, _ in rows]
             span = float(np.std(values)) or 1.0
-            sign = 1.0 if constraint.operator in ("<", "<=") else -1.0
             factor = seed_factor(history, constraint.metric)
             limits.append(Limit(_observations(rows, bound, span, factor), 0.0, sign))
     return limits

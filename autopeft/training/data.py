@@ -52,6 +52,20 @@ def load_data(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> Data:
     return _load(json.dumps(data, sort_keys=True), folder, task)
 
 
+def general_rows(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> Dataset:
+    """The rows of `data.general`, in the task's own column names.
+
+    Raises:
+        AutopeftError: a file or column that is not there.
+    """
+    split = _split(data, "general", folder)
+    rows: Dataset = task_of(task).rows({"general": split}, {})[0]["general"]
+    limit = int(dict(data.get("limit", {})).get("general", len(rows)))
+    if len(rows) == 0:
+        raise AutopeftError("data.general needs at least one row, got none")
+    return rows.select(range(min(limit, len(rows))))
+
+
 @lru_cache(maxsize=4)
 def _load(data_json: str, folder: str, task: TaskKind) -> Data:
     data = json.loads(data_json)
@@ -61,6 +75,8 @@ def _load(data_json: str, folder: str, task: TaskKind) -> Data:
             _carve(splits, name, data[name], data.get("columns", {}))
     found, labels = task_of(task).rows(splits, data.get("columns", {}))
     for name, limit in dict(data.get("limit", {})).items():
+        if name not in found:  # general has its own
+            continue
         found[name] = found[name].select(range(min(int(limit), len(found[name]))))
     for name, split in found.items():
         if len(split) == 0:

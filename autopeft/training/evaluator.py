@@ -5,6 +5,7 @@ import platform
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Report
+from autopeft.domain.recipe import MICRO_BATCH, halved
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.training.asked import General
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
@@ -40,7 +43,24 @@ class TrialEvaluator:
         self._provenance: Mapping[str, Any] = {}
 
     def run(self, segment: Segment, report: Report) -> Result | Failure:
-        """Train and measure one segment; whatever goes wrong comes back as a Failure."""
+        """Train and measure one segment; whatever goes wrong comes back as a Failure.
+
+        Where memory runs out, it starts again once, with half the micro-batch accumulated twice.
+        """
+        clock = time.perf_counter()
+        result = self._attempt(segment, report)
+        smaller = halved(segment.configuration)
+        if not _out_of_memory(result) or smaller is None:
+            return result
+        release_memory()
+        again = self._attempt(replace(segment, configuration=smaller), report)
+        tried = {name: smaller.recipe[name] for name in MICRO_BATCH}
+        if isinstance(again, Failure):
+            return replace(again, message=f"{again.message} (also as {tried})")
+        seconds = time.perf_counter() - clock
+        return replace(again, seconds=seconds, provenance={**again.provenance, "halved": tried})
+
+    def _attempt(self, segment: Segment, report: Report) -> Result | Failure:
         started, clock = time.time(), time.perf_counter()
         try:
             bench = self._open()
@@ -86,6 +106,10 @@ class TrialEvaluator:
         return self._bench
 
 
+def _out_of_memory(result: Result | Failure) -> bool:
+    return isinstance(result, Failure) and result.reason is FailureReason.OUT_OF_MEMORY
+
+
 def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     """Load the base model and make the data ready for it."""
     shape = model_shape(spec.model, folder=spec.folder, num_labels=max(1, len(data.labels)))
@@ -94,7 +118,12 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     train, validation = (
         task.inputs(split, base.processor, spec.data) for split in (data.train, data.validation)
     )
-    return Bench(spec, task, base, train, validation, home / spec.name)
+    general = None
+    if "forgetting" in spec.asked:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        general = General.of(spec, base, device)
+    folder = home / spec.name
+    return Bench(spec, task, base, train, validation, folder, shape=shape, general=general)
 
 
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")

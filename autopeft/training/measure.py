@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 _RESAMPLES = 200
+_BINS = 15  # of confidence: Guo's number
 _IGNORED = -100  # the label of a token that carries no loss
 
 
 def classify(
     model: Any, loader: Any, device: torch.device
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """(n,) cross-entropy, (n,) label and (n,) predicted label, in the loader's order."""
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """(n,) cross-entropy, label, predicted label and its probability, in the loader's order."""
     model.eval()
-    losses, labels, predictions = [], [], []
+    losses, labels, predictions, confidences = [], [], [], []
     with torch.no_grad():
         for batch in loader:
             batch = {name: value.to(device) for name, value in batch.items()}
@@ -33,10 +34,12 @@ def classify(
             losses.append(cross_entropy(logits, truth, reduction="none"))
             labels.append(truth)
             predictions.append(logits.argmax(-1))
+            confidences.append(logits.softmax(-1).amax(-1))
     return (
         torch.cat(losses).double().cpu().numpy(),
         torch.cat(labels).cpu().numpy(),
         torch.cat(predictions).cpu().numpy(),
+        torch.cat(confidences).double().cpu().numpy(),
     )
 
 
@@ -60,10 +63,17 @@ def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[An
 
 
 def classification_metrics(
-    losses: NDArray[Any], labels: NDArray[Any], predictions: NDArray[Any]
+    losses: NDArray[Any],
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    confidences: NDArray[Any],
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics and their standard errors; those of f1 and Matthews by a bootstrap over rows."""
+    """Metrics and their standard errors; most of these by a bootstrap over rows."""
     n = len(labels)
+    hits = (labels == predictions).astype(float)
+    rng = np.random.default_rng(0)
+    resampled = (rng.integers(n, size=n) for _ in range(_RESAMPLES))
+    calibration = [calibration_error(hits[rows], confidences[rows]) for rows in resampled]
     classes = int(max(labels.max(), predictions.max())) + 1
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     counts = cells.reshape(classes, classes)
@@ -75,14 +85,26 @@ def classification_metrics(
         "eval_loss": float(losses.mean()),
         "f1": float(macro_f1(counts)),
         "matthews_correlation": float(matthews(counts)),
+        "calibration_error": calibration_error(hits, confidences),
     }
     errors = {
         "accuracy": float(np.sqrt(accuracy * (1 - accuracy) / n)),
         "eval_loss": float(losses.std() / np.sqrt(n)),
         "f1": float(np.std(macro_f1(draws))),
         "matthews_correlation": float(np.std(matthews(draws))),
+        "calibration_error": float(np.std(calibration)),
     }
     return metrics, errors
+
+
+def calibration_error(hits: NDArray[Any], confidences: NDArray[Any]) -> float:
+    """Expected calibration error over bins of equal width (Guo 2017, arXiv 1706.04599, section 2).
+
+    hits: (n,) 1 where the prediction is right. confidences: (n,) its probability.
+    """
+    bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
+    apart = np.bincount(bins, weights=hits - confidences, minlength=_BINS)
+    return float(np.abs(apart).sum() / len(hits))
 
 
 def macro_f1(counts: NDArray[Any]) -> NDArray[Any]:

@@ -114,7 +114,18 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
         total_parameters=_size(built),
         backbone_bytes=_dtype(model, config).itemsize,
         embeddings=embeddings_of(built),
+        heads=attention_heads,
+        dropout=_share(text, "hidden_dropout_prob", "resid_pdrop", "dropout"),
+        attention_dropout=_share(
+            text, "attention_probs_dropout_prob", "attn_pdrop", "attention_dropout"
+        ),
     )
+
+
+def _share(config: Any, *names: str) -> float:
+    """The first of a config's fields that is there, as transformers' families call them."""
+    found = (getattr(config, name, None) for name in names)
+    return float(next((value for value in found if value is not None), 0.0))
 
 
 def embeddings_of(built: Any) -> Embeddings | None:

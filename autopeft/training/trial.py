@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -20,12 +19,17 @@ from autopeft.allocation.increlora import IncreLora
 from autopeft.allocation.strategy import UpdateStrategy
 from autopeft.domain.allocation import found_before_training
 from autopeft.domain.data_inits import rewrites_base
+from autopeft.domain.fit import loads_quantised
+from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Report
 from autopeft.domain.recipe import trainer_arguments
+from autopeft.domain.serving import unmerged_because
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
 from autopeft.training.allocating import ranks_before_training, strategy_of
+from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
+from autopeft.training.costs import costs
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
@@ -52,7 +56,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that the trials of a study share: base model, data ready for it, folders."""
+    """Everything that the trials of a study share: base model, data ready for it, folders.
+
+    general: a corpus that may be forgotten, where the file asks for that.
+    """
 
     spec: StudySpec
     task: Task
@@ -60,6 +67,8 @@ class Bench:
     train: Dataset
     validation: Dataset
     folder: Path
+    shape: ModelShape = field(kw_only=True)
+    general: General | None = field(default=None, kw_only=True)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
         """The state after a rung. One a rung: until a result is told, the one before counts."""
@@ -124,15 +133,18 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         "resumed": resume,
     }
     notes |= {name: value for name, value in record().items() if value}
-    return Measured(trainer.state.global_step, {**metrics, **_costs(progress)}, stderr, notes)
+    measured = {**metrics, **_costs(bench, segment, trainer, progress)}
+    return Measured(trainer.state.global_step, measured, stderr, notes)
 
 
-def _costs(progress: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        "peak_memory_gib": progress["peak_memory_gib"],
-        "train_seconds": progress["train_seconds"],
-        "step_ms": 1000 * median(progress["step_seconds"]),
-    }
+def _costs(
+    bench: Bench, segment: Segment, trainer: Any, progress: Mapping[str, Any]
+) -> dict[str, float]:
+    architecture, spec = segment.configuration.architecture, bench.spec
+    quantized = loads_quantised(spec.model)
+    merges = unmerged_because(architecture, bench.shape, quantized=quantized) is None
+    found = costs(progress, trainer, spec.resources)
+    return found | asked_metrics(spec.asked, trainer, bench.general, merges=merges)
 
 
 def _device_name(device: torch.device) -> str:

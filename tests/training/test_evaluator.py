@@ -253,6 +253,46 @@ def test_whatever_goes_wrong_comes_back_as_a_value(
     assert "Traceback" in failure.details
 
 
+def test_memory_that_runs_out_is_tried_again_in_half_the_rows(evaluator, shape, trial, monkeypatch):
+    tried, run_segment = [], evaluator_module.run_segment
+
+    def fail_once(bench, part, report):
+        tried.append(part.configuration.recipe)
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return run_segment(bench, part, report)
+
+    monkeypatch.setattr(evaluator_module, "run_segment", fail_once)
+    result = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    assert isinstance(result, Result)
+    smaller = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    assert smaller.items() <= tried[1].items()
+    assert result.provenance["halved"] == smaller
+    monkeypatch.undo()
+    whole = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    assert result.step == whole.step
+    assert "halved" not in whole.provenance
+
+
+def test_memory_that_runs_out_again_is_the_failure_that_it_is(evaluator, shape, trial, monkeypatch):
+    tried = []
+
+    def fail(bench, part, report):
+        tried.append(part.configuration.recipe["per_device_train_batch_size"])
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(evaluator_module, "run_segment", fail)
+    failure = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+    assert failure.reason is FailureReason.OUT_OF_MEMORY
+    assert "'per_device_train_batch_size': 4" in failure.message
+    assert tried == [8, 4]
+    odd = segment(shape, METHODS["lora"], trial)
+    recipe = {**odd.configuration.recipe, "per_device_train_batch_size": 3}
+    odd = replace(odd, configuration=replace(odd.configuration, recipe=recipe))
+    evaluator.run(odd, no_report)
+    assert tried == [8, 4, 3]
+
+
 def test_data_that_is_not_there_is_an_error_of_the_study_not_of_the_trial(spec, shape, tmp_path):
     gone = replace(spec, data={"train": {"path": "json", "data_files": "gone.jsonl"}})
     failure = TrialEvaluator(gone, tmp_path).run(segment(shape, METHODS["lora"], 0), no_report)
@@ -266,7 +306,8 @@ def test_a_result_names_its_costs_errors_and_provenance(evaluator, shape, trial)
         segment(shape, METHODS["lora"], trial), lambda step, metrics: points.append((step, metrics))
     )
     assert {"accuracy", "f1", "matthews_correlation", "eval_loss"} <= set(result.metrics)
-    assert set(result.stderr) == {"accuracy", "f1", "matthews_correlation", "eval_loss"}
+    judged = {"accuracy", "f1", "matthews_correlation", "eval_loss", "calibration_error"}
+    assert set(result.stderr) == judged
     assert result.metrics["peak_memory_gib"] > 0
     assert result.metrics["step_ms"] > 0
     assert 0 < result.metrics["train_seconds"] < result.seconds

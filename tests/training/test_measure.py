@@ -11,6 +11,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from autopeft.training.measure import (
     PeakMemory,
+    calibration_error,
     classification_metrics,
     classify,
     language_losses,
@@ -41,9 +42,10 @@ def test_the_errors_of_the_bootstrap_are_those_of_repeated_draws():
         return labels, np.where(rng.random(400) < 0.8, labels, 1 - labels)
 
     labels, predictions = split()
-    metrics, errors = classification_metrics(np.ones(400), labels, predictions)
+    sure = np.full(400, 0.9)
+    metrics, errors = classification_metrics(np.ones(400), labels, predictions, sure)
     repeated = [
-        classification_metrics(np.ones(400), *split())[0]["matthews_correlation"]
+        classification_metrics(np.ones(400), *split(), sure)[0]["matthews_correlation"]
         for _ in range(100)
     ]
     assert errors["matthews_correlation"] == pytest.approx(np.std(repeated), rel=0.3)
@@ -65,11 +67,32 @@ def test_a_label_stays_beside_its_row_and_no_penalty_is_in_the_loss():
         {"input_ids": torch.tensor([2, 1]), "labels": torch.tensor([2, 0])},
         {"input_ids": torch.tensor([4]), "labels": torch.tensor([4])},
     ]
-    losses, labels, predictions = classify(Penalised(), batches, CPU)
+    losses, labels, predictions, confidences = classify(Penalised(), batches, CPU)
     assert labels.tolist() == [2, 0, 4]
     assert predictions.tolist() == [2, 1, 4]
     right = -np.log(np.exp(3) / (np.exp(3) + 4))
     assert losses == pytest.approx([right, right + 3, right], abs=1e-6)
+    assert confidences == pytest.approx([np.exp(-right)] * 3, abs=1e-6)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
+    hits = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
+    assert calibration_error(hits, np.array([0.9, 0.9, 0.9, 0.5, 0.5])) == pytest.approx(
+        (abs(2 - 2.7) + abs(1 - 1.0)) / 5
+    )
+    assert calibration_error(np.ones(3), np.ones(3)) == 0
+    # Over- and underconfidence in one bin make up for each other, in two they do not.
+    assert calibration_error(np.array([1.0, 0.0]), np.array([0.52, 0.49])) == pytest.approx(0.005)
+    assert calibration_error(np.array([1.0, 0.0]), np.array([0.6, 0.4])) == pytest.approx(0.4)
+
+
+def test_the_calibration_error_has_a_standard_error():
+    rng = np.random.default_rng(0)
+    labels = np.zeros(200, int)
+    confidences = rng.uniform(0.5, 1, 200)
+    predictions = (rng.random(200) > confidences).astype(int)  # calibrated
+    metrics, errors = classification_metrics(np.ones(200), labels, predictions, confidences)
+    assert 0 < errors["calibration_error"] < metrics["calibration_error"] < 0.15
 
 
 def test_language_losses_count_labelled_tokens_one_place_on():

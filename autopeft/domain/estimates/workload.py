@@ -1,0 +1,115 @@
+"""What one optimiser step has to work through: rows, tokens, widths of numbers.
+
+b: rows of a micro-batch; t: tokens of a row, padded to the longest of its batch; B: bytes of a
+number in what the layers compute.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from autopeft.domain.space import Json
+
+_UNKNOWN_LENGTH = 128  # tokens, where nobody said or counted
+_CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")  # old name and new
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The training rows, as far as their cost goes.
+
+    rows: how many there are. lengths: tokens of a sample of them, truncated as in training.
+    """
+
+    rows: int = 1
+    lengths: Sequence[int] = (_UNKNOWN_LENGTH,)
+
+    def longest(self, count: int) -> float:
+        """Tokens of the longest of so many random rows, expected.
+
+        The k-th smallest of n values is the largest of `count` draws with probability
+        (k / n)^count - ((k - 1) / n)^count.
+        """
+        ordered = np.sort(np.asarray(self.lengths, dtype=np.float64))
+        shares = (np.arange(len(ordered) + 1) / len(ordered)) ** count
+        return float(ordered @ np.diff(shares))
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.lengths))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of machine, model and trainer decides on costs, the same for all configurations.
+
+    cuda: masks take a byte and attention keeps no matrix; a CPU keeps both in full.
+    bits: of the backbone's linear maps: 4 or 8 where bitsandbytes holds them, else None.
+    tiled: a language model's loss is computed tile by tile (TRL's fused head).
+    """
+
+    cuda: bool = False
+    bits: int | None = None
+    tiled: bool = False
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any], trainer: str, *, cuda: bool) -> "Setting":
+        """model, trainer: as in the space file."""
+        config = model.get("quantization_config") or {}
+        bits = next((bits for bits in (4, 8) if config.get(f"load_in_{bits}bit")), None)
+        return cls(cuda, bits, tiled=trainer.startswith("trl."))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One micro-batch of a recipe, and how many there are.
+
+    rows: b. tokens: t of a usual micro-batch; longest: of the run's largest. kept: B.
+    accumulation: micro-batches of a step. steps: of the whole run.
+    checkpointing: layers are computed again in the backward pass.
+    """
+
+    rows: int
+    tokens: float
+    longest: float
+    kept: int
+    accumulation: int
+    steps: float
+    checkpointing: bool
+    optimizer: str
+
+    @classmethod
+    def of(
+        cls, recipe: Mapping[str, Json], corpus: Corpus, *, width: int, cuda: bool
+    ) -> "Workload":
+        """width: bytes of the backbone's dtype."""
+        rows = int(recipe.get("per_device_train_batch_size", 8))
+        accumulation = int(recipe.get("gradient_accumulation_steps", 1))
+        steps = float(recipe.get("max_steps", -1))
+        if steps <= 0:
+            epochs = float(recipe.get("num_train_epochs", 3.0))
+            steps = max(1.0, epochs * corpus.rows / (rows * accumulation))
+        halved = cuda and (recipe.get("bf16") or recipe.get("fp16"))
+        seen = min(int(rows * accumulation * steps), corpus.rows)
+        longest = corpus.longest(max(rows, seen))
+        return cls(
+            rows=rows,
+            tokens=longest if recipe.get("packing") else corpus.longest(rows),
+            longest=longest,
+            kept=2 if halved else width,
+            accumulation=accumulation,
+            steps=steps,
+            checkpointing=any(recipe.get(name) for name in _CHECKPOINTING),
+            optimizer=str(recipe.get("optim", "adamw_torch")),
+        )
+
+    def at_peak(self) -> "Workload":
+        """Its largest micro-batch."""
+        return replace(self, tokens=self.longest)
+
+    @property
+    def positions(self) -> float:
+        """Tokens of a micro-batch, padding included: b t."""
+        return self.rows * self.tokens

@@ -1,0 +1,39 @@
+"""Costs that have to be measured, as an estimate times a factor that every run corrects.
+
+    log(measured) = log(estimate) + c + g(x)
+
+c is the level of this machine, g what the formula does not know; a process after the measured
+log(measured / estimate) has both. The estimate's own trends (tokens, depth, parameters) need no
+data.
+
+n: rows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autopeft.domain.architecture import Configuration
+from autopeft.domain.estimates import ESTIMATED, GROWING
+from autopeft.domain.ports import Problem
+from autopeft.domain.trial import Rung, Trial
+from autopeft.search.encoding import Array
+
+
+def estimated(problem: Problem, metric: str) -> bool:
+    """Whether there is an estimate of a metric to start from."""
+    return problem.estimates is not None and metric in ESTIMATED
+
+
+def log_estimates(problem: Problem, metric: str, configurations: Sequence[Configuration]) -> Array:
+    """(n,) of the full run."""
+    assert problem.estimates is not None
+    return np.log([problem.estimates(each)[metric] for each in configurations])
+
+
+def log_ratio(problem: Problem, metric: str, trial: Trial, rung: Rung, share: float) -> float:
+    """log(measured / estimate) at a rung; share: of training that is done there."""
+    assert problem.estimates is not None
+    estimate = problem.estimates(trial.configuration)[metric]
+    done = share if metric in GROWING else 1.0
+    return float(np.log(rung.metrics[metric] / (estimate * done)))
