@@ -190,8 +190,10 @@ def canonical(
         modules = [_by_layer(module, shape) for module in modules]
     name, options = _allocation(tree.get("allocation", "uniform"))
     full = bool(tree.get("full_fine_tuning", False))
+    if len(modules) > 1:
+        modules.sort(key=lambda module: fingerprint(module.document()))
     architecture = Architecture(
-        modules=tuple(sorted(modules, key=lambda m: fingerprint(m.document()))),
+        modules=tuple(modules),
         allocation=(name, options) if modules or full else ("uniform", {}),
         full_fine_tuning=full,
     )

@@ -115,6 +115,14 @@ class ModelShape:
             self._matched[target] = self._matching(target)
         return self._matched[target]
 
+    def matching_any(self, targets: tuple[str, ...]) -> tuple[TargetModule, ...]:
+        """The modules that at least one of several entries names, in model order."""
+        if targets not in self._matched_together:
+            names = {module.name for target in targets for module in self.matching(target)}
+            every = (*self.modules, *self.blocks)
+            self._matched_together[targets] = tuple(m for m in every if m.name in names)
+        return self._matched_together[targets]
+
     @cached_property
     def homes(self) -> dict[str, tuple[str, int]]:
         """Kind and layer of every module and block, by full name."""
@@ -122,6 +130,10 @@ class ModelShape:
 
     @cached_property
     def _matched(self) -> dict[str, tuple[TargetModule, ...]]:
+        return {}
+
+    @cached_property
+    def _matched_together(self) -> dict[tuple[str, ...], tuple[TargetModule, ...]]:
         return {}
 
     def _matching(self, target: str) -> tuple[TargetModule, ...]:

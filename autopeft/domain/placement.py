@@ -60,8 +60,8 @@ def home(
     if not wraps_layers(peft_type):
         return layers, ()
     matched = match_targets(module.get("target_modules"), shape, peft_type)
-    here = {target.layer for target in matched}
-    targets = tuple(target for target in matched if target.layer in layers)
+    here, wanted = {target.layer for target in matched}, set(layers)
+    targets = tuple(target for target in matched if target.layer in wanted)
     return tuple(layer for layer in layers if layer in here), targets
 
 
@@ -84,7 +84,6 @@ def match_targets(
         raise ValueError(
             f"target_modules is needed: name one of {', '.join(shape.kinds)} or all-linear"
         )
-    chosen = set()
     for entry in entries:
         matched = shape.matching(entry)
         if not matched and isinstance(target_modules, str):
@@ -96,5 +95,4 @@ def match_targets(
             )
         if len(entries) == 1:
             return matched
-        chosen |= {module.name for module in matched}
-    return tuple(m for m in (*shape.modules, *shape.blocks) if m.name in chosen)
+    return shape.matching_any(tuple(entries))

@@ -54,7 +54,7 @@ class Problem:
 class Suggestion:
     """A point to try next.
 
-    why: how it was found, in a few words (`initial design (2 of 8)`, `model-based`); its branch and
+    why: how it was found, in a few words (`initial design (2 of 4)`, `model-based`); its branch and
         its gain are told beside it.
     gain: by how much its trial is expected to enlarge the hypervolume that the search has reached,
         as a share of it: 0.01 is 1 %, and 1 is twice as much or more. Chances to fail and to break

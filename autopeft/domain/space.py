@@ -141,9 +141,9 @@ class Parameter:
     given: tuple[tuple[str, int], ...] = ()
 
     def active(self, point: Point) -> bool:
-        return all(point.get(name) == position for name, position in self.given)
+        return not self.given or all(point.get(name) == at for name, at in self.given)
 
-    @property
+    @cached_property
     def family(self) -> str:
         """The same for all sizes of one module by layer (or group): the name without the number."""
         return _NUMBERED.sub(r"\1", self.name)
@@ -168,6 +168,11 @@ class Branch:
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(parameters(self.tree))
+
+    @cached_property
+    def deciding(self) -> frozenset[str]:
+        """The parameters whose value decides which others exist."""
+        return frozenset(name for parameter in self.parameters for name, _ in parameter.given)
 
 
 @dataclass(frozen=True)

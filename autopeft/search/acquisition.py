@@ -54,6 +54,7 @@ from autopeft.search.outcomes import (
     of_objective,
     share_of,
 )
+from autopeft.search.sampled_volume import added, volumes
 
 # BoTorch would compile a C++ kernel on first use: seconds at best, another result on machines that
 # have no compiler, and after a kill in the middle a lock that every later search waits for.
@@ -168,16 +169,14 @@ def _grown(
     kept = np.log(np.random.default_rng([seed, len(X)]).random((count, len(X)))) < odds
     for i, limit in enumerate(of_constraints(inputs.problem, history)):
         kept &= limit.sign * (drawn[:, before:, objectives + i] - limit.bound) <= 0
-    corner = np.zeros(objectives)
-    Y = drawn[..., :objectives]
-    volumes = np.array(
-        [
-            (hypervolume(y[:before], corner), hypervolume(y[np.append(there, on)], corner))
-            for y, on, there in zip(Y, kept, np.ones((count, before), dtype=bool), strict=True)
-        ]
-    )
-    reached, after = volumes.mean(axis=0)
-    return float(after - reached), float(reached)
+    Y, rng = drawn[..., :objectives], np.random.default_rng([seed, before])
+    if len(X) == 1:
+        reached, _ = volumes(Y[:_DRAWS_OF_MANY, :before], Y[:_DRAWS_OF_MANY, before:], rng)
+        gained = added(Y[:, :before], Y[:, before], rng) * kept[:, 0]
+        return float(gained.mean()), float(reached.mean())
+    more = np.where(kept[..., None], Y[:, before:], -1.0)
+    reached, after = volumes(Y[:, :before], more, rng)
+    return float((after - reached).mean()), float(reached.mean())
 
 
 def _expected_gain(

@@ -8,9 +8,9 @@ stays out. What is left: a Gaussian process per objective with dimension-scaled 
 EI or EHVI, and climbing over neighbours, on a space whose conditions are learned (`study_space`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -24,11 +24,19 @@ from autopeft.search.points import dimensions, from_units
 from autopeft.search.pool import climb
 from autopeft.search.study_space import StudySpace, Untried, draw, spread
 
+if TYPE_CHECKING:  # torch is loaded when there is something to fit
+    from autopeft.search.botorch_acquisition import Observed
+
 _FEWEST_RESULTS = 2  # below it a model says nothing
 _PARENTS = 12  # members of the front whose neighbours join the pool
 _STARTS = 4
 _ROUNDS = 10
+_ROUNDING = 1e-6  # by how much a told value may differ from a known one, of its size
 _ALONE = Lock()  # torch's seed and number of threads belong to the whole process
+
+
+Known = Callable[[dict[str, Any]], float]
+"""Parameters of a trial -> the exact value of an objective."""
 
 
 class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
@@ -41,15 +49,25 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
     Args:
         seed: of everything that is drawn; None: another one for every sampler.
         n_startup_trials: quasi-random trials before the model decides.
+        known: {position of an objective: its value by the parameters of a trial}, for one of two
+            objectives that is exact before a trial runs. Only the other one is then modelled, and
+            the expected gain is a closed form. It has to agree with what trials are told.
     """
 
-    def __init__(self, *, seed: int | None = None, n_startup_trials: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        n_startup_trials: int = 10,
+        known: Mapping[int, Known] | None = None,
+    ) -> None:
         if n_startup_trials < 0:
             raise ValueError(
                 f"n_startup_trials takes a number from 0, got {n_startup_trials}: raise it"
             )
         self._seed = np.random.SeedSequence(seed).entropy
         self._startup = n_startup_trials
+        self._known = dict(known or {})
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -65,6 +83,7 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         if not search_space:
             return {}
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        _refuse_unfit(study, done, self._known)
         space = StudySpace.of(search_space, [past.params for past in done])
         if len(done) < max(self._startup, _FEWEST_RESULTS):
             return space.params(self._spread(space, trial.number))
@@ -101,13 +120,7 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         running: Sequence[Point],
         number: int,
     ) -> Point:
-        from autopeft.search.botorch_acquisition import (
-            Observed,
-            expected_gain,
-            reference_of,
-            standardised,
-        )
-        from autopeft.search.botorch_models import plain
+        from autopeft.search.botorch_acquisition import Observed, standardised
         from autopeft.search.gaussian_process import deterministic
 
         rng = self._rng(number)
@@ -130,10 +143,10 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
             return self._spread(space, number)
         seed = int(rng.integers(2**31))
         with _ALONE, deterministic(seed):
-            gain = expected_gain(observed, plain, reference=reference_of(observed), seed=seed)
+            gain = self._gain(study, space, Y, observed, running, seed)
             point, _ = climb(
                 pool,
-                lambda points: gain(encoding.encode(points)),
+                lambda points: gain(points, encoding.encode(points)),
                 untried.near,
                 rng,
                 starts=_STARTS,
@@ -141,11 +154,67 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
             )
         return point
 
+    def _gain(
+        self,
+        study: optuna.Study,
+        space: StudySpace,
+        Y: Array,
+        observed: "Observed",
+        running: Sequence[Point],
+        seed: int,
+    ) -> Callable[[Sequence[Point], Array], Array]:
+        """N points and their rows -> (N,) log expected gain. Y: (n, m) scores, not standardised."""
+        from autopeft.search.botorch_acquisition import expected_gain, reference_of, standardised
+        from autopeft.search.botorch_models import plain
+        from autopeft.search.known_gain import gain_beside_known
+
+        reference = reference_of(observed)
+        if not self._known:
+            expected = expected_gain(observed, plain, reference=reference, seed=seed)
+            return lambda points, X: expected(X)
+        ((index, value),) = self._known.items()
+        sign = _signs(study)[index]
+
+        def exact(points: Sequence[Point]) -> Array:
+            told = [sign * value(space.params(space.trimmed(point))) for point in points]
+            return standardised(Y[:, index], np.array(told, dtype=np.float64))
+
+        beside = gain_beside_known(
+            observed, plain, known=index, running=exact(running), reference=reference, seed=seed
+        )
+        return lambda points, X: beside(X, exact(points))
+
+
+def _refuse_unfit(
+    study: optuna.Study, done: Sequence[FrozenTrial], known: Mapping[int, Known]
+) -> None:
+    """Known objectives that the closed form does not take, or that trials contradict."""
+    if not known:
+        return
+    count = len(study.directions)
+    if len(known) != 1 or count != 2 or not set(known) <= {0, 1}:
+        raise ValueError(
+            f"known takes one of two objectives, 0 or 1, got {sorted(known)} of {count}: "
+            "leave it out"
+        )
+    ((index, value),) = known.items()
+    for trial in done:
+        here, told = value(dict(trial.params)), trial.values[index]
+        if here != told and not abs(here - told) <= _ROUNDING * max(abs(here), abs(told)):
+            raise ValueError(
+                f"known[{index}] has to be the value that a trial is told, got {here} where trial "
+                f"{trial.number} was told {told}: correct it or leave it out"
+            )
+
+
+def _signs(study: optuna.Study) -> list[float]:
+    """1 where an objective is maximised, else -1."""
+    return [1.0 if d is optuna.study.StudyDirection.MAXIMIZE else -1.0 for d in study.directions]
+
 
 def _scores(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
     """(n, m) values, every column maximised."""
-    signs = [1.0 if d is optuna.study.StudyDirection.MAXIMIZE else -1.0 for d in study.directions]
-    Y = np.array([trial.values for trial in trials], dtype=np.float64) * signs
+    Y = np.array([trial.values for trial in trials], dtype=np.float64) * _signs(study)
     return np.column_stack([_clipped(y) for y in Y.T])
 
 

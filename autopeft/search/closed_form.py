@@ -15,7 +15,7 @@ Scores are on `outcomes.Scale`: reference at 0. N: candidates; m: tried; S: draw
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -39,11 +39,10 @@ from autopeft.search.outcomes import (
     softened,
 )
 from autopeft.search.prior import Rows
-from autopeft.search.staircase import LEAST, gain_over, staircase, volume
+from autopeft.search.staircase import LEAST, gain_over, rising, staircase, volume
 from autopeft.search.surrogate import Surrogate, condition
 
 _DRAWS = 16
-_DRAWS_OF_ONE = 1024  # a gain of a thousandth is told within about a fifth of it
 _DRAWS_OF_MANY = 256
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
@@ -121,7 +120,7 @@ class Model:
 def make_score(model: Model, history: Sequence[Trial], seed: int) -> Score:
     """The log of the expected gain. history: what the model is of."""
     view, surrogate, cost_of = model.view, model.surrogate, model.cost
-    against = rivals(model.problem, history)
+    against = _contenders(model, history, seed)
     odds = make_odds(model.problem, history, view, model.memory)
     drawn = surrogate.draws(view.rows(against), _DRAWS, np.random.default_rng(seed))
     edges, heights = staircase(cost_of(against), drawn.values)
@@ -133,14 +132,20 @@ def make_score(model: Model, history: Sequence[Trial], seed: int) -> Score:
 
     def growth(configurations: Sequence[Configuration]) -> float:
         rng = np.random.default_rng([seed, len(configurations)])
-        every, before = [*against, *configurations], len(against)
-        count = _DRAWS_OF_ONE if len(configurations) == 1 else _DRAWS_OF_MANY
-        drawn = surrogate.draws(view.rows(every), count, rng).values
-        cost = cost_of(every)
-        kept = np.log(rng.random((count, len(configurations)))) < odds(configurations)
-        drawn[:, before:] = np.where(kept, drawn[:, before:], -np.inf)
-        reached = volume(*staircase(cost[:before], drawn[:, :before]))
-        return share_of(volume(*staircase(cost, drawn)) - reached, reached)
+        cost, before = cost_of(against), len(against)
+        if len(configurations) == 1:
+            many = replace(drawn, normal=rng.standard_normal((before, _DRAWS_OF_MANY)))
+            mean, deviation = many.given(view.rows(configurations))
+            steps = staircase(cost, many.values)
+            (gain,) = gain_over(mean, deviation, cost_of(configurations), *steps)
+            chance = np.exp(odds(configurations))
+            return share_of(float(gain * chance[0]), volume(cost, many.values))
+        every = surrogate.draws(view.rows([*against, *configurations]), _DRAWS_OF_MANY, rng).values
+        kept = np.log(rng.random((_DRAWS_OF_MANY, len(configurations)))) < odds(configurations)
+        every[:, before:] = np.where(kept, every[:, before:], -np.inf)
+        reached = volume(cost, every[:, :before])
+        cost = np.append(cost, cost_of(configurations))
+        return share_of(volume(cost, every) - reached, reached)
 
     return Score(score, growth)
 
@@ -153,6 +158,20 @@ def rivals(problem: Problem, history: Sequence[Trial]) -> list[Configuration]:
     done, pending = compared(problem, history)
     held = feasible(problem.constraints, problem.objectives, history, done)
     return [trial.configuration for trial in (*held, *pending)]
+
+
+def _contenders(model: Model, history: Sequence[Trial], seed: int) -> list[Configuration]:
+    """The rivals that are on the front in one of many draws, and all that run.
+
+    What is below the front whatever is true makes no difference to a gain, and costs time.
+    """
+    against = rivals(model.problem, history)
+    running = {t.configuration.key for t in compared(model.problem, history)[1]}
+    rng = np.random.default_rng([seed, _DRAWS_OF_MANY])
+    drawn = model.surrogate.draws(model.view.rows(against), _DRAWS_OF_MANY, rng)
+    on = rising(model.cost(against), drawn.values)
+    kept = [c for c, front in zip(against, on, strict=True) if front or c.key in running]
+    return kept or against[:1]
 
 
 def make_odds(

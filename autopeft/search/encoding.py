@@ -11,6 +11,7 @@ d: columns of the encoding; n: configurations.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import log, log1p, log2
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,8 @@ def shares_layers(problem: Problem) -> bool:
 
 def _families(architecture: Architecture, kinds: _Kinds) -> list[list[Module]]:
     """The modules, together those that differ in their sizes and layers alone."""
+    if len(architecture.modules) == 1:
+        return [list(architecture.modules)]
     found: dict[str, list[Module]] = {}
     for module in architecture.modules:
         fields = {k: v for k, v in module.fields.items() if k != module.size_field}
@@ -159,16 +162,18 @@ def _add_family(row: dict[str, float], members: list[Module]) -> None:
     size_name = f"size:{method}"
     row[size_name] = row.get(size_name, 0.0) + log2(1.0 + sum(sizes) / len(sizes))
     # Canonical modules leave defaults out, and a number that is missing is not a small one.
-    defaults = {
-        name: value
-        for name, value in PEFT_DEFAULTS.get(method, {}).items()
-        if _is_number(value) and name not in module.fields
-    }
+    defaults = {k: v for k, v in _numbers_of(method).items() if k not in module.fields}
     told = (module.size_field, "feedforward_modules")  # by size, and by kind and layer
     fields = {**defaults, **module.fields}
     for name, value in (_levelled(module, fields) if module.sizes else fields).items():
         if name not in told:
             _add(row, f"field:{method}.{name}", value)
+
+
+@cache
+def _numbers_of(method: str) -> Mapping[str, Json]:
+    """PEFT's defaults that are numbers."""
+    return {k: v for k, v in PEFT_DEFAULTS.get(method, {}).items() if _is_number(v)}
 
 
 def _levelled(module: Module, fields: Mapping[str, Json]) -> dict[str, Json]:

@@ -81,6 +81,13 @@ def together(models: Sequence[Model]) -> Model:
     return ModelList(*models)
 
 
+def moments(model: Model, X: Array) -> tuple[Array, Array]:
+    """(n,) mean and (n, n) covariance of the model's joint posterior, its noise left out."""
+    with torch.no_grad():
+        joint = model.posterior(tensor(X)).distribution
+        return np.asarray(joint.mean.numpy()), np.asarray(joint.covariance_matrix.numpy())
+
+
 def log_probability_above(model: Model, X: Array, bound: float) -> Array:
     """(n,) log P(value > bound) under the model's posterior, its noise left out."""
     with torch.no_grad():

@@ -37,13 +37,15 @@ def _remembering(problem: Problem) -> Problem:
     """The problem, that builds every point, counts and estimates every architecture once."""
 
     @lru_cache(_KEPT)
-    def built(items: tuple[tuple[str, Json], ...]) -> Configuration:
+    def built(items: frozenset[tuple[str, Json]]) -> Configuration:
         return problem.configure(dict(items))
 
     def configure(point: Point) -> Configuration:
-        # Numbers, names and bits; a store gives bits back as lists.
-        hashable = {k: tuple(v) if isinstance(v, list) else v for k, v in point.items()}
-        return built(tuple(sorted(hashable.items())))
+        try:
+            return built(frozenset(point.items()))
+        except TypeError:  # a store gives bits back as lists
+            given = {k: tuple(v) if isinstance(v, list) else v for k, v in point.items()}
+            return built(frozenset(given.items()))
 
     estimates = problem.estimates
     return replace(
@@ -72,7 +74,8 @@ class View:
         self.encoding = Encoding.fit(problem, examples) if examples else None
         self._lengths = lengths_of([] if self.encoding is None else self.encoding.columns)
         self._rates = {branch.name: rates(branch) for branch in problem.space.branches}
-        self._rows: dict[str, tuple[Array, float, float, Array]] = {}
+        self._places: dict[str, int] = {}  # of a configuration in the table below
+        self._table = np.zeros((_EXAMPLES, self.features + 2 + self._studies))
 
     @property
     def features(self) -> int:
@@ -86,25 +89,25 @@ class View:
         told."""
         from autopeft.search.prior import Rows
 
-        if len(self._rows) > _KEPT:
-            self._rows.clear()
+        if len(self._places) > _KEPT:
+            self._places.clear()
         # Its place in the learning rate's range depends on the branch.
         keys = [f"{configuration.branch}/{configuration.key}" for configuration in configurations]
-        new = {k: c for k, c in zip(keys, configurations, strict=True) if k not in self._rows}
-        self._add(new)
-        X = np.zeros((len(keys), self.features))
-        X[:, -1] = 1.0 if fidelity is None else fidelity
-        for i, key in enumerate(keys):
-            X[i, :-1] = self._rows[key][0]
-        size, edge = (np.array([self._rows[key][j] for key in keys]) for j in (1, 2))
-        if self._expectation is None:
-            return Rows(X, self._lengths, size, edge)
-        expected = np.zeros((len(keys), self._expectation.studies))
-        for i, key in enumerate(keys):
-            expected[i] = self._rows[key][3]
-        return Rows(X, self._lengths, size, edge, expected)
+        known = zip(keys, configurations, strict=True)
+        self._add({k: c for k, c in known if k not in self._places})
+        found = self._table[[self._places[key] for key in keys]]
+        X, (size, edge) = found[:, : self.features], found[:, self.features :].T[:2]
+        if fidelity is not None:
+            X[:, -1] = fidelity
+        earlier = None if self._expectation is None else found[:, self.features + 2 :]
+        return Rows(X, self._lengths, size, edge, earlier)
+
+    @property
+    def _studies(self) -> int:
+        return 0 if self._expectation is None else self._expectation.studies
 
     def _add(self, new: Mapping[str, Configuration]) -> None:
+        """Into the table: features, 1 as the fidelity, size, edge, what is expected."""
         if not new:
             return
         told = [named(self.problem, configuration) for configuration in new.values()]
@@ -116,8 +119,13 @@ class View:
             encoded = self.encoding.place(told)
         if self._expectation is not None:
             expected = self._expectation(told, size, ends)
-        for i, key in enumerate(new):
-            self._rows[key] = encoded[i], float(size[i]), float(ends[i]), expected[i]
+        first, last = len(self._places), len(self._places) + len(new)
+        while last > len(self._table):
+            self._table = np.vstack([self._table, np.zeros_like(self._table)])
+        self._table[first:last] = np.column_stack(
+            [encoded, np.ones(len(new)), size, ends, expected]
+        )
+        self._places.update(zip(new, range(first, last), strict=True))
 
 
 def _examples(problem: Problem) -> list[Configuration]:

@@ -7,6 +7,7 @@ climbing from the best of them over neighbours (one option, one bit, one step al
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +32,10 @@ _DOUBTED = 16  # trials with a result before left-out errors say more than noise
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _ASIDE = 3  # one of so many trials before the first results is away from earlier studies
 _ASKS = 8  # of TPE, for something new
-_STARTS = 4  # climbs, from the best candidates
+_STARTS = 3  # climbs, from the best candidates
 _ROUNDS = 4
+_STEPS = 24  # neighbours of a point that a climb looks at
+_AHEAD = 256  # candidates that what is left to gain is counted of
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,14 @@ class ModelBasedSampler:
 
     def _design(self, problem: Problem) -> int:
         """Trials of the initial design."""
-        size = initial.default_size(problem, self.budget) if self.initial is None else self.initial
+        if self.initial is not None:
+            return self.initial * 3 // 2 if self.sources else self.initial
+        size = initial.default_size(problem, self.budget)
+        if not self.sources:
+            return size
         # After a wrong start more of a design: without, one of two reversed starts on `layered` was
-        # lost (instance 0 after 36 trials: .16 of the hypervolume, .42 with it).
-        return size * 3 // 2 if self.sources else size
+        # lost (instance 0 after 36 trials: .16 of the hypervolume, .42 with 12 points).
+        return min(3 * size, max(size, (self.budget or 6 * size) // 2))
 
     def _trusted(self, problem: Problem, history: Sequence[Trial]) -> bool:
         """Whether earlier studies stand in for the rest of the initial design."""
@@ -147,15 +154,19 @@ class ModelBasedSampler:
         with self._seeing(problem, history, built, seed) as (model, score):
             if model is not None and (error := _left_out_error(model, history)) > 1:
                 return _by_tpe(problem, history, error, seed)
-            point, gain = _climbed(problem, pool, score, fresh, rng)
+            gains = score(built)
+            point, gain = _climbed(problem, pool, score, fresh, rng, gains)
             again = self._again(model, history, seed)
             if again is not None and again.gain > gain:
-                gains = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
-                return _repeated(again.trial, f"the front is undecided, {gains}")
+                told = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
+                return _repeated(again.trial, f"the front is undecided, {told}")
             if again is not None and self._learns(problem, history):
                 return _repeated(again.trial, "to learn how much seeds differ")
             chosen = problem.configure(point)
-            promised, left = score.growth([chosen]), score.growth([*built, chosen])
+            promised = score.growth([chosen])
+            # Those that gain most alone: the others would add next to nothing.
+            ahead = np.argsort(-gains, kind="stable")[:_AHEAD]
+            left = score.growth([*(built[i] for i in ahead), chosen])
         return Suggestion(point, "model-based", promised, max(promised, left))
 
     # -- the model -------------------------------------------------------------------------
@@ -227,11 +238,15 @@ def _climbed(
     score: Callable[[Sequence[Configuration]], Array],
     fresh: Fresh,
     rng: np.random.Generator,
+    scores: Array | None = None,
 ) -> tuple[Point, float]:
+    """scores: of the pool, where they are known."""
+
     def of_points(points: Sequence[Point]) -> Array:
         return score([problem.configure(point) for point in points])
 
-    return climb(pool, of_points, fresh.near, rng, starts=_STARTS, rounds=_ROUNDS)
+    near = partial(fresh.near, steps=_STEPS)
+    return climb(pool, of_points, near, rng, starts=_STARTS, rounds=_ROUNDS, scores=scores)
 
 
 def _left_out_error(model: "closed_form.Model", history: Sequence[Trial]) -> float:

@@ -93,12 +93,11 @@ class Scale:
     def known(self, problem: Problem, configurations: Sequence[Configuration]) -> Array:
         """(len(configurations), m) exact normalised scores; 0 in the columns to measure."""
         scores = np.zeros((len(configurations), len(self.objectives)))
-        for i, configuration in enumerate(configurations):
-            metrics = problem.known(configuration.architecture)
-            for j, objective in enumerate(self.objectives):
-                if objective.known:
-                    value = objective.score(metrics)
-                    scores[i, j] = (value - self.reference[j]) / self.span[j]
+        metrics = [problem.known(configuration.architecture) for configuration in configurations]
+        for j, objective in enumerate(self.objectives):
+            if objective.known:
+                values = np.array([objective.score(told) for told in metrics])
+                scores[:, j] = (values - self.reference[j]) / self.span[j]
         return scores
 
 

@@ -1,11 +1,11 @@
-"""Points of a space: from the unit cube, at random, and next to another point.
+"""Points of a space: from the unit cube, and at random.
 
 u: (d,) coordinates in [0, 1); every parameter of a branch owns as many as it has degrees of
    freedom, active or not, so that a branch has one cube. The sizes of a module by layer own one
    more: the share of them that is not like the first (see `Space.draw`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from autopeft.domain.space import (
     Branch,
     Choice,
     Json,
-    Parameter,
     Point,
     Range,
     Subset,
@@ -30,7 +29,6 @@ Candidate = tuple[Point, Configuration]
 
 LEARNING_RATE = "training.learning_rate"  # the parameter of a branch, where it has one
 _UNKNOWN_EDGE = 0.3  # the mean over a range
-_JITTERS = (0.03, 0.1, 0.3)  # of a range's width: fine, middle and coarse steps
 
 
 def dimensions(branch: Branch) -> int:
@@ -117,49 +115,6 @@ def edge(ends: tuple[float, float] | None, configuration: Configuration) -> floa
     return float(np.clip(2 * place - 1, -1, 1) ** 2)
 
 
-def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterator[Point]:
-    """Points that differ in one parameter: another option, one bit, a step along a range.
-
-    The sizes of a module by layer also move all together. A new option's own parameters are drawn
-    at random.
-    """
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            for value in _nearby(parameter.variable, point[parameter.name], rng):
-                yield _settle(branch.parameters, {**point, parameter.name: value}, rng)
-    for together in _alike(branch.parameters, point, rng):
-        yield _settle(branch.parameters, {**point, **together}, rng)
-
-
-def _alike(
-    parameters: Sequence[Parameter], point: Point, rng: np.random.Generator
-) -> Iterator[dict[str, Json]]:
-    """The sizes of a module by layer, all the same: what one of them is, or next to it."""
-    families: dict[str, list[Parameter]] = {}
-    for parameter in parameters:
-        if parameter.by_layer and parameter.active(point):
-            families.setdefault(parameter.family, []).append(parameter)
-    for members in families.values():
-        first = members[int(rng.integers(len(members)))]
-        value = point[first.name]
-        for same in (value, *_nearby(first.variable, value, rng)):
-            if any(point[member.name] != same for member in members):
-                yield {member.name: same for member in members}
-
-
-def _settle(
-    parameters: Sequence[Parameter], changed: dict[str, Json], rng: np.random.Generator
-) -> Point:
-    point: dict[str, Json] = {"branch": changed["branch"]}
-    for parameter in parameters:
-        if parameter.active(point):
-            known = parameter.name in changed
-            point[parameter.name] = (
-                changed[parameter.name] if known else parameter.variable.draw(rng)
-            )
-    return point
-
-
 def _width(variable: Variable) -> int:
     match variable:
         case Bits():
@@ -188,27 +143,3 @@ def _dense_bits(u: NDArray[np.float64], at_least: int) -> tuple[int, ...]:
     count = min(at_least + int(u[0] * (length - at_least + 1)), length)
     on = set(np.argsort(-u[1:], kind="stable")[:count].tolist())
     return tuple(int(i in on) for i in range(length))
-
-
-def _nearby(variable: Variable, value: Json, rng: np.random.Generator) -> Iterator[Json]:
-    match variable:
-        case Choice():
-            yield from (i for i in range(len(variable.options)) if i != value)
-        case Range():
-            unit = variable.unit(value)
-            for jitter in _JITTERS:
-                for sign in (-1.0, 1.0):
-                    step = sign * jitter * float(rng.uniform(0.5, 1.5))
-                    moved = variable.at(min(1.0, max(0.0, unit + step)))
-                    if moved != value:
-                        yield moved
-        case Subset():
-            yield from _flips(value, variable.min)
-        case Bits():
-            yield from _flips(value, 1)
-
-
-def _flips(bits: Sequence[int], at_least: int) -> Iterator[tuple[int, ...]]:
-    for i, bit in enumerate(bits):
-        if not bit or sum(bits) > at_least:
-            yield tuple(1 - b if j == i else b for j, b in enumerate(bits))

@@ -14,13 +14,16 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged
 from autopeft.domain.space import Branch, Point
 from autopeft.domain.trial import State, Trial
+from autopeft.search.moves import moves, neighbours, stepped
 from autopeft.search.outcomes import known_limits
-from autopeft.search.points import fits, neighbours
+from autopeft.search.points import fits
 from autopeft.search.tried import Tried
 
 _MUTANTS = 32
 _PARENTS = 12  # members of the front whose neighbours join the pool
 _STEPS = 48  # neighbours of a point that are looked at
+_BLOCK = 16  # random points that are new with every trial
+_LASTING = 8  # trials that the random steps from the front stay the same for
 
 Near = Callable[[Point, np.random.Generator], Iterable[Point]]
 """The points next to a point, each offered once in the life of a search."""
@@ -34,13 +37,14 @@ def climb(
     *,
     starts: int,
     rounds: int,
+    scores: Array | None = None,
 ) -> tuple[Point, float]:
     """The best point and its score: every round tries the neighbours of the best `starts` points.
 
-    pool: at least one point. score: points -> (n,), larger is better. The search ends after
-    `rounds`, or with the first round that brings nothing.
+    pool: at least one point. score: points -> (n,), larger is better. scores: of the pool, where
+    they are known. The search ends after `rounds`, or with the first round that brings nothing.
     """
-    points, scores = list(pool), score(pool)
+    points, scores = list(pool), score(pool) if scores is None else scores
     for _ in range(rounds):
         best = scores.max()
         ahead = np.argsort(-scores, kind="stable")[:starts]
@@ -74,10 +78,10 @@ class Fresh:
                 self._given.add(configuration.key)
                 yield point
 
-    def near(self, point: Point, rng: np.random.Generator) -> Iterator[Point]:
+    def near(self, point: Point, rng: np.random.Generator, steps: int = _STEPS) -> Iterator[Point]:
         """Some of a point's neighbours."""
-        steps = list(neighbours(self._problem.space[point["branch"]], point, rng))
-        return self.among(steps[i] for i in rng.permutation(len(steps))[:_STEPS])
+        offered = moves(_home(self._problem, point), point)
+        return self.among(offered[i](rng) for i in rng.permutation(len(offered))[:steps])
 
 
 def gathered(
@@ -89,12 +93,21 @@ def gathered(
 ) -> list[Point]:
     """`count` random points, the neighbours of the front, and its mutants."""
     parents = _front_points(problem, history)
-    drawn = (problem.space.draw(rng) for _ in range(2 * count))
+    # Most of both were looked at for the last trials too, so they need not be built again.
+    study = int(history[0].configuration.key, 16) if history else 0
+    slow = np.random.default_rng([study, len(history) // _LASTING])
     return [
-        *islice(fresh.among(drawn), count),
-        *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, rng)),
+        *islice(fresh.among(_window(problem, study, len(history), 2 * count)), count),
+        *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, slow)),
         *fresh.among(_mutants(problem, parents, rng)),
     ]
+
+
+def _window(problem: Problem, study: int, start: int, count: int) -> Iterator[Point]:
+    """Random points, a few of which leave with every trial for as many that come."""
+    for block in range(start, start + count // _BLOCK):
+        rng = np.random.default_rng([study, block])
+        yield from (problem.space.draw(rng) for _ in range(_BLOCK))
 
 
 def _home(problem: Problem, point: Point) -> Branch:
@@ -108,9 +121,7 @@ def _mutants(
     for _ in range(_MUTANTS if parents else 0):
         point = parents[int(rng.integers(len(parents)))]
         for _ in range(int(rng.integers(2, 5))):
-            steps = list(neighbours(_home(problem, point), point, rng))
-            if steps:
-                point = steps[int(rng.integers(len(steps)))]
+            point = stepped(_home(problem, point), point, rng)
         yield point
 
 

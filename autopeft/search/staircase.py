@@ -5,6 +5,7 @@ the reference is 0 on both axes.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from autopeft.search.encoding import Array
@@ -28,10 +29,13 @@ def staircase(cost: Array, drawn: Array) -> tuple[Array, Array]:
     return np.concatenate([[0.0], ends[last]]), heights[:, last]
 
 
-def volume(edges: Array, heights: Array) -> float:
-    """The hypervolume under the staircase, the mean over the draws."""
-    ends = np.isfinite(edges[1:])  # the last step has no end and no height
-    return float((heights[:, ends] @ np.diff(edges)[ends]).mean())
+def volume(cost: Array, drawn: Array) -> float:
+    """The hypervolume under the staircase of these, the mean over the draws; see `staircase`."""
+    order = np.argsort(-cost, kind="stable")
+    best = np.maximum.accumulate(drawn[:, order], axis=1)
+    reach = np.maximum(cost[order], 0.0)
+    widths = reach - np.append(reach[1:], 0.0)
+    return float((np.maximum(best, 0.0) @ widths).mean())
 
 
 def gain_over(mean: Array, deviation: Array, reach: Array, edges: Array, heights: Array) -> Array:
@@ -39,13 +43,25 @@ def gain_over(mean: Array, deviation: Array, reach: Array, edges: Array, heights
 
     mean: (S, N). deviation, reach: (N,).
     """
-    overlap = np.clip(np.minimum(reach[:, None], edges[None, 1:]) - edges[None, :-1], 0.0, None)
+    overlap = np.minimum(reach[:, None], edges[None, 1:]) - edges[None, :-1]
+    candidate, step = np.nonzero(overlap > 0)
+    width, deviations = overlap[candidate, step], deviation[candidate]
     gain = np.zeros(len(deviation))
     for here, drawn in zip(mean, heights, strict=True):
-        gain += (overlap * improvement(here[:, None], deviation[:, None], drawn[None, :])).sum(
-            axis=1
-        )
+        over = improvement(here[candidate], deviations, drawn[step])
+        gain += np.bincount(candidate, width * over, minlength=len(gain))
     return gain / len(heights)
+
+
+def rising(cost: Array, drawn: Array) -> NDArray[np.bool_]:
+    """(m,) who makes a step of the staircase in any of the draws; see `staircase`."""
+    order = np.argsort(-cost, kind="stable")
+    values = drawn[:, order]
+    cheaper = np.maximum.accumulate(np.maximum(values, 0.0), axis=1)
+    before = np.hstack([np.zeros((len(values), 1)), cheaper[:, :-1]])
+    found = np.zeros(len(cost), dtype=bool)
+    found[order] = (values > before).any(axis=0) & (cost[order] > 0)
+    return found
 
 
 def improvement(mean: Array, deviation: Array, height: Array) -> Array:

@@ -18,7 +18,8 @@ from optuna.distributions import (
 )
 
 from autopeft.domain.space import Branch, Choice, Json, Point, Range, Variable
-from autopeft.search.points import dimensions, from_units, neighbours
+from autopeft.search.moves import neighbours
+from autopeft.search.points import dimensions, from_units
 
 _BRANCH = "study"  # the only one
 _SPREAD = 256  # a power of 2

@@ -34,23 +34,26 @@ class Surrogate:
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """(n,) mean and standard deviation of f, noise left out, on the outcomes' own scale."""
-        h = self.hyperparameters
-        mean = prior.mean(h, rows) + kernel(h, rows, self.rows) @ self.weights
-        variance = prior.variance(h, rows) - (self.solved(rows) ** 2).sum(axis=0)
+        mean, variance, _ = self._at(rows)
         deviation = np.sqrt(np.maximum(variance, JITTER))
         return self.shift + self.spread * mean, self.spread * deviation
 
     def draws(self, rows: Rows, count: int, rng: np.random.Generator) -> "Draws":
         """Joint draws of f there, to be predicted from."""
-        solved = self.solved(rows)
+        mean, _, solved = self._at(rows)
         covariance = kernel(self.hyperparameters, rows, rows) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += JITTER * 10
-        return Draws(self, rows, solved, _root(covariance), rng.standard_normal((len(rows), count)))
+        normal = rng.standard_normal((len(rows), count))
+        return Draws(self, rows, mean, solved, _root(covariance), normal)
 
-    def solved(self, rows: Rows) -> Array:
-        """(n of self, n of rows) the factor's inverse times the kernel between them."""
-        cross = kernel(self.hyperparameters, self.rows, rows)
-        return np.asarray(solve_triangular(self.factor, cross, lower=True))
+    def _at(self, rows: Rows) -> tuple[Array, Array, Array]:
+        """(m,) mean and variance of f at m rows, and (n, m) the factor's inverse times the kernel
+        between; standardised."""
+        h = self.hyperparameters
+        cross = kernel(h, self.rows, rows)
+        solved = solve_triangular(self.factor, cross, lower=True, check_finite=False)
+        mean = prior.mean(h, rows) + self.weights @ cross
+        return mean, prior.variance(h, rows) - (solved**2).sum(axis=0), solved
 
     def left_out(self, y: Array) -> Array:
         """(n,) what would be expected of each observation had it not been seen; y: the observed.
@@ -70,26 +73,28 @@ class Surrogate:
         """
         inverse = cho_solve((self.factor, True), np.eye(len(self.y)))
         y = self.y + prior.mean(self.hyperparameters, self.rows)
-        own, plain = 0.0, 0.0
-        apart = np.asarray(groups)
-        for group in np.unique(apart):
-            inside = apart == group
-            errors = np.linalg.solve(inverse[np.ix_(inside, inside)], self.weights[inside])
-            own += float((errors**2).sum())
-            plain += float(((y[inside] - y[~inside].mean()) ** 2).sum())
-        return own / plain if plain > 0 else 0.0
+        _, place, count = np.unique(groups, return_inverse=True, return_counts=True)
+        total = np.bincount(place, y)
+        others = (y.sum() - total) / (len(y) - count)  # by group, the mean of all others
+        errors = self.weights / np.diag(inverse)  # of those that are alone in their group
+        for group in np.flatnonzero(count > 1):
+            inside = np.flatnonzero(place == group)
+            errors[inside] = np.linalg.solve(inverse[np.ix_(inside, inside)], self.weights[inside])
+        plain = float(((y - others[place]) ** 2).sum())
+        return float((errors**2).sum()) / plain if plain > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Draws:
     """Joint draws of f at m rows, and f elsewhere given each of them.
 
-    solved: (n, m), see `Surrogate.solved`. factor: (m, m) lower Cholesky factor of the covariance.
-    normal: (m, S) what was drawn.
+    mean: (m,), standardised. solved: (n, m), see `Surrogate._at`.
+    factor: (m, m) lower Cholesky factor of the covariance. normal: (m, S) what was drawn.
     """
 
     surrogate: Surrogate
     rows: Rows
+    mean: Array
     solved: Array
     factor: Array
     normal: Array
@@ -97,18 +102,17 @@ class Draws:
     @property
     def values(self) -> Array:
         """(S, m)."""
-        mean, _ = self.surrogate.predict(self.rows)
-        return np.asarray(mean + self.surrogate.spread * (self.factor @ self.normal).T)
+        drawn = self.mean + (self.factor @ self.normal).T
+        return np.asarray(self.surrogate.shift + self.surrogate.spread * drawn)
 
     def given(self, rows: Rows) -> tuple[Array, Array]:
         """(S, n) mean and (n,) standard deviation of f elsewhere, where each draw is true."""
         model = self.surrogate
-        mean, deviation = model.predict(rows)
-        before = kernel(model.hyperparameters, self.rows, rows)
-        left = before - self.solved.T @ model.solved(rows)
-        part = solve_triangular(self.factor, left, lower=True)
-        variance = (deviation / model.spread) ** 2 - (part**2).sum(axis=0)
-        means = mean + model.spread * (self.normal.T @ part)
+        mean, variance, solved = model._at(rows)
+        left = kernel(model.hyperparameters, self.rows, rows) - self.solved.T @ solved
+        part = solve_triangular(self.factor, left, lower=True, check_finite=False)
+        variance = np.maximum(variance, JITTER) - (part**2).sum(axis=0)
+        means = model.shift + model.spread * (mean + self.normal.T @ part)
         return means, model.spread * np.sqrt(np.maximum(variance, JITTER))
 
 

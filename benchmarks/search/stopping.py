@@ -8,11 +8,14 @@ promised, and the true hypervolume after it, as in `compare.py`. A rule changes 
 it ends the search, so `report` tries all rules on the same searches: where each ends them, and how
 much of the true front's hypervolume is missing there against all their trials. Beside it, what the
 model took to be left against what all trials then found, in percent of what was reached.
+
+`min_gain_per_gpu_hour` times the hours of a trial is a least gain of one trial: that is what its
+table is over.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +33,7 @@ _SAMPLER = "autopeft"
 _AT = (20, 30, 40, 60, 80, 100)  # trials
 _LAST = 5  # proposals whose median is what was left
 _LEAST = (0.02, 0.01, 0.005)
+_LEAST_OF_ONE = (0.005, 0.002, 0.001, 0.0005, 0.0002)  # of a trial's own gain
 _PATIENCE = (3, 5, 10)
 
 Row = Mapping[str, Any]
@@ -105,7 +109,11 @@ def report(rows: Sequence[Row]) -> str:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(f"{row['problem']} ({row['trials']} trials)", []).append(row)
-    return "\n".join([*_calibration(groups), "", *_rules(groups)])
+    by_left, by_gain = (
+        _rules(groups, "min_gain", "left", product(_LEAST, _PATIENCE)),
+        _rules(groups, "gain of a trial", "gains", product(_LEAST_OF_ONE, _PATIENCE[1:])),
+    )
+    return "\n".join([*_calibration(groups), "", *by_left, "", *by_gain])
 
 
 def _calibration(groups: Groups) -> Iterator[str]:
@@ -122,18 +130,20 @@ def _calibration(groups: Groups) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _rules(groups: Groups) -> Iterator[str]:
+def _rules(groups: Groups, name: str, of: str, rules: Iterable[tuple[float, int]]) -> Iterator[str]:
     """Mean and range of the trials at the end; mean and worst of what is missing there.
 
     In points, hundredths of the hypervolume of the true front; below 0 where noise made the front
     of all trials a worse one.
+
+    of: which promise of a row the rule is over, `left` or `gains`.
     """
-    yield "| min_gain | patience | " + " | ".join(groups) + " |"
+    yield f"| {name} | patience | " + " | ".join(groups) + " |"
     yield "|---" * (2 + len(groups)) + "|"
-    for least, patience in product(_LEAST, _PATIENCE):
+    for least, patience in rules:
         cells = []
         for rows in groups.values():
-            ends = [stopped_at(row["left"], least, patience) for row in rows]
+            ends = [stopped_at(row[of], least, patience) for row in rows]
             lost = [
                 100 * (row["curve"][-1] - row["curve"][end - 1])
                 for row, end in zip(rows, ends, strict=True)
@@ -143,15 +153,15 @@ def _rules(groups: Groups) -> Iterator[str]:
         yield f"| {least} | {patience} | " + " | ".join(cells) + " |"
 
 
-def stopped_at(left: Sequence[float | None], least: float, patience: int) -> int:
+def stopped_at(promised: Sequence[float | None], least: float, patience: int) -> int:
     """Trials of a search that `search.stop` ends; all of them where it does not."""
     row = 0
-    for number, value in enumerate(left):
+    for number, value in enumerate(promised):
         if value is not None:
             row = row + 1 if value < least else 0
             if row == patience:
                 return number + 1
-    return len(left)
+    return len(promised)
 
 
 def _told(values: Sequence[float | None]) -> list[float]:

@@ -16,7 +16,8 @@ stopping = importlib.import_module("stopping")
 
 
 def row(left, curve, problem="layered"):
-    return {"problem": problem, "trials": len(left), "left": left, "found": curve, "curve": curve}
+    told = {"left": left, "gains": [value and value / 10 for value in left]}
+    return {"problem": problem, "trials": len(left), **told, "found": curve, "curve": curve}
 
 
 def test_a_rule_ends_a_recorded_search_where_it_ends_a_real_one():
@@ -38,6 +39,10 @@ def test_the_report_says_where_rules_end_and_what_that_costs():
     # The tenth below 0.01 is trial 31; with a patience of 3 it is trial 24, .125 too low in one.
     assert "| 0.01 | 10 | 31 (31 to 31): +0.0, worst +0.0 |" in text
     assert "| 0.01 | 3 | 24 (24 to 24): +6.2, worst +12.5 |" in text
+    # A trial's own gain is a tenth of that here.
+    assert (
+        "| 0.001 | 10 | 31 (31 to 31): +0.0, worst +0.0 |" in text.partition("gain of a trial")[2]
+    )
     assert "| layered (40 trials) | 10 / 12 | 0.1 / 12 |" in text
 
 

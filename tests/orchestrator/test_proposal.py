@@ -46,7 +46,7 @@ def test_a_baseline_is_tuned_against_itself_and_promises_nothing():
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        ("autopeft", "initial design (1 of 8)"),
+        ("autopeft", "initial design (1 of 4)"),
         ("random", "random"),
         ("optuna.TPESampler", "optuna TPESampler"),
     ],

@@ -8,10 +8,10 @@ from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, 
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.search import closed_form, make_sampler
-from autopeft.search.closed_form import Model, applies, make_score
+from autopeft.search.closed_form import Model, applies, make_score, rivals
 from autopeft.search.memory import Memory, _subset
 from autopeft.search.outcomes import softened
-from autopeft.search.staircase import gain_over, staircase
+from autopeft.search.staircase import gain_over, rising, staircase, volume
 
 
 def test_the_gain_is_the_expected_growth_of_the_hypervolume():
@@ -108,16 +108,30 @@ def test_what_breaks_a_measured_constraint_hides_no_gain(monkeypatch):
     tops = []
 
     def spied(cost, drawn):
-        tops.append((len(cost), drawn.mean(axis=0).max()))
+        tops.append(drawn.mean(axis=0).max())
         return staircase(cost, drawn)
 
     monkeypatch.setattr(closed_form, "staircase", spied)
     problem = Memory().remembering(problem)
     for trials in (history, broken):
         make_score(Model.of(problem, trials, others, Memory()), trials, 0)
-    (every, top), (held, below) = tops
-    assert (every, held) == (16, 15)
+    top, below = tops
+    assert [len(rivals(problem, trials)) for trials in (history, broken)] == [16, 15]
     assert below < top
+
+
+def test_who_is_below_the_front_whatever_is_true_is_no_contender():
+    cost = np.array([0.2, 0.5, 0.9, 0.4])
+    drawn = np.array([[0.9, 0.5, 0.1, 0.1], [0.7, 0.6, -0.2, 0.3]])
+    assert rising(cost, drawn).tolist() == [True, True, True, False]
+
+
+def test_the_volume_of_draws_is_the_mean_hypervolume():
+    rng = np.random.default_rng(0)
+    cost, drawn = rng.uniform(-0.2, 1, 7), rng.uniform(-0.3, 1, (5, 7))
+    corner = np.zeros(2)
+    each = [hypervolume(np.column_stack([cost, values]), corner) for values in drawn]
+    assert volume(cost, drawn) == pytest.approx(np.mean(each))
 
 
 def test_a_history_without_a_result_to_compare_with_still_has_gains():

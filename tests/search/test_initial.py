@@ -55,13 +55,16 @@ def test_points_avoid_each_other_more_than_random_ones():
 
 def test_the_size_follows_the_number_of_branches_and_of_variables():
     problem = make_problem()
-    assert initial.default_size(problem) == 8
+    assert initial.default_size(problem) == 4
+    many = tuple(replace(LORA, name=f"lora{i}") for i in range(6))
+    assert initial.default_size(replace(problem, space=Space(many))) == 6
     assert initial.default_size(replace(problem, space=Space((HOUSE,)))) == 3
-    assert initial.default_size(replace(problem, space=Space((LORA,)))) == 8
+    assert initial.default_size(replace(problem, space=Space((LORA,)))) == 4
 
 
 def test_at_most_a_third_of_a_known_budget_is_spent_on_it():
     problem = make_problem()
-    assert initial.default_size(problem, 18) == 6
-    assert initial.default_size(problem, 200) == 8
+    assert initial.default_size(problem, 9) == 3
+    assert initial.default_size(problem, 12) == 4
+    assert initial.default_size(problem, 200) == 4
     assert initial.default_size(problem, 4) == 3

@@ -117,7 +117,7 @@ def test_the_first_trials_are_the_front_that_is_expected_and_the_second_is_not()
     history = search(sampler, problem, trials=9, seed=0)
     whys = [trial.why.partition(":")[0].partition(" (")[0] for trial in history[1:]]
     assert whys[:2] == ["from earlier studies", "initial design"]
-    assert set(whys[2:5]) == {"model-based"}
+    assert "model-based" in whys[2:5]  # before a cold search's design would end
 
 
 def test_trials_that_run_at_once_before_any_result_differ_in_cost_and_some_are_elsewhere():

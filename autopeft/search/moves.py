@@ -1,0 +1,126 @@
+"""From a point to those next to it: another option, one bit, one step along a range.
+
+A move is a function that is called only when it is taken: of the hundred neighbours of a point most
+are never looked at.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from autopeft.domain.space import (
+    Bits,
+    Branch,
+    Choice,
+    Json,
+    Parameter,
+    Point,
+    Range,
+    Subset,
+    Variable,
+)
+
+Move = Callable[[np.random.Generator], Point]
+"""Takes one step; the point itself where there is nothing to change."""
+
+_JITTERS = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # of a range's width: fine, middle, coarse steps
+
+
+def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterator[Point]:
+    """Points that differ in one parameter, or in the sizes of one module, all alike then.
+
+    A new option's own parameters are drawn at random.
+    """
+    for move in moves(branch, point):
+        moved = move(rng)
+        if moved != point:
+            yield moved
+
+
+def moves(branch: Branch, point: Point) -> list[Move]:
+    """One move for every neighbour."""
+    found: list[Move] = []
+    families: dict[str, list[Parameter]] = {}
+    for parameter in branch.parameters:
+        if parameter.active(point):
+            count = _steps(parameter.variable)
+            found += (partial(_changed, branch, point, parameter, step) for step in range(count))
+            if parameter.by_layer:
+                families.setdefault(parameter.family, []).append(parameter)
+    for members in families.values():
+        # The sizes of a module by layer, all the same: what the first is, or a step from it.
+        count = _steps(members[0].variable)
+        found += (partial(_alike, branch, point, members, step) for step in range(-1, count))
+    return found
+
+
+def stepped(branch: Branch, point: Point, rng: np.random.Generator) -> Point:
+    """One move, whichever."""
+    offered = moves(branch, point)
+    return offered[int(rng.integers(len(offered)))](rng) if offered else point
+
+
+def _changed(
+    branch: Branch, point: Point, parameter: Parameter, step: int, rng: np.random.Generator
+) -> Point:
+    value = _moved(parameter.variable, point[parameter.name], step, rng)
+    return _settled(branch, point, {parameter.name: value}, rng)
+
+
+def _alike(
+    branch: Branch, point: Point, members: Sequence[Parameter], step: int, rng: np.random.Generator
+) -> Point:
+    """All members as the first of them is (-1), or one step from it."""
+    value = point[members[0].name]
+    if step >= 0:
+        value = _moved(members[0].variable, value, step, rng)
+    return _settled(branch, point, {member.name: value for member in members}, rng)
+
+
+def _settled(
+    branch: Branch, point: Point, changes: dict[str, Json], rng: np.random.Generator
+) -> Point:
+    """The point with these values, and what they bring into being."""
+    changed = {**point, **changes}
+    if branch.deciding.isdisjoint(changes):
+        return changed
+    settled: dict[str, Json] = {"branch": point["branch"]}
+    for parameter in branch.parameters:
+        if parameter.active(settled):
+            known = parameter.name in changed
+            settled[parameter.name] = (
+                changed[parameter.name] if known else parameter.variable.draw(rng)
+            )
+    return settled
+
+
+def _steps(variable: Variable) -> int:
+    match variable:
+        case Choice():
+            return len(variable.options) - 1
+        case Range():
+            return len(_JITTERS)
+        case Subset():
+            return len(variable.options)
+        case Bits():
+            return variable.length
+
+
+def _moved(variable: Variable, value: Json, step: int, rng: np.random.Generator) -> Json:
+    """The value after a step of its variable; itself where that leaves the range."""
+    match variable:
+        case Choice():
+            return step if step < value else step + 1
+        case Range():
+            unit = variable.unit(value) + _JITTERS[step] * float(rng.uniform(0.5, 1.5))
+            return variable.at(min(1.0, max(0.0, unit)))
+        case Subset():
+            return _flipped(value, step, variable.min)
+        case Bits():
+            return _flipped(value, step, 1)
+
+
+def _flipped(bits: Sequence[int], position: int, at_least: int) -> tuple[int, ...]:
+    flip = not bits[position] or sum(bits) > at_least
+    return tuple(1 - bit if flip and i == position else bit for i, bit in enumerate(bits))
