@@ -196,14 +196,14 @@ def test_a_table_of_methods_has_no_rank_to_restrict_to():
 def test_what_is_kept_for_the_end_is_run_by_its_own_option_alone(tmp_path, capsys):
     kept = set(problems.seeds(None, final=True))
     assert len(kept) == 10
-    assert not kept & set(problems.seeds(100, final=False))
-    assert set(problems.TUNED) <= set(problems.seeds(100, final=False))
-    with pytest.raises(AutopeftError, match="at most 100 before those that are kept"):
-        problems.seeds(101, final=False)
+    assert not kept & set(problems.seeds(200, final=False))
+    assert set(problems.TUNED) <= set(problems.seeds(200, final=False))
+    with pytest.raises(AutopeftError, match="at most 200 before those that are kept"):
+        problems.seeds(201, final=False)
     out = tmp_path / "final.jsonl"
     arguments = ["run", "--final", "--problems", "lora_only", "--samplers", "random"]
     assert compare.main([*arguments, "--seeds", "1", "--trials", "3", "--out", str(out)]) == 0
-    assert [json.loads(line)["seed"] for line in out.read_text().splitlines()] == [100]
+    assert [json.loads(line)["seed"] for line in out.read_text().splitlines()] == [200]
 
 
 # -- differences and pictures ----------------------------------------------------------------
