@@ -345,7 +345,7 @@ def export(
         return export_own(spec, trial, shape=shape, adapter=adapter, to=to, force=force)
     from autopeft.export import Prepared, export_trial
     from autopeft.training.data import load_data
-    from autopeft.training.model import load_arguments, resolve_model
+    from autopeft.training.model import load_arguments, processor_arguments, resolve_model
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     prepared = Prepared(
@@ -355,6 +355,8 @@ def export(
         splits={"train": data.train, "validation": data.validation},
         data_fingerprint=data.fingerprint,
         max_length=spec.data.get("max_length", spec.task.max_length),
+        max_target_length=spec.data.get("max_target_length", spec.task.max_target_length),
+        processor_arguments=processor_arguments(spec.model, folder=spec.folder),
     )
     return export_trial(
         spec, trial, shape=shape, adapter=adapter, to=to, prepared=prepared, force=force

@@ -8,13 +8,20 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BartConfig,
     BertConfig,
     DistilBertConfig,
     GPT2Config,
     LlamaConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
+    T5Config,
+    ViTConfig,
+    ViTImageProcessorPil,
 )
 
 _CHAT = (
@@ -33,23 +40,43 @@ CONFIGS = {
     "qwen3": Qwen3Config(
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, **_WIDE, **_ENDS
     ),
+    "t5": T5Config(
+        d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, vocab_size=96,
+        decoder_start_token_id=0, **_ENDS,
+    ),
+    "bart": BartConfig(
+        d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=96,
+        max_position_embeddings=64, decoder_start_token_id=2, **_ENDS,
+    ),
+    "vit": ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+        image_size=16, patch_size=8,
+    ),
+}  # fmt: skip
+AUTO_CLASSES = {
+    "SEQ_CLS": AutoModelForSequenceClassification,
+    "TOKEN_CLS": AutoModelForTokenClassification,
+    "SEQ_2_SEQ_LM": AutoModelForSeq2SeqLM,
+    "IMAGE_CLS": AutoModelForImageClassification,
+    "CAUSAL_LM": AutoModelForCausalLM,
 }
 
 
 def make_model(family: str, folder: Path, task_type: str, **changes: int) -> Path:
-    """A folder with config, random weights and a tokenizer with a chat template.
+    """A folder with config, random weights and a tokenizer (or an image processor).
 
     changes: fields of the config with other values, as `hidden_size=128`.
     """
     torch.manual_seed(0)
     config = copy.deepcopy(CONFIGS[family])
     config.update(changes)
-    auto = {
-        "SEQ_CLS": AutoModelForSequenceClassification,
-        "CAUSAL_LM": AutoModelForCausalLM,
-    }[task_type]
-    auto.from_config(config).save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    AUTO_CLASSES[task_type].from_config(config).save_pretrained(folder)
+    if task_type == "IMAGE_CLS":
+        side = {"height": config.image_size, "width": config.image_size}
+        ViTImageProcessorPil(size=side).save_pretrained(folder)
+    else:
+        _tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -12,7 +12,7 @@ from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, Stop
 from autopeft.domain.tasks import KINDS, TaskKind
 
 _OF_TASKS = {metric for kind in KINDS.values() for metric in kind.metrics}
-_SIGNED = ("matthews_correlation", "forgetting")
+_SIGNED = ("matthews_correlation", "forgetting", "pearson", "spearmanr")
 _SAMPLERS = (
     "autopeft",
     "random",
@@ -84,7 +84,7 @@ def _metric(
         complain(path, f"there is no metric {told(metric)}", hint)
         return False
     if task and metric in _OF_TASKS and metric not in task.metrics:
-        rule = f"{task.task_type} measures no {metric}"
+        rule = f"{task.name} measures no {metric}"
         complain(path, rule, f"it measures {', '.join(task.metrics)}")
         return False
     return True

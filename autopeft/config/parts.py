@@ -6,20 +6,23 @@ from typing import Any
 from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
-from autopeft.domain.tasks import KINDS, TaskKind
+from autopeft.domain.tasks import KINDS, PROBLEM_TYPES, SINGLE_LABEL, TaskKind, task_kind
 
 _MODEL = (
-    *("model_name_or_path", "task_type", "revision", "dtype", "torch_dtype", "trust_remote_code"),
+    *("model_name_or_path", "task_type", "problem_type", "revision", "dtype", "torch_dtype"),
+    "trust_remote_code",
     *("attn_implementation", "quantization_config", "device_map", "subfolder", "variant"),
     *("cache_dir", "token", "local_files_only", "code_revision", "low_cpu_mem_usage"),
 )
 _MODEL_OWNED = {
     "num_labels": "the data's labels decide it",
-    "problem_type": "the data's labels decide it",
     "use_safetensors": "weights are read as safetensors only",
     "max_length": "it belongs under data:",
 }
-_DATA = ("train", "validation", "test", "general", "columns", "max_length", "limit")
+_DATA = (
+    *("train", "validation", "test", "general", "columns", "max_length", "max_target_length"),
+    "limit",
+)
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
 _FILES = ("json", "csv", "parquet", "text")
@@ -35,20 +38,36 @@ def check_model(model: Mapping[str, Any], complain: Complain) -> TaskKind | None
     name = model.get("model_name_or_path")
     if not (isinstance(name, str) and name):
         complain("model.model_name_or_path", f"takes a folder or a hub name, got {told(name)}")
-    task = model.get("task_type")
-    kind = KINDS.get(task) if isinstance(task, str) else None
-    if kind is None:
-        known = f"this version has {' and '.join(KINDS)}"
-        complain("model.task_type", f"takes a task type, got {told(task)}", known)
+    kind = _kind(model, complain)
     if not isinstance(model.get("trust_remote_code", False), bool):
         got = told(model["trust_remote_code"])
         complain("model.trust_remote_code", f"takes true or false, got {got}")
     return kind
 
 
+def _kind(model: Mapping[str, Any], complain: Complain) -> TaskKind | None:
+    task, problem = model.get("task_type"), model.get("problem_type", SINGLE_LABEL)
+    types = dict.fromkeys(kind.task_type for kind in KINDS.values())
+    if not isinstance(task, str) or task not in types:
+        hint = nearest(task, types, f"this version has {', '.join(types)}")
+        complain("model.task_type", f"takes a task type, got {told(task)}", hint)
+        return None
+    if "problem_type" in model and task != "SEQ_CLS":
+        complain("model.problem_type", f"belongs to SEQ_CLS, got it with {task}", "remove it")
+        return KINDS[task]
+    if not isinstance(problem, str) or problem not in PROBLEM_TYPES:
+        known = f"one of {', '.join(PROBLEM_TYPES)}"
+        hint = nearest(problem, PROBLEM_TYPES, known)
+        complain("model.problem_type", f"there is no problem_type {told(problem)}", hint)
+        return KINDS[task]
+    return task_kind(model)
+
+
 def check_trainer(trainer: Any, task: TaskKind | None, complain: Complain) -> str:
-    """The trainer's name; the task's own where the file's makes no sense."""
+    """The trainer's name; the task's own where the file's makes no sense, or names none."""
     wanted = task.trainer if task else "transformers.Trainer"
+    if trainer is None:
+        return wanted
     if not isinstance(trainer, str) or trainer not in TRAINER_DEFAULTS:
         known = sorted(TRAINER_DEFAULTS)
         otherwise = f"one of {', '.join(known)}"
@@ -75,8 +94,15 @@ def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complai
     if "general" in data:
         _check_general(data["general"], data, task, complain)
     _check_columns(data.get("columns", {}), task, complain)
+    if "max_target_length" in data:
+        if task and task.max_target_length is None:
+            complain("data.max_target_length", f"{task.name} has no target", "remove it")
+        else:
+            _check_count("data.max_target_length", data["max_target_length"], complain)
     if "max_length" in data:
-        if task and task.max_length is None:
+        if task and "image" in task.columns:
+            complain("data.max_length", f"{task.name} reads no tokens", "remove it")
+        elif task and task.max_length is None:
             hint = "training: {max_length: ...}"
             complain("data.max_length", f"{task.trainer} truncates by its own argument", hint)
         else:
@@ -152,10 +178,14 @@ def _check_columns(columns: Any, task: TaskKind | None, complain: Complain) -> N
         return
     if task is None:
         return
-    check_names("data.columns", columns, task.columns, f"columns of {task.task_type}", complain)
+    check_names("data.columns", columns, task.columns, f"columns of {task.name}", complain)
     for key, column in columns.items():
-        if not isinstance(column, str) or not column:
-            complain(f"data.columns.{key}", f"takes the name of a column, got {told(column)}")
+        path, names = f"data.columns.{key}", column if isinstance(column, list) else [column]
+        if not all(isinstance(name, str) and name for name in names):
+            complain(path, f"takes the name of a column, got {told(column)}")
+        elif isinstance(column, list) and (key not in task.several or len(set(column)) < 2):
+            least = ", or a list of two or more" if key in task.several else ""
+            complain(path, f"takes the name of one column{least}, got {told(column)}")
 
 
 def _check_count(path: str, value: Any, complain: Complain) -> None:

@@ -16,10 +16,14 @@ _OWNED = {
     "eval_on_start": "autopeft evaluates at rungs",
     "eval_steps": "autopeft evaluates at rungs",
     "eval_strategy": "autopeft evaluates at rungs",
+    "generation_config": "autopeft evaluates",
+    "generation_max_length": "autopeft evaluates",
+    "generation_num_beams": "autopeft evaluates",
     "hub_model_id": "export first",
     "label_names": "autopeft knows the labels",
     "load_best_model_at_end": "the end of training is what is measured",
     "metric_for_best_model": "objectives say what is best",
+    "predict_with_generate": "autopeft evaluates",
     "push_to_hub": "export first",
     "remove_unused_columns": "autopeft knows the columns",
     "report_to": "autopeft tells MLflow",
@@ -41,6 +45,11 @@ _SILENT = (
 )
 """What a pasted file always holds and no trial needs: dropped whatever it is."""
 
+_ARGUMENTS = {
+    "transformers.Seq2SeqTrainer": "Seq2SeqTrainingArguments",
+    "trl.SFTTrainer": "SFTConfig",
+}
+
 _EMPTY: tuple[Json, ...] = (None, "", [], {}, "none", "no")
 
 
@@ -59,7 +68,7 @@ def check_recipe(
         over: fields of the study's recipe, which a branch may set back to their default.
     """
     defaults = TRAINER_DEFAULTS[trainer]
-    arguments = "SFTConfig" if trainer == "trl.SFTTrainer" else "TrainingArguments"
+    arguments = _ARGUMENTS.get(trainer, "TrainingArguments")
     kept: dict[str, Json] = {}
     for name, value in training.items():
         at = f"{path}.{name}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
 from autopeft.config.branches import check_branch
 from autopeft.config.evaluator import (
     bare,
@@ -111,18 +112,15 @@ class _Parser:
         counted = self._is_own and is_number(model.get("num_labels"))
         kept = {k: v for k, v in model.items() if k != "num_labels" or not counted}
         task = check_model(kept, self.complain) if model else None
-        usual = task.trainer if task and self._is_own else None
+        usual = task.trainer if task else None
         if self._is_own:
             task = None  # whatever it trains with, and measures, is the evaluator's
-        trainer = check_trainer(
-            document.get("trainer", usual or "transformers.Trainer"),
-            task,
-            self.complain,
-        )
-        data = self._mapping("data", needed=not self._is_own)
+        trainer = check_trainer(document.get("trainer", usual), task, self.complain)
+        given_data = self._mapping("data", needed=not self._is_own)
+        data = given_data
         if data and self._is_own:
             self.complain("data", "an evaluator loads its own data", "put paths into its options")
-        elif data:
+        elif data := expand_benchmark(given_data, model, self.complain):
             check_data(data, task, self.complain)
         grown = grow(self._mapping("training"), "training", self.complain)
         given = self._tree(grown, "training")
@@ -130,7 +128,8 @@ class _Parser:
         space = self._space(trainer, recipe)
         declared = check_metrics(document.get("metrics"), self._is_own, self.complain)
         metrics = measurable(declared, model=bool(model)) if self._is_own else METRICS
-        objectives = check_objectives(document.get("objectives"), task, self.complain, metrics)
+        asked = document.get("objectives", benchmark_objectives(given_data))
+        objectives = check_objectives(asked, task, self.complain, metrics)
         constraints = check_constraints(
             document.get("constraints") or [],
             [branch.name for branch in space.baselines],

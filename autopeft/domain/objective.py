@@ -36,10 +36,18 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "share", "maximize", False, "correct validation rows"),
-        Metric("f1", "share", "maximize", False, "macro-averaged F1 on validation"),
+        Metric("accuracy", "share", "maximize", False, "correct validation rows (or tokens)"),
+        Metric("f1", "share", "maximize", False, "macro-averaged F1; of entities for B- I- tags"),
+        Metric("f1_binary", "share", "maximize", False, "F1 of the second of two labels"),
+        Metric("f1_micro", "share", "maximize", False, "F1 over all labels of all rows together"),
         Metric("matthews_correlation", "", "maximize", False, "Matthews correlation on validation"),
-        Metric("eval_loss", "nat", "minimize", False, "cross-entropy on validation, no penalties"),
+        Metric("pearson", "", "maximize", False, "correlation of predictions and labels"),
+        Metric("spearmanr", "", "maximize", False, "correlation of their ranks"),
+        Metric("mae", "", "minimize", False, "mean absolute error"),
+        Metric(
+            "eval_loss", "nat", "minimize", False, "the task's loss on validation, no penalties"
+        ),
+        Metric("perplexity", "", "minimize", False, "e to the loss of a token on validation"),
         Metric("adapter_params", "parameters", "minimize", True, "stored, without the head"),
         Metric("trainable_params", "parameters", "minimize", True, "trained, with the head"),
         Metric("adapter_bytes", "bytes", "minimize", True, "stored adapter, without the head"),

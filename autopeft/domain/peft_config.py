@@ -15,7 +15,8 @@ OWN = ("LAYER_PREFIX", "PACA", "PARALLEL_ADAPTER", "SERIAL_ADAPTER", "SSF", "SVF
 """The tuners of `autopeft.tuners`: whoever loads them imports that first."""
 
 _NUMBERED = re.compile(r"(?:.*?\.)??(?P<stack>\w+)\.(?P<layer>\d+)\.(?P<kind>.+)")
-_HEADS_OF_PEFT = ("classifier", "score")  # what PEFT trains by itself in SEQ_CLS
+_HEADS_OF_PEFT = ("classifier", "score")  # what PEFT trains by itself in SEQ_CLS, TOKEN_CLS
+_UNKNOWN_TO_PEFT = ("IMAGE_CLS",)
 
 
 def peft_arguments(
@@ -51,7 +52,8 @@ def peft_arguments(
         modules = tuple(with_ranks(module, ranks) for module in modules)
     if len(modules) == 1:
         arguments = _arguments(modules[0], task_type, total_steps)
-        if others := [name for name in head if name not in _HEADS_OF_PEFT]:
+        known = () if task_type in _UNKNOWN_TO_PEFT else _HEADS_OF_PEFT
+        if others := [name for name in head if name not in known]:
             arguments["modules_to_save"] = others
         return (arguments,)
     refuse_shared_targets(modules)
@@ -64,7 +66,8 @@ def _arguments(module: Module, task_type: str, total_steps: int) -> dict[str, Js
         name: list(value) if isinstance(value, tuple) else value
         for name, value in module.fields.items()
     }
-    arguments |= {"peft_type": module.peft_type, "task_type": task_type}
+    task = None if task_type in _UNKNOWN_TO_PEFT else task_type
+    arguments |= {"peft_type": module.peft_type, "task_type": task}
     arguments |= named_targets(module)
     if module.peft_type == "ADALORA":
         arguments.pop("rank_pattern", None)  # the outcome of an earlier run

@@ -7,6 +7,7 @@ from string import Template
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
+from autopeft.export.kinds import auto_class, head_arguments
 from autopeft.export.modules import TUNERS
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import TEMPLATES, title
@@ -19,6 +20,8 @@ _WHAT = {
     "requirements.txt": "the versions that the trial ran with",
     "data/train.jsonl": "the rows it trained on: drop them where they are not yours to give",
     "data/validation.jsonl": "the rows it was measured on",
+    "data/train/": "the images of the rows it trained on",
+    "data/validation/": "the images of the rows it was measured on",
     "provenance.json": "study, configuration, metrics, versions, fingerprints",
     "composite.json": "the modules of the composite, in their order",
     "head.safetensors": "what is trained in full beside the backbone",
@@ -29,10 +32,7 @@ _PACKAGES = {
     TUNERS: "PEFT tuners that PEFT does not have, and how several are put into one model",
     ALLOCATION: "what finds the start or spreads the budget while training",
 }
-_AUTO_CLASSES = {
-    "SEQ_CLS": "AutoModelForSequenceClassification",
-    "CAUSAL_LM": "AutoModelForCausalLM",
-}
+_FOLDERS = (*_PACKAGES, "data/train", "data/validation")
 
 
 def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]) -> str:
@@ -56,7 +56,7 @@ def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]
 def _listed(files: Sequence[str]) -> list[str]:
     """The files, each of our packages once."""
     shown = dict.fromkeys(
-        next((f"{package}/" for package in _PACKAGES if name.startswith(f"{package}/")), name)
+        next((f"{folder}/" for folder in _FOLDERS if name.startswith(f"{folder}/")), name)
         for name in files
     )
     return sorted(shown, key=lambda name: name.removesuffix("/") in _PACKAGES)
@@ -77,27 +77,27 @@ def _metric_rows(trial: Trial) -> list[str]:
 
 
 def _load(spec: StudySpec, prepared: Prepared, *, full: bool, files: Sequence[str]) -> str:
-    auto_class = _AUTO_CLASSES[spec.model["task_type"]]
+    auto = auto_class(spec.task)
     if full:
         return (
-            f"from transformers import {auto_class}\n\n"
-            f'model = {auto_class}.from_pretrained("path/to/this/folder")'
+            f"from transformers import {auto}\n\n"
+            f'model = {auto}.from_pretrained("path/to/this/folder")'
         )
-    arguments: list[tuple[str, Json]] = []
-    if prepared.labels:  # a checkpoint may come with a head for other labels
-        arguments = [("num_labels", len(prepared.labels)), ("ignore_mismatched_sizes", True)]
+    arguments: list[tuple[str, Json]] = list(head_arguments(spec.task, prepared.labels).items())
+    if arguments:  # a checkpoint may come with a head for other labels
+        arguments.append(("ignore_mismatched_sizes", True))
     arguments += [(k, v) for k, v in prepared.load_arguments.items() if k != "use_safetensors"]
     source = "".join(f", {name}={literal(value)}" for name, value in arguments)
-    base = f"base = {auto_class}.from_pretrained({literal(prepared.model)}{source})\n"
+    base = f"base = {auto}.from_pretrained({literal(prepared.model)}{source})\n"
     if "composite.json" in files:
         return (
-            f"from transformers import {auto_class}\n\n"
+            f"from transformers import {auto}\n\n"
             f"from {TUNERS}.composite import load_composite  # of this folder\n\n"
             f'{base}model = load_composite(base, "path/to/this/folder")'
         )
     ours = f"import {TUNERS}  # of this folder: makes its tuners known to PEFT\n"
     return (
         f"{ours if f'{TUNERS}/__init__.py' in files else ''}"
-        f"from peft import PeftModel\nfrom transformers import {auto_class}\n\n"
+        f"from peft import PeftModel\nfrom transformers import {auto}\n\n"
         f'{base}model = PeftModel.from_pretrained(base, "path/to/this/folder")'
     )

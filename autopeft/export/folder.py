@@ -2,7 +2,7 @@
 
     adapter_config.json, adapter_model.safetensors    the trained weights, as PEFT saves them
     train.py, training_args.yaml, requirements.txt    the same training again
-    data/train.jsonl, data/validation.jsonl           its rows
+    data/train.jsonl, data/validation.jsonl           its rows; images of them in data/train, ...
     provenance.json, README.md                        where it comes from, how to load it
 
 Full fine-tuning has a model folder (`config.json`, `model.safetensors`) instead of the adapter, a
@@ -24,6 +24,7 @@ from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.export.card import card
+from autopeft.export.images import without_images
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import script_files
 
@@ -68,18 +69,24 @@ def export_trial(
     """
     _check(spec, trial, adapter)
     _check_data(trial, prepared)
-    rows = {name: list(split) for name, split in prepared.splits.items()}
+    apart = {name: without_images(split, name) for name, split in prepared.splits.items()}
+    rows = {name: found for name, (found, _) in apart.items()}
+    images = {f"data/{path}": image for _, found in apart.values() for path, image in found.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
     files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
     files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
-    names = [*files, *(str(path.relative_to(adapter)) for path in weights)]
+    names = [*files, *images, *(str(path.relative_to(adapter)) for path in weights)]
     files["README.md"] = card(spec, trial, prepared, names)
     _make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).write_text(text, encoding="utf-8")
+        written.append(to / name)
+    for name, image in images.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(to / name)
         written.append(to / name)
     for path in weights:
         copy = to / path.relative_to(adapter)

@@ -18,6 +18,7 @@ from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.configs import config_arguments
+from autopeft.export.kinds import kind_values
 from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.source import constant
@@ -25,7 +26,8 @@ from autopeft.export.strategies import allocation_files, start_values, strategy_
 
 TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
-    "transformers.Trainer": "train_classification.py.tmpl",
+    "transformers.Trainer": "train_transformers.py.tmpl",
+    "transformers.Seq2SeqTrainer": "train_transformers.py.tmpl",
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets")
@@ -42,9 +44,8 @@ def script_files(
         ExportError: nobody wrote a template for the study's trainer, or see `config_arguments`.
     """
     if spec.trainer not in _BY_TRAINER:
-        raise ExportError(
-            f"train.py can be written for {' and '.join(_BY_TRAINER)}, got {spec.trainer!r}"
-        )
+        known = ", ".join(_BY_TRAINER)
+        raise ExportError(f"train.py can be written for {known}, got {spec.trainer!r}")
     packages = _packages(spec, trial)
     training = training_arguments(trial)
     architecture = trial.configuration.architecture
@@ -56,12 +57,6 @@ def script_files(
         "model": constant("MODEL", prepared.model),
         "model_arguments": constant("MODEL_ARGUMENTS", dict(prepared.load_arguments)),
         "tokenizer_arguments": _tokenizer_arguments(prepared),
-        "labels": constant("LABELS", list(prepared.labels)),
-        "head": constant("HEAD", list(shape.head)),
-        "max_length": repr(prepared.max_length),
-        "texts": 'batch["text"], batch["text_pair"]'
-        if "text_pair" in columns
-        else 'batch["text"],',
         "seed": repr(trial.seed),
         "threads": repr(trial.provenance["threads"]),
         "eval_loss": repr(trial.metrics["eval_loss"]),
@@ -90,6 +85,10 @@ def script_files(
             strategy = "adalora"
         values |= peft_values(described, shape)
     values |= strategy_values(trial, strategy) | start_values(architecture)
+    if spec.trainer != "trl.SFTTrainer":
+        values |= kind_values(spec.task, prepared, shape)
+        values["trained"] = values["trained"].replace("tokenizer", values["reader"])
+        values["import_libraries"] = _libraries(spec, values)
     ours = [values.pop(name) for name in ("import_start", "import_strategy", "import_ours")]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)
     values["import_beside"] += "\n" if any(ours) else ""
@@ -100,6 +99,18 @@ def script_files(
         "requirements.txt": _requirements(packages, trial),
     }
     return files | allocation_files(architecture, strategy) | tuner_files(described)
+
+
+def _libraries(spec: StudySpec, values: Mapping[str, str]) -> str:
+    """The imports of other packages but transformers."""
+    images = "image" in spec.task.columns
+    lines = ["import torch"]
+    lines += [] if images else ["from datasets import Dataset"]
+    lines += [values["import_peft"].strip()] if values["import_peft"] else []
+    lines += ["from PIL import Image"] if images else []
+    if values["import_functional"]:
+        lines.append(f"from torch.nn.functional import {values['import_functional']}")
+    return "\n".join(lines)
 
 
 def title(spec: StudySpec, trial: Trial) -> str:
@@ -127,6 +138,8 @@ def _tokenizer_arguments(prepared: Prepared) -> str:
 
 def _packages(spec: StudySpec, trial: Trial) -> list[str]:
     packages, versions = list(_PACKAGES), trial.provenance["versions"]
+    if "image" in spec.task.columns:
+        packages[packages.index("datasets")] = "pillow"
     if not trial.configuration.architecture.full_fine_tuning:
         packages.append("peft")
     if spec.trainer == "trl.SFTTrainer":

@@ -1,5 +1,6 @@
 """The data of a study: loaded by `datasets`, split, and put into the columns of its task."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from autopeft.training.docstrings import SOURCE, load_split
 from autopeft.training.tasks import task_of
 
 _FILES = ("json", "csv", "parquet", "text")
+_FOLDERS = ("imagefolder",)
 _SPLITS = ("train", "validation", "test")
 
 
@@ -91,7 +93,15 @@ def _load(data_json: str, folder: str, task: TaskKind) -> Data:
 
 
 def _digest(split: Dataset) -> str:
-    return fingerprint([split.num_rows, split[0], split[-1], split.column_names])
+    return fingerprint([split.num_rows, _plain(split[0]), _plain(split[-1]), split.column_names])
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it, an image by the hash of its pixels."""
+    return {
+        name: hashlib.sha256(value.tobytes()).hexdigest() if hasattr(value, "tobytes") else value
+        for name, value in row.items()
+    }
 
 
 def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
@@ -103,7 +113,9 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
     rest = {key: value for key, value in source.items() if key not in ("path", "split")}
     if path == SOURCE:
         return load_split(str(source.get("split", name)), rest)
-    if path in _FILES and "data_files" in rest:
+    if path in _FOLDERS and "data_dir" in rest:
+        rest["data_dir"] = _folder(rest["data_dir"], folder, where)
+    if path in (*_FILES, *_FOLDERS) and "data_files" in rest:
         rest["data_files"] = _files(rest["data_files"], folder, where)
     try:
         if (local := Path(folder) / path).is_dir() and (
@@ -149,6 +161,13 @@ def _files(files: Any, folder: str, where: str) -> Any:
         if "://" not in path and not any(Path("/").glob(path.lstrip("/"))):
             raise AutopeftError(f"{where}.data_files names a file that does not exist: {path}")
     return paths
+
+
+def _folder(name: Any, folder: str, where: str) -> str:
+    path = (Path(folder) / str(name)).resolve()
+    if not path.is_dir():
+        raise AutopeftError(f"{where}.data_dir names a folder that does not exist: {path}")
+    return str(path)
 
 
 def _carve(

@@ -126,7 +126,7 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     return Bench(spec, task, base, train, validation, folder, shape=shape, general=general)
 
 
-_PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")
+_PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl", "pillow")
 
 
 def versions(*more: str) -> dict[str, str]:

@@ -68,13 +68,16 @@ def classification_metrics(
     predictions: NDArray[Any],
     confidences: NDArray[Any],
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics and their standard errors; most of these by a bootstrap over rows."""
+    """Metrics and their standard errors; most of these by a bootstrap over rows.
+
+    Where only two labels are told apart, f1_binary is that of the second.
+    """
     n = len(labels)
     hits = (labels == predictions).astype(float)
     rng = np.random.default_rng(0)
     resampled = (rng.integers(n, size=n) for _ in range(_RESAMPLES))
     calibration = [calibration_error(hits[rows], confidences[rows]) for rows in resampled]
-    classes = int(max(labels.max(), predictions.max())) + 1
+    classes = max(2, int(max(labels.max(), predictions.max())) + 1)
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     counts = cells.reshape(classes, classes)
     draws = np.random.default_rng(0).multinomial(n, cells / n, size=_RESAMPLES)
@@ -94,6 +97,9 @@ def classification_metrics(
         "matthews_correlation": float(np.std(matthews(draws))),
         "calibration_error": float(np.std(calibration)),
     }
+    if classes == 2:
+        metrics["f1_binary"] = float(binary_f1(counts))
+        errors["f1_binary"] = float(np.std(binary_f1(draws)))
     return metrics, errors
 
 
@@ -105,6 +111,18 @@ def calibration_error(hits: NDArray[Any], confidences: NDArray[Any]) -> float:
     bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
     apart = np.bincount(bins, weights=hits - confidences, minlength=_BINS)
     return float(np.abs(apart).sum() / len(hits))
+
+
+def binary_f1(counts: NDArray[Any]) -> NDArray[Any]:
+    """F1 of the second of two classes; 0 where it is neither there nor predicted.
+
+    counts: (..., 2, 2); returns (...).
+    """
+    seen = (counts.sum(-1) + counts.sum(-2))[..., 1].astype(float)
+    score: NDArray[Any] = np.divide(
+        2.0 * counts[..., 1, 1], seen, out=np.zeros(seen.shape), where=seen > 0
+    )
+    return score
 
 
 def macro_f1(counts: NDArray[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from autopeft.training.tasks import Task, task_of
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
 _MISSING_SEED = 0  # of weights that the checkpoint lacks: the same bits in every worker
-_OURS = ("model_name_or_path", "task_type", "max_length")
+_OURS = ("model_name_or_path", "task_type", "problem_type", "max_length")
 
 
 def resolve_model(name: str, *, folder: str) -> str:
@@ -63,6 +63,13 @@ def load_arguments(model: Mapping[str, Any], head: Sequence[str]) -> dict[str, A
         spared = [*(quantization.get("llm_int8_skip_modules") or ()), *head]
         found["quantization_config"] = {**quantization, "llm_int8_skip_modules": spared}
     return {**found, "use_safetensors": True}
+
+
+def processor_arguments(model: Mapping[str, Any], *, folder: str) -> dict[str, Any]:
+    """What the tokenizer is given to load besides."""
+    path = resolve_model(model["model_name_or_path"], folder=folder)
+    trust = model.get("trust_remote_code", False)
+    return _task(model).processor_options(path, trust_remote_code=trust)
 
 
 def bits_and_bytes(model: Mapping[str, Any]) -> bool:

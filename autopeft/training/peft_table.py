@@ -24,7 +24,7 @@ def table() -> dict[str, Any]:
     "targets": [{"types": [type], "modules": {model_type: target_modules}}]}
     """
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-    from transformers import SchedulerType, TrainingArguments
+    from transformers import SchedulerType, Seq2SeqTrainingArguments, TrainingArguments
     from transformers.training_args import OptimizerNames
     from trl import SFTConfig
 
@@ -39,6 +39,7 @@ def table() -> dict[str, Any]:
         },
         "trainers": {
             "transformers.Trainer": _fields(TrainingArguments),
+            "transformers.Seq2SeqTrainer": _fields(Seq2SeqTrainingArguments),
             "trl.SFTTrainer": _fields(SFTConfig),
         },
         "values": {

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import PeftConfig
 from transformers import PrinterCallback, TrainerCallback
 
@@ -64,8 +63,8 @@ class Bench:
     spec: StudySpec
     task: Task
     base: Base
-    train: Dataset
-    validation: Dataset
+    train: Any  # (n,) inputs, as the trainer takes them
+    validation: Any
     folder: Path
     shape: ModelShape = field(kw_only=True)
     general: General | None = field(default=None, kw_only=True)
@@ -204,6 +203,8 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
         total_steps=steps,
         on_cpu=not torch.cuda.is_available(),
     )
+    if arguments.get("fp16") and not torch.cuda.is_available():
+        raise UnfitError("fp16 needs a GPU, and this worker has none: take bf16: true, or neither")
     trainer_class, arguments_class = bench.task.trainer()
     with refusals():
         trainer = pausing(trainer_class)(
@@ -212,6 +213,7 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
             train_dataset=bench.train,
             eval_dataset=bench.validation,
             processing_class=bench.base.processor,
+            data_collator=bench.task.collator(model, bench.base.processor),
         )
     if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
         # Recomputed layers get no cache, so the prefix would be left out, silently.
@@ -225,9 +227,10 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
 
 def _measure(bench: Bench, trainer: Any) -> Measures:
     measured = bench.task.measure(trainer.model, trainer.get_eval_dataloader(), trainer.args.device)
-    loss = measured[0]["eval_loss"]
-    if not math.isfinite(loss):
-        raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")
+    for name, value in measured[0].items():
+        if not math.isfinite(value):
+            what = "the validation loss" if name == "eval_loss" else name
+            raise NotFiniteError(f"{what} is {value} at step {trainer.state.global_step}")
     return measured
 
 

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
 from autopeft.training.measure import language_losses, language_metrics
-from autopeft.training.tasks.task import Measures, checked_column, renamed, tokenizer
+from autopeft.training.tasks.task import Measures, Task, checked_column, renamed
 
 _COLUMNS = KINDS["CAUSAL_LM"].columns
 
 
-class Language:
+class Language(Task):
     """See `Task`."""
 
     def auto_class(self) -> Any:
@@ -27,15 +27,12 @@ class Language:
     def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
         return {}
 
-    def processor(self, path: str, *, trust_remote_code: bool) -> Any:
-        return tokenizer(path, trust_remote_code=trust_remote_code)
-
     def rows(
-        self, splits: Mapping[str, Dataset], columns: Mapping[str, str]
+        self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
     ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
         return {name: _columns(split, name, columns) for name, split in splits.items()}, ()
 
-    def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Dataset:
+    def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Any:
         return split  # TRL tokenizes
 
     def trainer(self) -> tuple[Any, Any]:

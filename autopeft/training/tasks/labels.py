@@ -1,0 +1,103 @@
+"""Labels of rows as ids, and their names by id."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+
+from autopeft.domain.errors import AutopeftError
+
+
+def label_ids(
+    splits: dict[str, Dataset],
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """The splits with `label` as an id, and the labels by id: in train's order, or sorted.
+
+    Raises:
+        AutopeftError: labels of which no classes can be made, or that train does not have.
+    """
+    labels = _labels(splits["train"])
+    return {name: _numbered(split, name, labels) for name, split in splits.items()}, labels
+
+
+def _labels(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["label"]
+    values = listed(train["label"])
+    if isinstance(feature, ClassLabel):
+        if len(values) < 2:
+            raise AutopeftError(_too_few([feature.int2str(v) for v in values if v >= 0]))
+        return tuple(feature.names)
+    refuse_other(values)
+    if len(values) < 2:
+        raise AutopeftError(_too_few(sorted(values)))
+    return tuple(str(value) for value in sorted(values))
+
+
+def refuse_other(values: set[Any]) -> None:
+    """Nothing, if all are strings or all are whole numbers.
+
+    Raises:
+        AutopeftError: fractions, lists, or strings beside numbers.
+    """
+    kinds = {type(value) for value in values if not isinstance(value, bool)}
+    if float in kinds:
+        raise AutopeftError(
+            "data.columns.label takes strings or whole numbers, got fractions: to predict numbers "
+            "write problem_type: regression under model"
+        )
+    if kinds - {str, int}:
+        raise AutopeftError(
+            f"data.columns.label takes one label a row, got {_example(values)}: for several a row "
+            "write problem_type: multi_label_classification under model"
+        )
+
+
+def listed(values: Sequence[Any]) -> set[Any]:
+    """The distinct values; a list among them as it is written."""
+    return {tuple(value) if isinstance(value, list) else value for value in values}
+
+
+def numbers_of(values: Sequence[Any], ids: dict[str, int], name: str) -> list[int]:
+    """Their ids.
+
+    Raises:
+        AutopeftError: a value that train does not have.
+    """
+    unseen = sorted({str(value) for value in values} - set(ids))
+    if unseen:
+        raise AutopeftError(
+            f"data.{name} has labels that data.train does not: {', '.join(unseen[:5])}"
+        )
+    return [ids[str(value)] for value in values]
+
+
+def refuse_unlabelled(values: Sequence[int], name: str) -> None:
+    """Nothing, if every id is one; public test splits hide theirs as -1.
+
+    Raises:
+        AutopeftError: an id below 0.
+    """
+    hidden = sum(value < 0 for value in values)
+    if hidden:
+        raise AutopeftError(
+            f"data.{name} has {hidden} rows whose label is -1, which hides it: take another split, "
+            f"or carve one ({name}: {{carve: 0.1, from: train}})"
+        )
+
+
+def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
+    if isinstance(split.features["label"], ClassLabel):
+        refuse_unlabelled(split["label"], name)
+        return split
+    ids = {label: i for i, label in enumerate(labels)}
+    numbers = numbers_of(split["label"], ids, name)
+    return split.remove_columns("label").add_column("label", numbers)
+
+
+def _too_few(got: Sequence[Any]) -> str:
+    return f"data.train needs two labels or more, got only {list(got)!r}"
+
+
+def _example(values: set[Any]) -> str:
+    value = next(iter(values))
+    return f"{list(value)!r}" if isinstance(value, tuple) else f"{value!r}"

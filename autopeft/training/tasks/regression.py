@@ -1,0 +1,59 @@
+"""SEQ_CLS with problem_type regression: a number for a text or a pair of texts.
+
+Rows have `text`, where the file says so `text_pair`, and `label`, a number.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, Value
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.training.scores import predicted_numbers, regression_metrics
+from autopeft.training.tasks.classification import Classification, labelled, length
+from autopeft.training.tasks.task import Measures
+from autopeft.training.tasks.texts import text_remarks
+
+
+class Regression(Classification):
+    """See `Task`."""
+
+    def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def rows(
+        self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
+    ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+        return {name: _numbers(labelled(s, name, columns), name) for name, s in splits.items()}, ()
+
+    def remarks(
+        self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
+    ) -> list[str]:
+        values = np.asarray(split["label"])
+        told = (
+            f"labels: {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}; "
+            f"always their mean has an eval_loss of {values.var():.4g}"
+        )
+        return [told, *text_remarks(split, processor, length(data))]
+
+    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+        return regression_metrics(*predicted_numbers(model, loader, device))
+
+
+def _numbers(split: Dataset, name: str) -> Dataset:
+    values = split["label"]
+    other = next((v for v in values if isinstance(v, bool) or not isinstance(v, int | float)), None)
+    if other is not None:
+        raise AutopeftError(
+            f"problem_type regression needs numbers as labels, got {other!r} in data.{name}: "
+            "remove problem_type, or name another column"
+        )
+    if not np.isfinite(values).all():
+        raise AutopeftError(
+            f"data.{name} needs a finite label in every row, got NaN or infinity: drop these rows"
+        )
+    if name == "train" and len(set(values)) < 2:
+        raise AutopeftError(f"data.train needs two labels or more, got only {values[0]!r}")
+    return split.cast_column("label", Value("float32"))

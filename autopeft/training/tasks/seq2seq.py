@@ -1,0 +1,82 @@
+"""SEQ_2_SEQ_LM: a text from a text, by an encoder and a decoder (T5, BART).
+
+Rows have `text` and `target`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    DataCollatorForSeq2Seq,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+)
+
+from autopeft.domain.tasks import KINDS
+from autopeft.training.scores import target_losses, target_metrics
+from autopeft.training.tasks.task import Measures, Task, only
+from autopeft.training.tasks.texts import cut_remark, refuse_empty, text_remarks
+
+_KIND = KINDS["SEQ_2_SEQ_LM"]
+_LOOKED_AT = 2000
+
+
+class SequenceToSequence(Task):
+    """See `Task`."""
+
+    def auto_class(self) -> Any:
+        return AutoModelForSeq2SeqLM
+
+    def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        return {}
+
+    def rows(
+        self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
+    ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+        kept = {key: columns.get(key, key) for key in _KIND.columns}
+        return {name: only(split, name, kept) for name, split in splits.items()}, ()
+
+    def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Any:
+        most, most_of_target = lengths(data)
+
+        def encode(batch: dict[str, list[Any]]) -> Any:
+            encoded = processor(batch["text"], truncation=True, max_length=most)
+            targets = processor(
+                text_target=batch["target"], truncation=True, max_length=most_of_target
+            )
+            refuse_empty(encoded["input_ids"])
+            refuse_empty(targets["input_ids"])
+            encoded["labels"] = targets["input_ids"]
+            return encoded
+
+        return split.map(encode, batched=True, remove_columns=split.column_names)
+
+    def remarks(
+        self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
+    ) -> list[str]:
+        most, most_of_target = lengths(data)
+        targets = split[: min(len(split), _LOOKED_AT)]["target"]
+        cut = cut_remark(
+            processor, (targets,), most_of_target, len(split), field="max_target_length"
+        )
+        return [*text_remarks(split, processor, most), *(f"targets: {told}" for told in cut)]
+
+    def trainer(self) -> tuple[Any, Any]:
+        return Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+    def collator(self, model: Any, processor: Any) -> Any:
+        return DataCollatorForSeq2Seq(processor, model=model)
+
+    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+        return target_metrics(target_losses(model, loader, device))
+
+
+def lengths(data: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens of a text and of a target."""
+    return (
+        int(data.get("max_length", _KIND.max_length)),
+        int(data.get("max_target_length", _KIND.max_target_length)),
+    )

@@ -1,0 +1,155 @@
+"""TOKEN_CLS: a label for every word of a text, as in named entity recognition.
+
+Rows have `tokens`, the words, and `tags`, an id for each. The first piece of a word carries its
+label; further pieces and special tokens carry none.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import ClassLabel, Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    DataCollatorForTokenClassification,
+    Trainer,
+    TrainingArguments,
+)
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.tasks import KINDS
+from autopeft.training.scores import tag_metrics, tagged
+from autopeft.training.tasks.labels import numbers_of, refuse_other, refuse_unlabelled
+from autopeft.training.tasks.task import Measures, Task, named_labels, only
+from autopeft.training.tasks.texts import cut_remark, empty_remark, refuse_empty, share_remark
+
+_MAX_LENGTH = KINDS["TOKEN_CLS"].max_length
+_SPACED = ("bloom", "deberta", "gpt2", "longformer", "roberta")
+"""Model types whose words start with a space, and whose tokenizers have to be told."""
+_UNLABELLED = -100
+_LOOKED_AT = 2000
+
+
+class TokenClassification(Task):
+    """See `Task`."""
+
+    def auto_class(self) -> Any:
+        return AutoModelForTokenClassification
+
+    def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        return named_labels(labels)
+
+    def processor(self, path: str, *, trust_remote_code: bool) -> Any:
+        found = super().processor(path, trust_remote_code=trust_remote_code)
+        if not found.is_fast:
+            raise AutopeftError(
+                f"TOKEN_CLS needs a tokenizer that knows which word a token is of, a fast one, got "
+                f"{type(found).__name__}: take a model that has one"
+            )
+        return found
+
+    def processor_options(self, path: str, *, trust_remote_code: bool) -> dict[str, Any]:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        return {"add_prefix_space": True} if config.model_type in _SPACED else {}
+
+    def rows(
+        self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
+    ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+        kept = {key: columns.get(key, key) for key in ("tokens", "tags")}
+        found = {name: only(split, name, kept) for name, split in splits.items()}
+        for name, split in found.items():
+            _refuse_unequal(split, name)
+        labels = _labels(found["train"])
+        return {name: _numbered(split, name, labels) for name, split in found.items()}, labels
+
+    def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Any:
+        return _tokenized(split, processor, _length(data))
+
+    def remarks(
+        self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
+    ) -> list[str]:
+        words = split[: min(len(split), _LOOKED_AT)]["tokens"]
+        full = [row for row in words if row]
+        return [
+            *share_remark((tag for row in split["tags"] for tag in row), labels),
+            *empty_remark(len(words) - len(full), len(words), len(split)),
+            *cut_remark(processor, (full,), _length(data), len(split), is_split_into_words=True),
+        ]
+
+    def trainer(self) -> tuple[Any, Any]:
+        return Trainer, TrainingArguments
+
+    def collator(self, model: Any, processor: Any) -> Any:
+        return DataCollatorForTokenClassification(processor)
+
+    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+        return tag_metrics(tagged(model, loader, device), model.config.id2label)
+
+
+def _length(data: Mapping[str, Any]) -> int:
+    return int(data.get("max_length", _MAX_LENGTH))
+
+
+def _tokenized(split: Dataset, tokenizer: Any, max_length: int) -> Dataset:
+    def encode(batch: dict[str, list[Any]]) -> Any:
+        encoded = tokenizer(
+            batch["tokens"], is_split_into_words=True, truncation=True, max_length=max_length
+        )
+        refuse_empty(encoded["input_ids"])
+        encoded["labels"] = [
+            _aligned(encoded.word_ids(i), tags) for i, tags in enumerate(batch["tags"])
+        ]
+        return encoded
+
+    return split.map(encode, batched=True, remove_columns=split.column_names)
+
+
+def _aligned(words: Sequence[int | None], tags: Sequence[int]) -> list[int]:
+    """A label for every token: that of its word for the first piece.
+
+    words: (tokens,) index of the word that a token is of; None: a special token.
+    """
+    found, before = [], None
+    for word in words:
+        new = word is not None and word != before
+        found.append(tags[word] if word is not None and new else _UNLABELLED)
+        before = word
+    return found
+
+
+def _refuse_unequal(split: Dataset, name: str) -> None:
+    for i, (tokens, tags) in enumerate(zip(split["tokens"], split["tags"], strict=True)):
+        if not isinstance(tokens, list) or not isinstance(tags, list):
+            kind = "tags" if isinstance(tokens, list) else "tokens"
+            raise AutopeftError(
+                f"TOKEN_CLS needs a list of words and a list of tags in every row, data.{name} has "
+                f"no list in column {kind}"
+            )
+        if len(tokens) != len(tags):
+            raise AutopeftError(
+                f"TOKEN_CLS needs a tag for every word, row {i} of data.{name} has {len(tokens)} "
+                f"words and {len(tags)} tags"
+            )
+
+
+def _labels(train: Dataset) -> tuple[str, ...]:
+    feature = train.features["tags"]
+    values = {tag for row in train["tags"] for tag in row}
+    named = isinstance(getattr(feature, "feature", None), ClassLabel)
+    if not named:
+        refuse_other(values)
+    if len(values) < 2:
+        raise AutopeftError(f"data.train needs two labels or more, got only {sorted(values)!r}")
+    return tuple(feature.feature.names if named else map(str, sorted(values)))
+
+
+def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
+    tags = split["tags"]
+    if isinstance(getattr(split.features["tags"], "feature", None), ClassLabel):
+        for row in tags:
+            refuse_unlabelled(row, name)
+        return split
+    ids = {label: i for i, label in enumerate(labels)}
+    numbers = [numbers_of(row, ids, name) for row in tags]
+    return split.remove_columns("tags").add_column("tags", numbers)
