@@ -61,9 +61,12 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     """Check a space file, first alone, then against its model and data. Trains nothing."""
     from autopeft import build
     from autopeft.config import load
+    from autopeft.training.remarks import data_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
+    for remark in data_remarks(spec):
+        print(remark, file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
     own = f", evaluator {spec.evaluator.function}" if spec.evaluator else ""
@@ -76,14 +79,18 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft import build
     from autopeft.config import load
     from autopeft.plan_view import cost_of, plan_rows, print_plan
+    from autopeft.training.remarks import data_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     rows = plan_rows(build.problem(spec, shape))
-    cost = cost_of(spec, shape)
+    cost, remarks = cost_of(spec, shape), data_remarks(spec)
     if as_json:
-        print(json.dumps({"study": spec.name, "branches": rows, "cost": cost}, indent=2))
+        told = {"study": spec.name, "branches": rows, "cost": cost, "data": remarks}
+        print(json.dumps(told, indent=2))
     else:
         print_plan(spec, rows, cost)
+        for remark in remarks:
+            print(remark)
 
 
 app.command()(running.search)

@@ -125,6 +125,8 @@ class _Replayed:
 
 def _without_row_labels(batch: Batch) -> dict[str, torch.Tensor]:
     """EVA looks at the tokens that carry a label; a label of a whole row tells it nothing."""
+    if "input_ids" not in batch:
+        raise ValueError("init eva counts tokens, and images have none: take another init")
     of_tokens = batch["labels"].shape == batch["input_ids"].shape
     return {name: value for name, value in batch.items() if of_tokens or name != "labels"}
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
+from task_data import write_images
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
@@ -134,7 +135,25 @@ CARVE = {"carve": 0.2, "from": "train"}
         (ROWS, {"validation": {"carve": 2}}, "carve needs a share between 0 and 1, got 2.0"),
         (ROWS, {"validation": {"carve": 0.1, "from": "dev"}}, "not loaded: 'dev'"),
         (ROWS, {"columns": {"text": "body"}}, "does not have: 'body'; it has text, label"),
-        ([{"text": "a", "label": 0.5}] * 8, {}, "regression is not supported"),
+        ([{"text": "a", "label": 0.5}] * 8, {}, "write problem_type: regression under model"),
+        (
+            [{"text": "a", "label": [1]}] * 8,
+            {},
+            "one label a row, got [1]: for several a row write",
+        ),
+        (
+            [{"text": i, "label": i % 2} for i in range(8)],
+            {},
+            "needs text in column 'text', got int64",
+        ),
+        (ROWS, {"columns": {"text": "{text} {body}"}}, "does not have: 'body'"),
+        (ROWS, {"columns": {"text": "{text"}}, "is no text with columns in it: '{text'"),
+        (ROWS, {"columns": {"text": "label"}}, "names 'label' twice"),
+        (
+            [{"text": "a", "label": v} for v in ("x", 1)] * 4,
+            {},
+            "one type, got 'x' beside 1: write",
+        ),
         ([{"text": "a", "label": "x"}] * 8, {}, "needs two labels or more, got only ['x']"),
         ([*ROWS, {"text": None, "label": "no"}], {}, "got 1 rows without: drop them"),
         (ROWS, {"validation": {"path": "json", "data_files": "no.jsonl"}}, "does not exist"),
@@ -161,3 +180,103 @@ def test_rows_for_language_models_need_a_column_that_trl_reads(tmp_path):
         load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE)
     data = load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE, columns={"text": "question"})
     assert data.train.column_names == ["text"]
+
+
+def test_a_text_may_be_written_with_several_columns(tmp_path):
+    rows = [{"a": f"one {i}", "b": i, "label": i % 2} for i in range(8)]
+    columns = {"text": "{a}: {b}", "text_pair": "a"}
+    source = jsonl(tmp_path, "train.jsonl", rows)
+    data = load(tmp_path, train=source, validation=source, columns=columns)
+    assert data.train[3] == {"text_pair": "one 3", "label": 1, "text": "one 3: 3"}
+
+
+def test_labels_that_a_public_test_split_hides_are_told(tmp_path):
+    rows = Dataset.from_list([{"text": f"row {i}", "label": i % 2} for i in range(8)])
+    rows = rows.cast_column("label", ClassLabel(names=["bad", "good"]))
+    hidden = rows.remove_columns("label").add_column("label", [-1] * 8)
+    hidden = hidden.cast(rows.features)
+    DatasetDict({"train": rows, "validation": rows, "test": hidden}).save_to_disk(tmp_path / "glue")
+    source = {"path": "glue"}
+    with pytest.raises(AutopeftError, match="data.test has 8 rows whose label is -1, which hides"):
+        load(tmp_path, train=source, validation=source, test=source)
+    one = rows.filter(lambda row: row["label"] == 1)
+    DatasetDict({"train": one, "validation": one}).save_to_disk(tmp_path / "one")
+    with pytest.raises(AutopeftError, match="needs two labels or more, got only \\['good'\\]"):
+        load(tmp_path, train={"path": "one"}, validation={"path": "one"})
+
+
+KIND_CASES = [
+    ("SEQ_CLS regression", {"text": "a", "label": "x"}, {}, "needs numbers as labels, got 'x'"),
+    ("SEQ_CLS regression", {"text": "a", "label": 1.5}, {}, "two labels or more, got only 1.5"),
+    ("SEQ_CLS multi_label_classification", {"text": "a", "label": "x"}, {}, "a list of labels in"),
+    ("SEQ_CLS multi_label_classification", {"text": "a", "label": []}, {}, "got only []"),
+    (
+        "SEQ_CLS multi_label_classification",
+        {"text": "a", "x": 1, "y": 2},
+        {"label": ["x", "y"]},
+        "needs 0 or 1 in every row of 'y', got 2",
+    ),
+    (
+        "TOKEN_CLS",
+        {"tokens": ["a", "b"], "tags": ["O"]},
+        {},
+        "row 0 of data.train has 2 words and 1",
+    ),
+    ("TOKEN_CLS", {"tokens": "a b", "tags": ["O"]}, {}, "no list in column tokens"),
+    ("TOKEN_CLS", {"tokens": ["a"], "ner": ["O"]}, {}, "does not have: 'tags'; it has tokens, ner"),
+    ("TOKEN_CLS", {"tokens": ["a"], "tags": ["O"]}, {}, "two labels or more, got only ['O']"),
+    ("SEQ_2_SEQ_LM", {"text": "a", "target": 3}, {}, "needs text in column 'target', got int64"),
+    ("SEQ_2_SEQ_LM", {"text": "a", "target": None}, {}, "rows without: drop them"),
+    ("IMAGE_CLS", {"image": "a.png", "label": 1}, {}, "holds no images but Value('string')"),
+]
+
+
+@pytest.mark.parametrize(("kind", "row", "columns", "said"), KIND_CASES)
+def test_rows_that_make_no_sense_for_a_kind_are_one_message(tmp_path, kind, row, columns, said):
+    source = jsonl(tmp_path, "train.jsonl", [row] * 4)
+    with pytest.raises(AutopeftError, match=re.escape(said)):
+        load(tmp_path, kind, train=source, validation=source, columns=columns)
+
+
+def test_several_labels_come_as_a_list_or_as_columns_and_are_the_same(tmp_path):
+    lists = [
+        {"text": f"row {i}", "label": ["x"] * (i % 2) + ["y"] * (i % 3 == 0)} for i in range(6)
+    ]
+    marks = [{"text": f"row {i}", "x": i % 2, "y": int(i % 3 == 0)} for i in range(6)]
+    kind = "SEQ_CLS multi_label_classification"
+    first, second = jsonl(tmp_path, "lists.jsonl", lists), jsonl(tmp_path, "marks.jsonl", marks)
+    one = load(tmp_path, kind, train=first, validation=first)
+    other = load(tmp_path, kind, train=second, validation=second, columns={"label": ["x", "y"]})
+    assert one.labels == other.labels == ("x", "y")
+    assert one.train["label"][:] == other.train["label"][:]
+    assert one.train["label"][0] == [0.0, 1.0]
+    unseen = jsonl(tmp_path, "unseen.jsonl", [{"text": "a", "label": ["z"]}])
+    with pytest.raises(
+        AutopeftError, match="data.validation has labels that data.train does not: z"
+    ):
+        load(tmp_path, kind, train=first, validation=unseen)
+
+
+def test_a_tag_that_training_never_saw_is_named(tmp_path):
+    rows = [{"tokens": ["a", "b"], "tags": ["O", "B-X"]}]
+    seen = jsonl(tmp_path, "seen.jsonl", rows)
+    unseen = jsonl(tmp_path, "new.jsonl", [{"tokens": ["a"], "tags": ["B-Y"]}])
+    with pytest.raises(AutopeftError, match="labels that data.train does not: B-Y"):
+        load(tmp_path, "TOKEN_CLS", train=seen, validation=unseen)
+
+
+def test_an_image_folder_that_is_not_there_is_named(tmp_path):
+    source = {"path": "imagefolder", "data_dir": "nowhere"}
+    with pytest.raises(AutopeftError, match="data.train.data_dir names a folder that does not exi"):
+        load(tmp_path, "IMAGE_CLS", train=source, validation=source)
+
+
+def test_other_pixels_give_another_fingerprint(tmp_path):
+    write_images(tmp_path / "images")
+    source = {"path": "imagefolder", "data_dir": "images"}
+    first = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE)
+    again = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE, columns={"label": "label"})
+    assert first.labels == ("blue", "green", "red")
+    assert first.fingerprint == again.fingerprint
+    last = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE, limit={"train": 5})
+    assert last.fingerprint != first.fingerprint

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 from autopeft.domain.tasks import KINDS
 from autopeft.training.measure import classification_metrics, classify
 from autopeft.training.tasks.labels import label_ids
-from autopeft.training.tasks.task import Measures, Task, named_labels, only
+from autopeft.training.tasks.task import Measures, Task, named_labels, only_texts
 from autopeft.training.tasks.texts import share_remark, text_remarks, tokenize
 
 _MAX_LENGTH = KINDS["SEQ_CLS"].max_length
@@ -59,4 +59,4 @@ def labelled(split: Dataset, name: str, columns: Mapping[str, Any]) -> Dataset:
     kept = {"text": columns.get("text", "text"), "label": columns.get("label", "label")}
     if "text_pair" in columns:
         kept["text_pair"] = columns["text_pair"]
-    return only(split, name, kept)
+    return only_texts(split, name, kept, [key for key in kept if key != "label"])

@@ -34,18 +34,24 @@ def _labels(train: Dataset) -> tuple[str, ...]:
 
 
 def refuse_other(values: set[Any]) -> None:
-    """Nothing, if all are strings or all are whole numbers.
+    """Nothing, if all are strings, all are whole numbers, or all are true and false.
 
     Raises:
-        AutopeftError: fractions, lists, or strings beside numbers.
+        AutopeftError: several of these, fractions, or lists.
     """
-    kinds = {type(value) for value in values if not isinstance(value, bool)}
+    examples = {type(value): value for value in sorted(values, key=repr)}
+    kinds = set(examples)
+    if len(kinds) > 1:
+        shown = " beside ".join(repr(value) for value in list(examples.values())[:2])
+        raise AutopeftError(
+            f"data.columns.label takes labels of one type, got {shown}: write all of them as text"
+        )
     if float in kinds:
         raise AutopeftError(
             "data.columns.label takes strings or whole numbers, got fractions: to predict numbers "
             "write problem_type: regression under model"
         )
-    if kinds - {str, int}:
+    if kinds - {str, int, bool}:
         raise AutopeftError(
             f"data.columns.label takes one label a row, got {_example(values)}: for several a row "
             "write problem_type: multi_label_classification under model"

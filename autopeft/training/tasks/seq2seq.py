@@ -17,8 +17,8 @@ from transformers import (
 
 from autopeft.domain.tasks import KINDS
 from autopeft.training.scores import target_losses, target_metrics
-from autopeft.training.tasks.task import Measures, Task, only
-from autopeft.training.tasks.texts import cut_remark, refuse_empty, text_remarks
+from autopeft.training.tasks.task import Measures, Task, only_texts
+from autopeft.training.tasks.texts import cut_remark, empty_remark, refuse_empty, text_remarks
 
 _KIND = KINDS["SEQ_2_SEQ_LM"]
 _LOOKED_AT = 2000
@@ -37,7 +37,8 @@ class SequenceToSequence(Task):
         self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
     ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
         kept = {key: columns.get(key, key) for key in _KIND.columns}
-        return {name: only(split, name, kept) for name, split in splits.items()}, ()
+        found = {name: only_texts(split, name, kept, kept) for name, split in splits.items()}
+        return found, ()
 
     def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Any:
         most, most_of_target = lengths(data)
@@ -62,7 +63,8 @@ class SequenceToSequence(Task):
         cut = cut_remark(
             processor, (targets,), most_of_target, len(split), field="max_target_length"
         )
-        return [*text_remarks(split, processor, most), *(f"targets: {told}" for told in cut)]
+        told = [*empty_remark(sum(not t.strip() for t in targets), len(targets), len(split)), *cut]
+        return [*text_remarks(split, processor, most), *(f"targets: {one}" for one in told)]
 
     def trainer(self) -> tuple[Any, Any]:
         return Seq2SeqTrainer, Seq2SeqTrainingArguments

@@ -1,6 +1,6 @@
 """What a kind of task decides of a trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from string import Formatter
 from typing import Any, Protocol
 
@@ -125,6 +125,25 @@ def only(split: Dataset, name: str, columns: Mapping[str, str]) -> Dataset:
     for key, text in texts.items():
         wanted = wanted.add_column(key, [text.format(**row) for row in split])
     return wanted
+
+
+def only_texts(
+    split: Dataset, name: str, columns: Mapping[str, str], texts: Collection[str]
+) -> Dataset:
+    """As `only`; what stands in `texts` has to be text.
+
+    Raises:
+        AutopeftError: it holds numbers or lists.
+    """
+    kept = only(split, name, columns)
+    for key in texts:
+        kind = getattr(kept.features[key], "dtype", "no text")
+        if kind not in ("string", "large_string"):
+            raise AutopeftError(
+                f"data.{name} needs text in column {columns[key]!r}, got {kind}: name another "
+                f"under data.columns.{key}, or write it into a text ('{{{columns[key]}}}')"
+            )
+    return kept
 
 
 def _fields_of(text: str, key: str) -> list[str]:

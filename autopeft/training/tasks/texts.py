@@ -56,7 +56,7 @@ def empty_remark(empty: int, looked_at: int, rows: int) -> list[str]:
     """Of rows whose text is empty or blank: they are kept."""
     if not empty:
         return []
-    return [f"{empty} {_of(looked_at, rows)} have an empty text; they are kept"]
+    return [f"{empty} {_of(looked_at, rows)} have no text; they are kept"]
 
 
 def cut_remark(
@@ -94,8 +94,9 @@ def share_remark(values: Iterable[int], labels: Sequence[str]) -> list[str]:
     shown = [f"{labels[label]} {count / total:.1%}" for label, count in counts.most_common(_NAMED)]
     rest = len(labels) - len(shown)
     more = f", {rest} more" if rest > 0 else ""
-    most = counts.most_common(1)[0][1] / total
-    return [f"labels: {', '.join(shown)}{more}; always the first is right in {most:.1%}"]
+    ((first, most),) = counts.most_common(1)
+    always = f"always saying {labels[first]} is right in {most / total:.1%}"
+    return [f"labels: {', '.join(shown)}{more}; {always}"]
 
 
 def _texts(batch: Mapping[str, list[Any]]) -> tuple[list[Any], ...]:

@@ -1,0 +1,21 @@
+"""What is worth knowing of a study's data before anything is trained."""
+
+from autopeft.domain.study import StudySpec
+from autopeft.training.data import load_data
+from autopeft.training.model import resolve_model
+from autopeft.training.tasks import task_of
+
+
+def data_remarks(spec: StudySpec) -> list[str]:
+    """A line a fact: how the labels are spread, how many rows are cut or empty."""
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
+    task = task_of(spec.task)
+    path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
+    processor = task.processor(path, trust_remote_code=spec.model.get("trust_remote_code", False))
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    return [
+        f"data.{name}: {remark}"
+        for name, split in splits.items()
+        if split is not None
+        for remark in task.remarks(split, processor, spec.data, data.labels)
+    ]
