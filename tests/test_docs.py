@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from autopeft.domain.benchmarks import BENCHMARKS
+from autopeft.domain.objective import METRICS
+from autopeft.domain.tasks import KINDS
+
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 PYTHON = [
@@ -50,3 +54,40 @@ def test_a_link_leads_somewhere(file):
             headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
             slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
             assert anchor[1:] in slugs, (anchor, slugs)
+
+
+def _table(file, heading):
+    """The cells of the first table under a heading, a list a row."""
+    section = (ROOT / "docs" / file).read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_kinds_of_task_are_told_as_they_are():
+    told = [
+        tuple(", ".join(re.findall(r"`([^`]+)`", cell)) for cell in row[:4])
+        for row in _table("space-file.md", "Kinds of task")
+    ]
+    assert told == [
+        (
+            ", ".join([kind.task_type, *([kind.problem_type] if kind.problem_type else [])]),
+            kind.trainer,
+            ", ".join(kind.columns),
+            ", ".join(kind.metrics),
+        )
+        for kind in KINDS.values()
+    ]
+
+
+def test_the_tasks_of_benchmarks_are_told_with_their_metrics():
+    for (key, tasks), (name, benchmark) in zip(
+        _table("space-file.md", "GLUE and SuperGLUE"), BENCHMARKS.items(), strict=True
+    ):
+        assert key == f"`{name}`"
+        told = [re.sub(r" \(.*\)", "", task.strip()) for task in tasks.split(";")]
+        assert told == [f"`{t}` {', '.join(b.metrics)}" for t, b in benchmark.tasks.items()]
+
+
+def test_every_metric_is_told():
+    told = {name for row in _table("space-file.md", "Metrics") for name in row[0].split("`")[1::2]}
+    assert told == set(METRICS)

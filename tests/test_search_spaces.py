@@ -1,10 +1,14 @@
 """Every shipped space file loads, fits a model of its kind, and each of its points is a trial."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from domain.matrix import HEADS, shape_of
 from fakes import bert_shape, linear
+from tiny_models import AUTO_CLASSES, CONFIGS
 
 from autopeft.config import bind, load
 from autopeft.domain.architecture import canonical
@@ -12,6 +16,7 @@ from autopeft.domain.counting import known_metrics
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.plan import count, count_architectures
+from autopeft.domain.tasks import KINDS
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 
@@ -32,11 +37,33 @@ def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
     return ModelShape("llama", layers, modules, width, (), 0, total)
 
 
+SHAPES = {
+    "CAUSAL_LM": llama_shape,
+    "SEQ_2_SEQ_LM": lambda: tiny_shape("t5", d_model=64, d_kv=16, d_ff=64, num_layers=4),
+    "IMAGE_CLS": lambda: tiny_shape(
+        "vit", hidden_size=64, num_hidden_layers=12, intermediate_size=256
+    ),
+}
+
+
+def tiny_shape(family: str, **changes: int) -> ModelShape:
+    """What training finds of a model built from its config."""
+    config = copy.deepcopy(CONFIGS[family])
+    config.update(changes)
+    with torch.device("meta"):
+        model = AUTO_CLASSES[{"t5": "SEQ_2_SEQ_LM", "vit": "IMAGE_CLS"}[family]].from_config(config)
+    return shape_of(model, head=HEADS.get(family, ()))
+
+
+def test_every_kind_of_task_has_a_file():
+    shown = {load(path).task.name for path in FILES}
+    assert shown == set(KINDS)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_shipped_file_fits_a_model_of_its_kind(path):
     spec = load(path)
-    language = spec.model["task_type"] == "CAUSAL_LM"
-    shape = llama_shape() if language else bert_shape(layers=12, width=128)
+    shape = SHAPES.get(spec.model["task_type"], lambda: bert_shape(layers=12, width=128))()
     spec = bind(spec, shape, source=path)
     assert spec.space.searched
     assert spec.space.baselines

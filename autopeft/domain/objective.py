@@ -44,9 +44,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("pearson", "", "maximize", False, "correlation of predictions and labels"),
         Metric("spearmanr", "", "maximize", False, "correlation of their ranks"),
         Metric("mae", "", "minimize", False, "mean absolute error"),
-        Metric(
-            "eval_loss", "nat", "minimize", False, "the task's loss on validation, no penalties"
-        ),
+        Metric("eval_loss", "", "minimize", False, "the task's loss on validation, no penalties"),
         Metric("perplexity", "", "minimize", False, "e to the loss of a token on validation"),
         Metric("adapter_params", "parameters", "minimize", True, "stored, without the head"),
         Metric("trainable_params", "parameters", "minimize", True, "trained, with the head"),

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from transformers import AutoConfig
+
 from autopeft.domain.estimates import Corpus
 from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
@@ -16,12 +18,19 @@ _LANGUAGE_LENGTH = 1024  # where the recipe does not say: SFTConfig's own
 def corpus_of(spec: StudySpec) -> Corpus:
     """The study's training rows: how many, and the token lengths of a sample.
 
-    Rows without tokens, as images, count as of one length.
+    An image has a token for each of its patches, and one more; rows without tokens count as of one
+    length.
     """
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
     task = task_of(spec.task)
     trusted = bool(spec.model.get("trust_remote_code", False))
+    if "image" in spec.task.columns:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trusted)
+        side, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
+        if not isinstance(side, int) or not isinstance(patch, int):
+            return Corpus(len(data.train))
+        return Corpus(len(data.train), ((side // patch) ** 2 + 1,))
     processor = task.processor(path, trust_remote_code=trusted)
     count = len(data.train)
     sample = data.train.select(range(0, count, max(1, count // _SAMPLE)))

@@ -7,7 +7,12 @@ from autopeft.training.tasks import task_of
 
 
 def data_remarks(spec: StudySpec) -> list[str]:
-    """A line a fact: how the labels are spread, how many rows are cut or empty."""
+    """A line a fact: how the labels are spread, how many rows are cut or empty.
+
+    An evaluator keeps its data to itself.
+    """
+    if spec.evaluator is not None:
+        return []
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     task = task_of(spec.task)
     path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)

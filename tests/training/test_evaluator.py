@@ -305,8 +305,9 @@ def test_a_result_names_its_costs_errors_and_provenance(evaluator, shape, trial)
     result = evaluator.run(
         segment(shape, METHODS["lora"], trial), lambda step, metrics: points.append((step, metrics))
     )
-    assert {"accuracy", "f1", "matthews_correlation", "eval_loss"} <= set(result.metrics)
-    judged = {"accuracy", "f1", "matthews_correlation", "eval_loss", "calibration_error"}
+    quality = {"accuracy", "f1", "f1_binary", "matthews_correlation", "calibration_error"}
+    judged = {*quality, "eval_loss"}
+    assert judged <= set(result.metrics)
     assert set(result.stderr) == judged
     assert result.metrics["peak_memory_gib"] > 0
     assert result.metrics["step_ms"] > 0

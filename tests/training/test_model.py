@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from tiny_models import CONFIGS, make_model
+from tiny_models import make_model
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.model import load_base, model_shape, resolve_model
@@ -36,7 +36,7 @@ def described(family, folder, task_type="SEQ_CLS", num_labels=2):
     return model, model_shape(model, folder=str(folder), num_labels=num_labels)
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", HEADS)
 def test_a_shape_names_layers_head_and_the_feed_forward_output(folder, family):
     _, shape = described(family, folder)
     assert shape.layers == 3
@@ -44,6 +44,21 @@ def test_a_shape_names_layers_head_and_the_feed_forward_output(folder, family):
     assert {m.layer for m in shape.modules} == {0, 1, 2}
     assert {m.kind for m in shape.modules if m.feedforward} == {SECOND_FEEDFORWARD[family]}
     assert not any(m.name.startswith(shape.head) for m in shape.modules)
+
+
+@pytest.mark.parametrize(
+    ("family", "task_type", "layers", "head"),
+    [
+        ("bert", "TOKEN_CLS", 3, ("classifier",)),
+        ("t5", "SEQ_2_SEQ_LM", 4, ()),
+        ("bart", "SEQ_2_SEQ_LM", 4, ()),
+        ("vit", "IMAGE_CLS", 2, ("classifier",)),
+    ],
+)
+def test_models_of_other_tasks_have_their_layers_and_heads(folder, family, task_type, layers, head):
+    _, shape = described(family, folder / task_type, task_type)
+    assert (shape.layers, shape.head) == (layers, head)
+    assert {m.role for m in shape.modules} >= {"attention.query", "feed_forward.down"}
 
 
 def test_a_language_model_has_no_head_to_train(folder):

@@ -4,7 +4,7 @@ Rows have `image`, as the Image feature of datasets decodes it, and `label`, an 
 resized and normalised by the model's own processor when a batch needs them; nothing is augmented.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ class ImageClassification(Task):
 
 
 class Images(TorchDataset):  # type: ignore[misc]
-    """Rows that are made into tensors when they are asked for: a split is rarely in memory whole.
+    """Rows that are made into tensors when they are asked for: few splits fit into memory whole.
 
     Item: {"pixel_values": (channels, height, width), "labels": id}.
     """
@@ -76,6 +76,14 @@ class Images(TorchDataset):  # type: ignore[misc]
     def __init__(self, split: Dataset, processor: Any) -> None:
         self._split = split
         self._processor = processor
+
+    @property
+    def column_names(self) -> list[str]:
+        return ["pixel_values", "labels"]
+
+    def select(self, rows: Iterable[int]) -> "Images":
+        """Some of the rows."""
+        return Images(self._split.select(rows), self._processor)
 
     def __len__(self) -> int:
         return len(self._split)

@@ -71,8 +71,12 @@ def cut_remark(
     """Of rows that are longer than a model reads here.
 
     texts: a column for each argument of the tokenizer. rows: of the whole split.
+
+    Raises:
+        AutopeftError: a row without any token.
     """
     encoded = tokenizer(*texts, verbose=False, **options)["input_ids"]
+    refuse_empty(encoded)
     lengths = [len(row) for row in encoded]
     cut = sum(length > max_length for length in lengths)
     if not cut:

@@ -70,11 +70,10 @@ class TokenClassification(Task):
         self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
     ) -> list[str]:
         words = split[: min(len(split), _LOOKED_AT)]["tokens"]
-        full = [row for row in words if row]
         return [
             *share_remark((tag for row in split["tags"] for tag in row), labels),
-            *empty_remark(len(words) - len(full), len(words), len(split)),
-            *cut_remark(processor, (full,), _length(data), len(split), is_split_into_words=True),
+            *empty_remark(sum(not row for row in words), len(words), len(split)),
+            *cut_remark(processor, (words,), _length(data), len(split), is_split_into_words=True),
         ]
 
     def trainer(self) -> tuple[Any, Any]:
