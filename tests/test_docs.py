@@ -90,4 +90,4 @@ def test_the_tasks_of_benchmarks_are_told_with_their_metrics():
 
 def test_every_metric_is_told():
     told = {name for row in _table("space-file.md", "Metrics") for name in row[0].split("`")[1::2]}
-    assert told == set(METRICS)
+    assert told == {name for name in METRICS if not name.startswith("servable_")}

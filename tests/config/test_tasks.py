@@ -35,6 +35,8 @@ def said(*args, **more):
 def test_every_kind_names_its_trainer_columns_and_metrics(kind):
     problem = {"problem_type": kind.problem_type} if kind.problem_type else {}
     columns = {"columns": dict.fromkeys(kind.columns, "x")}
+    if "forgetting" in kind.metrics:
+        columns["general"] = SPLIT
     for metric in kind.metrics:
         spec = parse(document(kind.task_type, data=columns, metric=metric, **problem), folder=".")
         assert (spec.trainer, spec.task) == (kind.trainer, kind)

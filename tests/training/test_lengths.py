@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fakes import study_spec
+from task_data import write_task
 from tiny_models import chats, make_model
 
 from autopeft.training.lengths import corpus_of
@@ -44,3 +45,10 @@ def test_of_many_rows_a_sample_is_counted(tmp_path):
     found = corpus_of(spec_of(tmp_path, "SEQ_CLS", rows))
     assert found.rows == 2000
     assert 512 <= len(found.lengths) < 1024
+
+
+def test_an_image_counts_its_patches_and_one_more(tmp_path):
+    """16 pixels in patches of 8."""
+    found = write_task(tmp_path, "IMAGE_CLS")
+    counted = corpus_of(replace(study_spec(), training={}, folder=str(tmp_path), **found))
+    assert (counted.rows, counted.lengths) == (36, (5,))

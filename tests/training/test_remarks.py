@@ -9,6 +9,7 @@ from task_data import EXAMPLES, write_task
 from tiny_models import make_model
 
 from autopeft import cli
+from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
@@ -70,7 +71,8 @@ def test_a_row_without_any_token_is_refused(bert):
     blank = SOURCE | {"data_files": "blank.jsonl"}
     spec = spec_of(bert, model=MODEL, data={"train": blank, "validation": blank})
     failure = TrialEvaluator(spec, bert / "home").run(
-        Segment("r", 0, None, 0, 0, Stop(), False, True), lambda step, metrics: None
+        Segment("r", 0, Configuration("b", Architecture(), {}), 0, 0, Stop(), False, True),
+        lambda step, metrics: None,
     )
     assert failure.message == said
 
