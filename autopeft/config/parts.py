@@ -183,6 +183,8 @@ def _check_columns(columns: Any, task: TaskKind | None, complain: Complain) -> N
         path, names = f"data.columns.{key}", column if isinstance(column, list) else [column]
         if not all(isinstance(name, str) and name for name in names):
             complain(path, f"takes the name of a column, got {told(column)}")
+        elif any("{" in name for name in names) and key not in task.written:
+            complain(path, f"takes the name of a column, no text with columns, got {told(column)}")
         elif isinstance(column, list) and (key not in task.several or len(set(column)) < 2):
             least = ", or a list of two or more" if key in task.several else ""
             complain(path, f"takes the name of one column{least}, got {told(column)}")

@@ -83,6 +83,10 @@ def test_several_columns_are_labels_of_their_own():
             "takes the name of one column, or a list of two or more, got ['a']",
         ),
         ({"data": {"columns": {"label": []}}, **MULTI}, "or a list of two or more, got []"),
+        (
+            {"data": {"columns": {"label": "{a}"}}},
+            "takes the name of a column, no text with columns",
+        ),
         ({"data": {"max_target_length": 8}}, "data.max_target_length: SEQ_CLS has no target"),
         (
             {"task_type": "SEQ_2_SEQ_LM", "data": {"max_target_length": 0}},
