@@ -67,10 +67,12 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
 
 def _shape(spec: StudySpec) -> ModelShape:
-    from autopeft.training.data import label_names
+    from autopeft.training.data import label_names, load_data
+    from autopeft.training.judging import check_judged
     from autopeft.training.model import model_shape
 
     labels = label_names(spec.data, folder=spec.folder, task=spec.task)
+    check_judged(spec, load_data(spec.data, folder=spec.folder, task=spec.task).validation)
     return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
 
 
@@ -346,13 +348,17 @@ def export(
     from autopeft.export import Prepared, export_trial
     from autopeft.training.data import load_data
     from autopeft.training.model import load_arguments, resolve_model
+    from autopeft.training.tasks.language import trained_columns
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     prepared = Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
         load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
-        splits={"train": data.train, "validation": data.validation},
+        splits={
+            "train": trained_columns(data.train),
+            "validation": trained_columns(data.validation),
+        },
         data_fingerprint=data.fingerprint,
         max_length=spec.data.get("max_length", spec.task.max_length),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autopeft.config.names import check_names, nearest
+from autopeft.config.quantization import SHORT
 from autopeft.config.tree import Complain, told
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, TaskKind
@@ -12,6 +13,7 @@ _MODEL = (
     *("model_name_or_path", "task_type", "revision", "dtype", "torch_dtype", "trust_remote_code"),
     *("attn_implementation", "quantization_config", "device_map", "subfolder", "variant"),
     *("cache_dir", "token", "local_files_only", "code_revision", "low_cpu_mem_usage"),
+    *SHORT,
 )
 _MODEL_OWNED = {
     "num_labels": "the data's labels decide it",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autopeft.domain.generation import CHOSEN, GENERATED
+
 
 @dataclass(frozen=True)
 class TaskKind:
@@ -39,8 +41,11 @@ KINDS: Mapping[str, TaskKind] = {
         TaskKind(
             "CAUSAL_LM",
             "trl.SFTTrainer",
-            ("messages", "prompt", "completion", "text"),
-            ("eval_loss", "forgetting"),
+            (
+                *("messages", "prompt", "completion", "text", "choices", "answer"),
+                *("tools", "chat_template_kwargs"),
+            ),
+            ("eval_loss", "forgetting", "perplexity", *GENERATED, *CHOSEN),
         ),
     )
 }

@@ -28,6 +28,7 @@ _BY_TRAINER = {
     "transformers.Trainer": "train_classification.py.tmpl",
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
+_PREPARE = "prepare_model_for_kbit_training"
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 
 
@@ -74,6 +75,7 @@ def script_files(
         "trained": "model.requires_grad_(True)",
         "save": "trainer.model.save_pretrained(OUTPUT)",
         "look": "",
+        "prepare": "",
         "keep_initial": "",
         "add_callback": "",
     }
@@ -88,7 +90,11 @@ def script_files(
         )
         if described[0]["peft_type"] == "ADALORA":
             strategy = "adalora"
-        values |= peft_values(described, shape)
+        quantised = "bitsandbytes" in packages
+        values |= peft_values(described, shape, [_PREPARE] if quantised else [])
+        if quantised:
+            call = f"{_PREPARE}(model, use_gradient_checkpointing=False)"
+            values["prepare"] = f"\n    model = {call}"
     values |= strategy_values(trial, strategy) | start_values(architecture)
     ours = [values.pop(name) for name in ("import_start", "import_strategy", "import_ours")]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)

@@ -31,6 +31,7 @@ from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.costs import costs
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
+from autopeft.training.judging import judge
 from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
 from autopeft.training.pausing import NotFiniteError, pausing, progress_of
@@ -68,6 +69,7 @@ class Bench:
     validation: Dataset
     folder: Path
     shape: ModelShape = field(kw_only=True)
+    rows: Dataset = field(kw_only=True)  # the validation split before the trainer's tokens
     general: General | None = field(default=None, kw_only=True)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
@@ -224,11 +226,22 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
 
 
 def _measure(bench: Bench, trainer: Any) -> Measures:
-    measured = bench.task.measure(trainer.model, trainer.get_eval_dataloader(), trainer.args.device)
-    loss = measured[0]["eval_loss"]
-    if not math.isfinite(loss):
-        raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")
-    return measured
+    step = trainer.state.global_step
+    metrics, errors = bench.task.measure(
+        trainer.model, trainer.get_eval_dataloader(), trainer.args.device
+    )
+    for name, what in (("eval_loss", "loss"), ("perplexity", "perplexity")):
+        if not math.isfinite(metrics.get(name, 0.0)):
+            raise NotFiniteError(f"the validation {what} is {metrics[name]} at step {step}")
+    more, their_errors = judge(
+        bench.spec,
+        trainer.model,
+        bench.base.processor,
+        bench.rows,
+        batch_size=trainer.args.per_device_eval_batch_size,
+        precision=trainer.accelerator.autocast(),
+    )
+    return {**metrics, **more}, {**errors, **their_errors}
 
 
 def _forget(bench: Bench, segment: Segment) -> None:
