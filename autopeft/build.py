@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+from autopeft.tracking.untracked import Untracked
 from autopeft.warm_start import taken_over
 
 if TYPE_CHECKING:
@@ -267,7 +269,9 @@ def _driver(
     )
 
 
-def _tracker(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker":
+def _tracker(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker | Untracked":
+    if find_spec("mlflow") is None:
+        return Untracked()
     from autopeft.tracking.mlflow import MlflowTracker
 
     return MlflowTracker(store, spec.name, **_tracking(spec, home, store))

@@ -160,9 +160,15 @@ def generate_texts(
 def _wanted(model: Any, processor: Any, config: Generation) -> GenerationConfig:
     """The model's own generation config, its stop tokens above all, made greedy."""
     wanted = copy.deepcopy(model.generation_config)
-    ours = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "use_cache": True}
+    ours: dict[str, Any] = {
+        "do_sample": False,
+        "num_beams": 1,
+        "num_return_sequences": 1,
+        "use_cache": True,
+    }
     drawing = dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "typical_p", "max_length"))
-    wanted.update(**drawing | ours | {"max_new_tokens": config.max_new_tokens} | config.options)
+    ours["max_new_tokens"] = config.max_new_tokens
+    wanted.update(**{**drawing, **ours, **config.options})
     if wanted.eos_token_id is None:
         wanted.eos_token_id = processor.eos_token_id
     if wanted.pad_token_id is None:
