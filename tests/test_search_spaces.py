@@ -36,7 +36,7 @@ def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
 def test_every_shipped_file_fits_a_model_of_its_kind(path):
     spec = load(path)
     language = spec.model["task_type"] == "CAUSAL_LM"
-    shape = llama_shape() if language else bert_shape(layers=12, width=128)
+    shape = llama_shape(layers=32) if language else bert_shape(layers=12, width=128)
     spec = bind(spec, shape, source=path)
     assert spec.space.searched
     assert spec.space.baselines

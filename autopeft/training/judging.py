@@ -9,8 +9,7 @@ from autopeft.domain.generation import CHOSEN, GENERATED
 from autopeft.domain.study import StudySpec
 from autopeft.training.choosing import choice_metrics
 from autopeft.training.generating import check_generated, generation_metrics
-
-Measures = tuple[dict[str, float], dict[str, float]]
+from autopeft.training.tasks.task import Measures
 
 
 def chooses(spec: StudySpec) -> bool:
