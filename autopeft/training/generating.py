@@ -1,7 +1,8 @@
 """Texts that a model generates for validation rows, and how well they match the rows' own.
 
 Greedy (or by beams): the same model gives the same text. Rows are those of TRL: `prompt` and
-`completion`, texts or messages, or `messages`, whose last answer is what is compared.
+`completion`, texts or messages, or `messages`, whose last answer is what is compared; those of an
+encoder and decoder have `text` and `target`.
 """
 
 import copy
@@ -29,10 +30,11 @@ def generation_metrics(
     config: Generation,
     *,
     batch_size: int,
+    longest: int | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The asked metrics of `GENERATED` as means over `config.rows` rows, and standard errors."""
     chosen = spread(rows, config.rows)
-    texts = generate_texts(model, processor, chosen, config, batch_size=batch_size)
+    texts = generate_texts(model, processor, chosen, config, batch_size=batch_size, longest=longest)
     references = [reference(row) for row in chosen]
     metrics, errors = {}, {}
     for name in (name for name in GENERATED if name in asked):
@@ -79,6 +81,8 @@ def prompt(row: Row) -> str | list[Row]:
     if "prompt" in row and "completion" in row:
         given: str | list[Row] = row["prompt"]
         return given
+    if "target" in row:
+        return str(row["text"])
     messages = row.get("messages") or []
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise AutopeftError(
@@ -90,24 +94,22 @@ def prompt(row: Row) -> str | list[Row]:
 
 def reference(row: Row) -> str:
     """What a generated text is compared with."""
+    if "target" in row:
+        return str(row["target"])
     if "completion" in row:
         completion = row["completion"]
         return completion if isinstance(completion, str) else str(completion[-1]["content"])
     return str(row["messages"][-1]["content"])
 
 
-def prompt_ids(row: Row, processor: Any, *, ends: bool = False) -> list[int]:
-    """The tokens that the model goes on from.
-
-    ends: whether the end-of-text token stays that some tokenizers write behind every text: an
-        encoder reads it, a decoder would take it for the end.
-    """
+def prompt_ids(row: Row, processor: Any, room: int) -> list[int]:
+    """The last `room` tokens of what a decoder goes on from."""
     given = prompt(row)
     if isinstance(given, str):
         ids = list(processor(text=given)["input_ids"])
-        if not ends and ids and ids[-1] == processor.eos_token_id:
+        if ids and ids[-1] == processor.eos_token_id:  # some tokenizers end every text
             ids.pop()
-        return ids
+        return ids[-room:]
     found = processor.apply_chat_template(
         given,
         tools=row.get("tools"),
@@ -116,7 +118,11 @@ def prompt_ids(row: Row, processor: Any, *, ends: bool = False) -> list[int]:
         return_dict=True,
         **(row.get("chat_template_kwargs") or {}),
     )["input_ids"]
-    return list(found)
+    return list(found)[-room:]
+
+
+def _encoder_ids(row: Row, processor: Any, room: int) -> list[int]:
+    return list(processor(text=prompt(row), truncation=True, max_length=room)["input_ids"])
 
 
 def generate_texts(
@@ -126,18 +132,24 @@ def generate_texts(
     config: Generation,
     *,
     batch_size: int = 8,
+    longest: int | None = None,
 ) -> list[str]:
     """The model's text for every row, without its prompt and without special tokens.
 
-    Prompts that leave no room for `max_new_tokens` lose their beginning. For a decoder they are
-    padded on the left, for an encoder on the right.
+    A decoder's prompts are padded on the left, and lose their beginning where they leave no room
+    for `max_new_tokens`; an encoder's are padded and cut on the right, as in training.
+
+    longest: tokens that an encoder was trained to read; None: as many as it has positions.
 
     Raises:
         AutopeftError: the model has no room for so many new tokens.
     """
     encoder = bool(model.config.is_encoder_decoder)
     room = _room(model, 0 if encoder else config.max_new_tokens)
-    ids = [prompt_ids(row, processor, ends=encoder)[-room:] for row in rows]
+    if encoder:
+        ids = [_encoder_ids(row, processor, min(room, longest or room)) for row in rows]
+    else:
+        ids = [prompt_ids(row, processor, room) for row in rows]
     wanted = _wanted(model, processor, config)
     tokenizer = {"tokenizer": processor} if wanted.stop_strings else {}
     longest_first = sorted(range(len(rows)), key=lambda i: (-len(ids[i]), i))

@@ -52,7 +52,13 @@ def judge(
             metrics, errors = choice_metrics(model, processor, rows, batch_size=batch_size)
         if wanted := spec.asked & set(GENERATED) & set(spec.task.metrics):
             more = generation_metrics(
-                model, processor, rows, wanted, spec.generation, batch_size=batch_size
+                model,
+                processor,
+                rows,
+                wanted,
+                spec.generation,
+                batch_size=batch_size,
+                longest=spec.data.get("max_length", spec.task.max_length),
             )
             metrics, errors = metrics | more[0], errors | more[1]
     return metrics, errors

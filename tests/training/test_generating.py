@@ -151,6 +151,13 @@ def test_an_encoder_and_decoder_generates_from_the_start_of_its_decoder(tokenize
     texts = generate_texts(model, tokenizer, ROWS, SHORT, batch_size=4)
     assert texts == [generate_texts(model, tokenizer, [row], SHORT)[0] for row in ROWS]
     assert len(set(texts)) > 1
+    rows = [{"text": row["prompt"], "target": row["completion"]} for row in ROWS]
+    assert generate_texts(model, tokenizer, rows, SHORT) == texts
+    assert [reference(row) for row in rows] == [reference(row) for row in ROWS]
+    cut = [tokenizer.decode(tokenizer(row["text"])["input_ids"][:5]) for row in rows]
+    assert generate_texts(model, tokenizer, rows, SHORT, longest=5) == generate_texts(
+        model, tokenizer, [{"text": text, "target": ""} for text in cut], SHORT
+    )
 
 
 def test_messages_are_put_through_the_chat_template(folder, tokenizer):
