@@ -29,6 +29,11 @@ _BY_TRAINER = {
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
 _PREPARE = "prepare_model_for_kbit_training"
+_QUANTISED = f"""
+    model = {_PREPARE}(model, use_gradient_checkpointing=False)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # it packs the weights for good"""
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 
 
@@ -93,8 +98,7 @@ def script_files(
         quantised = "bitsandbytes" in packages
         values |= peft_values(described, shape, [_PREPARE] if quantised else [])
         if quantised:
-            call = f"{_PREPARE}(model, use_gradient_checkpointing=False)"
-            values["prepare"] = f"\n    model = {call}"
+            values["prepare"] = _QUANTISED
     values |= strategy_values(trial, strategy) | start_values(architecture)
     ours = [values.pop(name) for name in ("import_start", "import_strategy", "import_ours")]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)

@@ -36,7 +36,7 @@ def test_the_shipped_file_searches_and_its_export_trains_to_the_same_bits(folder
     assert repr(metrics["eval_loss"]) in trained
 
 
-def test_multiple_choice_as_shipped_is_searched_and_its_export_trains_to_the_same_bits(folder):
+def test_multiple_choice_as_shipped_on_4_bits_exports_what_trains_to_the_same_bits(folder):
     shutil.copy(SPACE.with_name("multiple_choice.yaml"), folder / "choices.yaml")
     rows = [
         {"prompt": f"what comes after {i % 9}", "choices": ["4 4", "after 3"], "answer": i % 2}
@@ -47,6 +47,7 @@ def test_multiple_choice_as_shipped_is_searched_and_its_export_trains_to_the_sam
         f"--set={one}"
         for one in (
             "model.model_name_or_path=my-chat-model",
+            "model.load_in_4bit=true",
             "budget.trials=2",
             "space.lora.layers.last.choice=[1,2]",
         )
