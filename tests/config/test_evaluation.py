@@ -79,7 +79,7 @@ def test_a_metric_that_only_a_constraint_reads_is_asked_for():
         ),
         (
             {"objectives": [{"metric": "f1"}]},
-            "objectives[0].metric: CAUSAL_LM measures no f1 (it measures eval_loss, perplexity, ex",
+            "objectives[0].metric: CAUSAL_LM measures no f1 (it measures eval_loss, forgetting, pe",
         ),
     ],
 )
