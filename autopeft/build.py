@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+from autopeft.tracking.untracked import Untracked
 from autopeft.warm_start import taken_over
 
 if TYPE_CHECKING:
@@ -67,10 +69,12 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
 
 def _shape(spec: StudySpec) -> ModelShape:
-    from autopeft.training.data import label_names
+    from autopeft.training.data import label_names, load_data
+    from autopeft.training.judging import check_judged
     from autopeft.training.model import model_shape
 
     labels = label_names(spec.data, folder=spec.folder, task=spec.task)
+    check_judged(spec, load_data(spec.data, folder=spec.folder, task=spec.task).validation)
     return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
 
 
@@ -265,7 +269,9 @@ def _driver(
     )
 
 
-def _tracker(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker":
+def _tracker(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker | Untracked":
+    if find_spec("mlflow") is None:
+        return Untracked()
     from autopeft.tracking.mlflow import MlflowTracker
 
     return MlflowTracker(store, spec.name, **_tracking(spec, home, store))
@@ -346,13 +352,17 @@ def export(
     from autopeft.export import Prepared, export_trial
     from autopeft.training.data import load_data
     from autopeft.training.model import load_arguments, processor_arguments, resolve_model
+    from autopeft.training.tasks.language import trained_columns
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     prepared = Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
         load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
-        splits={"train": data.train, "validation": data.validation},
+        splits={
+            "train": trained_columns(data.train),
+            "validation": trained_columns(data.validation),
+        },
         data_fingerprint=data.fingerprint,
         max_length=spec.data.get("max_length", spec.task.max_length),
         max_target_length=spec.data.get("max_target_length", spec.task.max_target_length),

@@ -38,7 +38,7 @@ def llama_shape(layers: int = 4, width: int = 128) -> ModelShape:
 
 
 SHAPES = {
-    "CAUSAL_LM": llama_shape,
+    "CAUSAL_LM": lambda: llama_shape(layers=32),
     "SEQ_2_SEQ_LM": lambda: tiny_shape("t5", d_model=64, d_kv=16, d_ff=64, num_layers=4),
     "IMAGE_CLS": lambda: tiny_shape(
         "vit", hidden_size=64, num_hidden_layers=12, intermediate_size=256

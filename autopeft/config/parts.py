@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autopeft.config.names import check_names, nearest
+from autopeft.config.quantization import SHORT
 from autopeft.config.tree import Complain, told
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES, SINGLE_LABEL, TaskKind, task_kind
@@ -13,6 +14,7 @@ _MODEL = (
     "trust_remote_code",
     *("attn_implementation", "quantization_config", "device_map", "subfolder", "variant"),
     *("cache_dir", "token", "local_files_only", "code_revision", "low_cpu_mem_usage"),
+    *SHORT,
 )
 _MODEL_OWNED = {
     "num_labels": "the data's labels decide it",

@@ -8,6 +8,7 @@ from typing import Any
 
 from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
 from autopeft.config.branches import check_branch
+from autopeft.config.evaluation import check_evaluation
 from autopeft.config.evaluator import (
     bare,
     check_evaluator,
@@ -26,6 +27,7 @@ from autopeft.config.goals import (
 )
 from autopeft.config.names import check_names
 from autopeft.config.parts import check_data, check_model, check_trainer
+from autopeft.config.quantization import written_out
 from autopeft.config.reading import Lines, line_of, override, read
 from autopeft.config.recipe import check_recipe
 from autopeft.config.tree import grow, told
@@ -35,13 +37,13 @@ from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.objective import METRICS
 from autopeft.domain.own_code import computed
 from autopeft.domain.space import Branch, Space
-from autopeft.domain.study import StudySpec
+from autopeft.domain.study import StudySpec, asked
 
 _SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
 _LATER = ("confirm",)
 _KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
-    *("constraints", "baselines", "budget", "resources", "search"),
+    *("constraints", "baselines", "budget", "resources", "search", "evaluation"),
     *("evaluator", "metrics", "parameters"),
     *_SHORT,
 )
@@ -115,6 +117,7 @@ class _Parser:
         usual = task.trainer if task else None
         if self._is_own:
             task = None  # whatever it trains with, and measures, is the evaluator's
+        model = written_out(model, self.complain)
         trainer = check_trainer(document.get("trainer", usual), task, self.complain)
         given_data = self._mapping("data", needed=not self._is_own)
         data = given_data
@@ -128,8 +131,8 @@ class _Parser:
         space = self._space(trainer, recipe)
         declared = check_metrics(document.get("metrics"), self._is_own, self.complain)
         metrics = measurable(declared, model=bool(model)) if self._is_own else METRICS
-        asked = document.get("objectives", benchmark_objectives(given_data))
-        objectives = check_objectives(asked, task, self.complain, metrics)
+        wanted = document.get("objectives", benchmark_objectives(given_data))
+        objectives = check_objectives(wanted, task, self.complain, metrics)
         constraints = check_constraints(
             document.get("constraints") or [],
             [branch.name for branch in space.baselines],
@@ -139,6 +142,9 @@ class _Parser:
         )
         if self._is_own:
             self._check_computed(space, [o.metric for o in objectives])
+        generation = check_evaluation(
+            document.get("evaluation"), task, asked(objectives, constraints), self.complain
+        )
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
         check_asked(
@@ -171,6 +177,7 @@ class _Parser:
             folder=self._folder,
             evaluator=self._own,
             metrics=declared,
+            generation=generation,
         )
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:

@@ -33,6 +33,9 @@ def trainer_arguments(
     arguments: dict[str, Json] = {"logging_steps": max(1, total_steps // _CURVE_POINTS)}
     if on_cpu:
         arguments |= {"use_cpu": True, "bf16": False}
+    if recipe.get("packing"):
+        # Packs cut rows elsewhere than max_length does: their loss would be that of other texts.
+        arguments["eval_packing"] = False
     arguments |= dict(recipe)
     arguments |= {
         "seed": seed,

@@ -1,9 +1,10 @@
 """A study's specification: everything that its space file says, checked and frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autopeft.domain.generation import Generation
 from autopeft.domain.objective import Constraint, Metric, Objective
 from autopeft.domain.own_code import OwnCode
 from autopeft.domain.space import Space
@@ -97,6 +98,14 @@ class SearchSettings:
     warm_start: tuple[str, ...] = ()
 
 
+def asked(objectives: Iterable[Objective], constraints: Iterable[Constraint]) -> frozenset[str]:
+    """The metrics that they read."""
+    read = {objective.metric for objective in objectives}
+    for constraint in constraints:
+        read |= {constraint.metric, constraint.baseline_metric or constraint.metric}
+    return frozenset(read)
+
+
 @dataclass(frozen=True)
 class StudySpec:
     """A checked space file.
@@ -106,6 +115,7 @@ class StudySpec:
     folder: the directory that relative paths of the file start from.
     evaluator: the user's own training code; model and data may then be empty.
     metrics: what that code returns, by name.
+    generation: of the texts that some metrics compare.
     """
 
     name: str
@@ -123,6 +133,7 @@ class StudySpec:
     folder: str = "."
     evaluator: OwnCode | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    generation: Generation = field(default_factory=Generation)
 
     @property
     def task(self) -> TaskKind:
@@ -131,10 +142,7 @@ class StudySpec:
     @property
     def asked(self) -> frozenset[str]:
         """The metrics that objectives and constraints are about."""
-        named = [objective.metric for objective in self.objectives]
-        for constraint in self.constraints:
-            named += [constraint.metric, constraint.baseline_metric or constraint.metric]
-        return frozenset(named)
+        return asked(self.objectives, self.constraints)
 
     def stops_of(self, trial: Trial) -> tuple[Stop, ...]:
         """Where a trial pauses, its end last.

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autopeft.domain.generation import CHOSEN, GENERATED
+
 TRAINER = "transformers.Trainer"
 
 
@@ -84,7 +86,7 @@ KINDS: Mapping[str, TaskKind] = {
             "SEQ_2_SEQ_LM",
             "transformers.Seq2SeqTrainer",
             ("text", "target"),
-            ("eval_loss", "perplexity"),
+            ("eval_loss", "perplexity", *GENERATED),
             max_length=512,
             max_target_length=128,
             written=("text", "target"),
@@ -93,8 +95,11 @@ KINDS: Mapping[str, TaskKind] = {
         TaskKind(
             "CAUSAL_LM",
             "trl.SFTTrainer",
-            ("messages", "prompt", "completion", "text"),
-            ("eval_loss", "forgetting"),
+            (
+                *("messages", "prompt", "completion", "text", "choices", "answer"),
+                *("tools", "chat_template_kwargs"),
+            ),
+            ("eval_loss", "forgetting", "perplexity", *GENERATED, *CHOSEN),
         ),
     )
 }

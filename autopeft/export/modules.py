@@ -16,14 +16,19 @@ TUNERS = "tuners"
 _MODULE_LISTS = ("target_modules", "feedforward_modules")
 
 
-def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> dict[str, str]:
-    """What the templates say of the modules: imports, constants, how they are put in and saved."""
+def peft_values(
+    described: Sequence[Mapping[str, Json]], shape: ModelShape, imports: Sequence[str] = ()
+) -> dict[str, str]:
+    """What the templates say of the modules: imports, constants, how they are put in and saved.
+
+    imports: what else the script needs of PEFT.
+    """
     if len(described) == 1:
         (arguments,) = described
         by_data = arguments.get("init_lora_weights") in DATA_INITS
         constants, source = _config(arguments, shape, "")
         return {
-            "import_peft": _theirs(described, *([] if by_data else ["get_peft_model"])),
+            "import_peft": _theirs(described, *([] if by_data else ["get_peft_model"]), *imports),
             "import_ours": "\n".join(_ours(described)),
             "peft": "\n" + "\n".join([*constants, f"PEFT = {source}"]) + "\n",
             "trained": "get_peft_model(model, PEFT)",
@@ -36,7 +41,7 @@ def peft_values(described: Sequence[Mapping[str, Json]], shape: ModelShape) -> d
     ours = [*_ours(described), f"from {TUNERS}.composite import inject_composite, save_composite"]
     head = ", head=HEAD" if shape.head else ""
     return {
-        "import_peft": _theirs(described),
+        "import_peft": _theirs(described, *imports),
         "import_ours": "\n".join(ours),
         "peft": "\n" + "\n".join([*lines, f"MODULES = [{', '.join(names)}]"]) + "\n",
         "trained": f"inject_composite(model, MODULES{head})",

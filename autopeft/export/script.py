@@ -30,6 +30,12 @@ _BY_TRAINER = {
     "transformers.Seq2SeqTrainer": "train_transformers.py.tmpl",
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
+_PREPARE = "prepare_model_for_kbit_training"
+_QUANTISED = f"""
+    model = {_PREPARE}(model, use_gradient_checkpointing=False)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # it packs the weights for good"""
 _PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 
 
@@ -69,6 +75,7 @@ def script_files(
         "trained": "model.requires_grad_(True)",
         "save": "trainer.model.save_pretrained(OUTPUT)",
         "look": "",
+        "prepare": "",
         "keep_initial": "",
         "add_callback": "",
     }
@@ -83,7 +90,10 @@ def script_files(
         )
         if described[0]["peft_type"] == "ADALORA":
             strategy = "adalora"
-        values |= peft_values(described, shape)
+        quantised = "bitsandbytes" in packages
+        values |= peft_values(described, shape, [_PREPARE] if quantised else [])
+        if quantised:
+            values["prepare"] = _QUANTISED
     values |= strategy_values(trial, strategy) | start_values(architecture)
     if spec.trainer != "trl.SFTTrainer":
         values |= kind_values(spec.task, prepared, shape)

@@ -123,7 +123,10 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         general = General.of(spec, base, device)
     folder = home / spec.name
-    return Bench(spec, task, base, train, validation, folder, shape=shape, general=general)
+    rows = data.validation
+    return Bench(
+        spec, task, base, train, validation, folder, shape=shape, rows=rows, general=general
+    )
 
 
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl", "pillow")

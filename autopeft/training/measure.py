@@ -49,7 +49,10 @@ def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[An
     losses = []
     with torch.no_grad():
         for batch in loader:
-            batch = {name: value.to(device) for name, value in batch.items()}
+            batch = {
+                name: value.to(device) if isinstance(value, torch.Tensor) else value
+                for name, value in batch.items()
+            }
             truth = batch.pop("labels")[:, 1:]
             logits = model(**batch).logits[:, :-1]
             # Row by row: (tokens, vocabulary) in float32 is the largest tensor of an evaluation.
@@ -153,10 +156,16 @@ def matthews(counts: NDArray[Any]) -> NDArray[Any]:
 
 
 def language_metrics(losses: NDArray[Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """Token-mean cross-entropy and its standard error, tokens taken as independent."""
+    """Token-mean cross-entropy, its perplexity, and standard errors, tokens taken as independent.
+
+    That of the perplexity follows from the loss's by the slope of exp.
+    """
+    loss, error = float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
+    with np.errstate(over="ignore"):
+        perplexity = float(np.exp(loss))
     return (
-        {"eval_loss": float(losses.mean())},
-        {"eval_loss": float(losses.std() / np.sqrt(len(losses)))},
+        {"eval_loss": loss, "perplexity": perplexity},
+        {"eval_loss": error, "perplexity": perplexity * error},
     )
 
 

@@ -30,6 +30,7 @@ from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.costs import costs
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
+from autopeft.training.judging import judge
 from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
 from autopeft.training.pausing import NotFiniteError, pausing, progress_of
@@ -67,6 +68,7 @@ class Bench:
     validation: Any
     folder: Path
     shape: ModelShape = field(kw_only=True)
+    rows: Any = field(kw_only=True)  # the validation split before the trainer's tokens
     general: General | None = field(default=None, kw_only=True)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
@@ -231,7 +233,15 @@ def _measure(bench: Bench, trainer: Any) -> Measures:
         if not math.isfinite(value):
             what = "the validation loss" if name == "eval_loss" else name
             raise NotFiniteError(f"{what} is {value} at step {trainer.state.global_step}")
-    return measured
+    more, their_errors = judge(
+        bench.spec,
+        trainer.model,
+        bench.base.processor,
+        bench.rows,
+        batch_size=trainer.args.per_device_eval_batch_size,
+        precision=trainer.accelerator.autocast(),
+    )
+    return {**measured[0], **more}, {**measured[1], **their_errors}
 
 
 def _forget(bench: Bench, segment: Segment) -> None:

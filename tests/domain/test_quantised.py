@@ -84,6 +84,8 @@ def test_a_file_asks_for_quantisation_in_one_way_only(name):
     document = copy.deepcopy(GOOD)
     document["model"]["quantization_config"] = {"quant_method": "bitsandbytes", name: True}
     assert loads_quantised(parse(document, folder=".").model)
-    document["model"][name] = document["model"].pop("quantization_config")[name]
-    with pytest.raises(SpecError, match=f"model.{name}"):
+    document["model"][name] = True
+    with pytest.raises(SpecError, match=f"model.{name}: stands for a quantization_config"):
         parse(document, folder=".")
+    del document["model"]["quantization_config"]
+    assert loads_quantised(parse(document, folder=".").model)

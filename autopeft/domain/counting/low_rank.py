@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from autopeft.domain.counting.count import Count, Formula, Placed, each
+from autopeft.domain.counting.count import Count, Formula, Placed, Tensors, each
 from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.model import TargetModule
 
@@ -16,7 +16,10 @@ def _lora(placed: Placed) -> Count:
         trained -= placed.sum(lambda target: _lora_rank(placed, target) * target.outputs)
     if rewrites_base(placed.module):  # stored beside the adapter that it started from
         kept += placed.sum(lambda t: _lora_rank(placed, t) * (t.inputs + t.outputs))
-    return placed.count(trained, kept=kept)
+    if not placed.field("use_dora"):
+        return placed.count(trained, kept=kept)
+    magnitudes = placed.sum(lambda target: target.outputs)  # in float32 whatever the rest is
+    return placed.count(trained, kept=kept - magnitudes, beside=(Tensors(magnitudes, 4),))
 
 
 def _lora_at(placed: Placed, target: TargetModule) -> int:
