@@ -198,8 +198,9 @@ def open_search(
     *,
     local: bool = False,
     listeners: Sequence[Callable[[Trial], None]] = (),
+    session_class: type[StudySession] = StudySession,
 ) -> Iterator[Search]:
-    """A search over a study that `entry` gave.
+    """A search over a study that `entry` gave, or with ConfirmSession its confirmation.
 
     local: run the trials one after another in this process instead of on Ray.
     """
@@ -216,7 +217,7 @@ def open_search(
         if trial.state != "running":
             tidy(spec, session.trials, folder, finished=False)
 
-    session = StudySession(
+    session = session_class(
         spec,
         problem=problem(spec, shape),
         store=store,
@@ -231,7 +232,7 @@ def open_search(
         yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
     finally:
         session.close()
-        if session.finished:
+        if store.study(spec.name).state == "finished":
             tidy(spec, session.trials, folder, finished=True)
         if left := tracker.close(timeout_s=30):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)

@@ -15,7 +15,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front, parse_when, pick
 from autopeft.domain.model import ModelShape
-from autopeft.domain.replicates import averaged
+from autopeft.domain.replicates import averaged, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
@@ -95,7 +95,7 @@ class Study:
         Raises:
             AutopeftError: the study has several measured objectives.
         """
-        believed = build.modelled(self.spec, self.trials)
+        believed = build.modelled(self.spec, searched(self.trials))
         return front(self.spec.objectives, self.spec.constraints, believed)
 
     def trial(self, number: int) -> Chosen:

@@ -98,6 +98,18 @@ class SearchSettings:
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """How the front is confirmed.
+
+    seeds: fresh ones, at which every member of the front and every baseline is trained again.
+    trials: as many as the confirmation takes at most; None: no limit of its own.
+    """
+
+    seeds: int = 5
+    trials: int | None = None
+
+
+@dataclass(frozen=True)
 class StudySpec:
     """A checked space file.
 
@@ -106,6 +118,7 @@ class StudySpec:
     folder: the directory that relative paths of the file start from.
     evaluator: the user's own training code; model and data may then be empty.
     metrics: what that code returns, by name.
+    confirm: what the search leaves of its budget to confirm its front; None: nothing.
     """
 
     name: str
@@ -123,6 +136,7 @@ class StudySpec:
     folder: str = "."
     evaluator: OwnCode | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    confirm: Confirm | None = None
 
     @property
     def task(self) -> TaskKind:
