@@ -334,8 +334,11 @@ def export(
     to: Path,
     *,
     force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
 ) -> tuple[Path, ...]:
     """Write a completed trial as files that need no autopeft.
+
+    confirmed: see `export_trial`.
 
     Raises:
         ExportError: the trial cannot be exported, or `to` is in use.
@@ -358,5 +361,12 @@ def export(
         max_length=spec.data.get("max_length", spec.task.max_length),
     )
     return export_trial(
-        spec, trial, shape=shape, adapter=adapter, to=to, prepared=prepared, force=force
+        spec,
+        trial,
+        shape=shape,
+        adapter=adapter,
+        to=to,
+        prepared=prepared,
+        force=force,
+        confirmed=confirmed,
     )

@@ -45,7 +45,7 @@ def control_of(spec: StudySpec, shape: ModelShape) -> StudySpec:
         **kept,
         "study": spec.name + SUFFIX,
         "space": {
-            "lora": {"modules": [_lora(shape)], "training": {"learning_rate": LEARNING_RATE}}
+            "lora": _lora(shape)
         },
         "baselines": baselines or False,
     }
@@ -65,9 +65,11 @@ def _lora(shape: ModelShape) -> dict[str, Any]:
     for roles_of in (usual or attention, attention, feed_forward):
         if roles_of and roles_of not in targets:
             targets.append(roles_of)
+    linear = [module for module in shape.modules if module.type == "Linear"] or shape.modules
+    narrowest = min(min(module.inputs, module.outputs) for module in linear)
     module = {
         "peft_type": "LORA",
-        "r": {"choice": _RANKS},
+        "r": {"choice": [rank for rank in _RANKS if rank <= narrowest] or [1]},
         "lora_alpha": {"expr": "2 * r"},
         "target_modules": {"choice": targets},
     }

@@ -17,6 +17,9 @@ def confirm(
         int | None,
         typer.Option(help="Fresh seeds for each; as in the space file, else 5.", min=2),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Train nothing: only say what there is.")
+    ] = False,
     local: Local = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -25,8 +28,6 @@ def confirm(
 
     Test figures are only shown here: nothing is chosen by them.
     """
-    from dataclasses import replace
-
     from autopeft import build, entry
     from autopeft.domain.study import Confirm
     from autopeft.terminal import talk
@@ -34,10 +35,8 @@ def confirm(
     home = Home.from_environment()
     store = build.open_store(home)
     spec = entry.stored(study, store)
-    asked = replace(spec.confirm or Confirm(), trials=None)
-    if seeds is not None:
-        asked = replace(asked, seeds=seeds)
-    if run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
+    asked = Confirm(seeds or (spec.confirm or Confirm()).seeds)
+    if not report and run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
         talk.print(f"\npaused. Go on with: autopeft confirm {study}")
         raise typer.Exit(130)
     show_confirmation(spec, store, as_json=as_json)

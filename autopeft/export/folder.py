@@ -53,12 +53,15 @@ def export_trial(
     to: Path,
     prepared: Prepared,
     force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
 ) -> tuple[Path, ...]:
     """Write a completed trial as a folder that loads and trains without autopeft.
 
     Args:
         adapter: the folder that the trial's weights were saved in.
         force: write into a folder that is in use; weights that lie there are replaced.
+        confirmed: the configuration's fresh `seeds`, and over them `metrics` and `stderr`, where it
+            was confirmed.
 
     Returns:
         The files, train.py first.
@@ -71,10 +74,11 @@ def export_trial(
     rows = {name: list(split) for name, split in prepared.splits.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
     files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
-    files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
+    said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
+    files["provenance.json"] = json.dumps(said, indent=2) + "\n"
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
     names = [*files, *(str(path.relative_to(adapter)) for path in weights)]
-    files["README.md"] = card(spec, trial, prepared, names)
+    files["README.md"] = card(spec, trial, prepared, names, confirmed=confirmed)
     _make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():

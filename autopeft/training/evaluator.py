@@ -89,6 +89,8 @@ class TrialEvaluator:
             ended=time.time(),
             worker=f"{platform.node()}:{os.getpid()}",
             provenance={**self._provenance, **measured.notes},
+            test=measured.test,
+            test_stderr=measured.test_stderr,
         )
 
     def _open(self) -> Bench:
@@ -122,8 +124,11 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     if "forgetting" in spec.asked:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         general = General.of(spec, base, device)
+    test = None if data.test is None else task.inputs(data.test, base.processor, spec.data)
     folder = home / spec.name
-    return Bench(spec, task, base, train, validation, folder, shape=shape, general=general)
+    return Bench(
+        spec, task, base, train, validation, folder, shape=shape, general=general, test=test
+    )
 
 
 _PACKAGES = ("autopeft", "torch", "peft", "transformers", "datasets", "accelerate", "trl")

@@ -46,12 +46,17 @@ _NOTHING_YET: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What a segment gives: metrics, standard errors, steps done, and what it was measured with."""
+    """What a segment gives: metrics, standard errors, steps done, and what it was measured with.
+
+    test, test_stderr: of the test split, where the segment asks for it and the data has one.
+    """
 
     step: int
     metrics: Mapping[str, float]
     stderr: Mapping[str, float]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_stderr: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Bench:
     folder: Path
     shape: ModelShape = field(kw_only=True)
     general: General | None = field(default=None, kw_only=True)
+    test: Dataset | None = field(default=None, kw_only=True)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
         """The state after a rung. One a rung: until a result is told, the one before counts."""
@@ -124,7 +130,9 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
             _forget(bench, segment)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
-        metrics, stderr = _measure(bench, trainer)
+        tested = _tested(bench, segment)
+        metrics, stderr = _measure(bench, trainer, "validation" if tested else None)
+        test, test_stderr = _measure(bench, trainer, "test") if tested else ({}, {})
     notes = {
         "memory": memory.kind,
         "device": _device_name(trainer.args.device),
@@ -134,7 +142,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     }
     notes |= {name: value for name, value in record().items() if value}
     measured = {**metrics, **_costs(bench, segment, trainer, progress)}
-    return Measured(trainer.state.global_step, measured, stderr, notes)
+    return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr)
 
 
 def _costs(
@@ -210,7 +218,7 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
             model=model,
             args=arguments_class(output_dir=scratch, **arguments),
             train_dataset=bench.train,
-            eval_dataset=bench.validation,
+            eval_dataset=_evaluated(bench, segment),
             processing_class=bench.base.processor,
         )
     if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
@@ -223,10 +231,23 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
     return trainer
 
 
-def _measure(bench: Bench, trainer: Any) -> Measures:
-    measured = bench.task.measure(trainer.model, trainer.get_eval_dataloader(), trainer.args.device)
+def _tested(bench: Bench, segment: Segment) -> bool:
+    return segment.test and bench.test is not None
+
+
+def _evaluated(bench: Bench, segment: Segment) -> Any:
+    """The trainer prepares what it evaluates on, so the test split has to be there at once."""
+    if not _tested(bench, segment):
+        return bench.validation
+    return {"validation": bench.validation, "test": bench.test}
+
+
+def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
+    """split: its name, where the trainer has several."""
+    loader = trainer.get_eval_dataloader(split)
+    measured = bench.task.measure(trainer.model, loader, trainer.args.device)
     loss = measured[0]["eval_loss"]
-    if not math.isfinite(loss):
+    if split != "test" and not math.isfinite(loss):  # what the test split says decides nothing
         raise NotFiniteError(f"the validation loss is {loss} at step {trainer.state.global_step}")
     return measured
 
