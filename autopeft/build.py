@@ -26,10 +26,11 @@ from autopeft.domain.model import NO_MODEL, ModelShape
 from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.ports import Evaluator, Problem, Store
+from autopeft.domain.ports import Evaluator, Problem, Store, StudyRecord
 from autopeft.domain.serving import servable_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
+from autopeft.domain.tasks import KINDS
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
@@ -39,6 +40,7 @@ from autopeft.warm_start import taken_over
 if TYPE_CHECKING:
     from peft import PeftConfig
 
+    from autopeft.importing import Source
     from autopeft.tracking.mlflow import MlflowTracker
 
 _SYNC_S = 300
@@ -61,7 +63,11 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
     Raises:
         SpecError: something that this model cannot take.
+        StudyError: the study was imported.
     """
+    from autopeft.importing import refuse_imported
+
+    refuse_imported(spec)
     shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
     return config.bind(spec, shape, source=source), shape
 
@@ -155,6 +161,80 @@ def _estimates(
         return estimates(configuration, shape=shape, corpus=corpus(), setting=setting)
 
     return of
+
+
+@dataclass(frozen=True)
+class ImportedStudy:
+    """trials: how many there are now; notes: what was taken and what was left out."""
+
+    trials: int
+    notes: tuple[str, ...]
+
+
+def import_study(
+    store: Store,
+    *,
+    name: str,
+    kind: str,
+    source: str,
+    model: str | None,
+    task: str,
+    metrics: Sequence[str],
+    optuna_study: str | None,
+) -> ImportedStudy:
+    """Store what others measured as a study of its own.
+
+    kind: `peft-suite`, `optuna` or `csv`; the rest as `autopeft import` takes it.
+
+    Raises:
+        AutopeftError: the source, its metrics or the model cannot be read, or nothing is left.
+        StudyError: the name is taken.
+    """
+    from autopeft.importing import read_source
+
+    found = read_source(kind, source, metrics, partial(_optuna_rows, study=optuna_study))
+    trained = model or found.model
+    if trained is None:
+        raise AutopeftError("import needs the model that was trained, got none: --model FOLDER")
+    return _store_import(store, name, found, {"model_name_or_path": trained, "task_type": task})
+
+
+def _optuna_rows(url: str, *, study: str | None) -> Any:
+    from autopeft.search.optuna_storage import read_storage
+
+    return read_storage(url, study)
+
+
+def _store_import(
+    store: Store, name: str, found: "Source", model: Mapping[str, Any]
+) -> ImportedStudy:
+    from autopeft.importing import document_of, trials_of
+    from autopeft.training.model import model_shape
+
+    folder = os.getcwd()
+    if not config.is_study_name(name):
+        raise AutopeftError(f"a study takes letters, digits, - _ and (not first) ., got {name!r}")
+    if model["task_type"] not in KINDS:
+        raise AutopeftError(f"--task takes {', '.join(KINDS)}, got {model['task_type']!r}")
+    now = time.time()
+    shape = model_shape(model, folder=folder, num_labels=2)
+    trials, left_out = trials_of(found.results, shape, now=now)
+    left_out = [*found.left_out, *left_out]
+    if not trials:
+        why = f": {left_out[0]}" if left_out else ""
+        raise AutopeftError(f"nothing of {found.name} can be imported{why}")
+    document = document_of(
+        name,
+        kind=found.kind,
+        source=found.name,
+        model=model,
+        objectives=found.objectives,
+        branches=sorted({trial.configuration.branch for trial in trials}),
+        trials=len(trials),
+    )
+    store.create(StudyRecord(name, document, folder, now, "imported"))
+    store.commit(name, trials, [])
+    return ImportedStudy(len(trials), (*found.notes, *(f"left out: {t}" for t in left_out)))
 
 
 def _earlier_problem(spec: StudySpec) -> Problem:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from autopeft import __version__
-from autopeft.commands import confirming, looking, running
+from autopeft.commands import confirming, importing, looking, running
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -89,6 +89,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
 app.command()(running.search)
 app.command()(running.resume)
 app.command()(confirming.confirm)
+app.command("import")(importing.import_results)
 app.command()(looking.status)
 app.command("front")(looking.show_front)
 app.command()(looking.best)

@@ -74,40 +74,34 @@ def print_confirmation(
     """The report for people."""
     out.print(_table(spec, parties, tested=document["test"]))
     out.print()
+    if any(party.against for party in parties):
+        out.print(_differences(spec, parties, tested=document["test"]))
+        out.print()
     for line in _lines(spec, trials, parties, document):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
     quality = first_measured(spec.objectives)
-    others = list(dict.fromkeys(other.name for party in parties for other in party.against))
-    table = Table(
-        title=f"{spec.name} on fresh seeds", title_justify="left", box=None, pad_edge=False
-    )
+    title = f"{spec.name} on fresh seeds"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial", justify="right")
     table.add_column("configuration", overflow="fold")
     table.add_column("seeds", justify="right")
     for objective in spec.objectives:
-        table.add_column(objective.metric, justify="right")
-    table.add_column("searched", justify="right")
+        table.add_column(objective.metric, justify="right", no_wrap=True)
+    table.add_column("searched", justify="right", no_wrap=True)
     if tested:
-        table.add_column(f"test {quality.metric}", justify="right")
-    for name in others:
-        table.add_column(f"over {name}", justify="right")
-        if tested:
-            table.add_column("on test", justify="right")
-    table.add_column("on front", justify="right")
-    table.add_column("")
+        table.add_column("test", justify="right", no_wrap=True)
+    table.add_column("on front", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for party in parties:
         trial = party.trial
         note = " (baseline)" if trial.baseline else ""
-        by_name = {other.name: other for other in party.against}
         cells = [_value(party, objective.metric) for objective in spec.objectives]
         cells.append(amount(quality.metric, trial.metrics[quality.metric]))
         if tested:
             cells.append(_estimate(quality.metric, party.test.get(quality.metric)))
-        for name in others:
-            cells += _against(by_name.get(name), tested=tested)
         tried = party.seeds + party.failed
         table.add_row(
             str(trial.number),
@@ -117,6 +111,23 @@ def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
             f"{party.on_front:.2f}",
             Text(party.verdict, style="" if party.verdict == "holds" else "dim"),
         )
+    return table
+
+
+def _differences(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
+    quality = first_measured(spec.objectives).metric
+    table = Table(
+        title=f"better in {quality} by, seed by seed",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("trial", "than", "validation", *(["test"] if tested else [])):
+        table.add_column(name, justify="left" if name == "than" else "right", no_wrap=True)
+    for party in parties:
+        for other in party.against:
+            than = f"{other.name} (trial {other.trial})"
+            table.add_row(str(party.trial.number), than, *_against(other, tested=tested))
     return table
 
 
@@ -132,8 +143,8 @@ def _estimate(metric: str, estimate: Estimate | None) -> str:
     return f"{amount(metric, estimate.mean)} ±{estimate.half:.3g}"
 
 
-def _against(other: Against | None, *, tested: bool) -> list[str]:
-    found = (None, None) if other is None else (other.validation, other.test)
+def _against(other: Against, *, tested: bool) -> list[str]:
+    found = (other.validation, other.test)
     cells = ["-" if one is None else f"{one.mean:+.3g} ±{one.half:.2g}" for one in found]
     return cells if tested else cells[:1]
 
@@ -153,7 +164,7 @@ def _lines(
     if seeds:
         lines.append(
             f"Means over {len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), ± half a 95 % "
-            "interval; `searched` is what the search saw, `on front` the odds to be on the front."
+            "interval; `searched` is what the search saw, `on front` the odds to be on it."
         )
     failing = [str(p.trial.number) for p in parties if p.verdict == "does not hold"]
     if failing:

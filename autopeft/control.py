@@ -44,9 +44,7 @@ def control_of(spec: StudySpec, shape: ModelShape) -> StudySpec:
     document = {
         **kept,
         "study": spec.name + SUFFIX,
-        "space": {
-            "lora": _lora(shape)
-        },
+        "space": {"lora": _lora(shape)},
         "baselines": baselines or False,
     }
     return config.parse(document, folder=spec.folder, source=f"the control of {spec.name}")

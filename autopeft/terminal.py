@@ -141,17 +141,24 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
 
 
 def spent_lines(spec: StudySpec, trials: Sequence[Trial]) -> list[str]:
-    """A line for each branch and baseline: what was spent on it."""
+    """A line for each branch and baseline: what was spent on it; none where nothing was."""
+    if not any(trial.seconds for trial in trials) or not spec.data:
+        return []
     hour = "GPU" if spec.resources.gpus_per_trial else "CPU"
     lines = []
     for row in spent(spec, trials):
         again = f", {row.confirming} to confirm" if row.confirming else ""
         lines.append(
-            f"Spent on {'baseline' if row.baseline else 'branch'} {row.name}: {row.trials} trials "
-            f"with {row.rates} learning rates{again}; {row.steps:,} steps, "
+            f"Spent on {'baseline' if row.baseline else 'branch'} {row.name}: "
+            f"{_count(row.trials, 'trial')}, {_count(row.rates, 'learning rate')}{again}; "
+            f"{row.steps:,} steps, "
             f"{row.device_hours:.3g} {hour} hours."
         )
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class LiveView:

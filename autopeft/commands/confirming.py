@@ -34,7 +34,7 @@ def confirm(
 
     home = Home.from_environment()
     store = build.open_store(home)
-    spec = entry.stored(study, store)
+    spec = entry.trained(study, store)
     asked = Confirm(seeds or (spec.confirm or Confirm()).seeds)
     if not report and run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
         talk.print(f"\npaused. Go on with: autopeft confirm {study}")

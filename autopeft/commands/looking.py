@@ -52,7 +52,9 @@ def status(
         print(json.dumps(row, indent=2))
         return
     limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
-    print(f"{study}: {record.state}, {len(trials)}{limit} trials: {counts(trials)}")
+    own = len(searched(trials))
+    again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
+    print(f"{study}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
     print(f"front of {len(members)}, hypervolume {hypervolume:.4f}, {clock(seconds)} of trials")
     for text in prospects(spec, trials, stopped):
         print(text)

@@ -57,7 +57,7 @@ def resume(
 
     home = Home.from_environment()
     store = build.open_store(home)
-    spec = entry.stored(study, store)
+    spec = entry.trained(study, store)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
 
 

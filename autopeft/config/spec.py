@@ -60,6 +60,11 @@ BASELINES = {
 """What the front is compared with where the file names no baseline."""
 
 
+def is_study_name(name: Any) -> bool:
+    """Letters, digits, - _ and, not first, a point."""
+    return isinstance(name, str) and _STUDY.fullmatch(name) is not None
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     """Read and check a space file; needs neither torch nor the model.
 
@@ -191,7 +196,7 @@ class _Parser:
             message = f"the format version is 1, got {told(version)}"
             self.complain("autopeft", message, "write `autopeft: 1`")
         name = document.get("study")
-        if not (isinstance(name, str) and _STUDY.fullmatch(name)):
+        if not is_study_name(name):
             message = f"a study takes letters, digits, - _ and (not first) ., got {told(name)}"
             self.complain("study", message, "name the study")
 

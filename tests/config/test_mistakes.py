@@ -473,10 +473,10 @@ BROKEN = {
     ),
     "a later capability": (
         "budget: {trials: 20}",
-        "confirm: {seeds: 5}\nbudget: {trials: 20}",
+        "parameters: {x: 5}\nbudget: {trials: 20}",
         34,
-        "confirm",
-        "confirm is not supported yet: remove it",
+        "parameters",
+        "parameters is not supported yet: remove it",
     ),
     "no YAML": ("budget: {trials: 20}", "budget: {trials: 20", 35, "file", "not YAML"),
     "a key twice": (

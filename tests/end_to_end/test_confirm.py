@@ -145,7 +145,7 @@ def test_the_report_has_intervals_odds_and_pairs_and_front_shows_fresh_means(fol
         assert row["metrics"]["eval_loss"] == pytest.approx(told)
     told = said(folder, "confirm", "small", "--report")
     assert "Test: the test split, 25 % of train is only reported" in told.replace("\n", " ")
-    assert "Spent on baseline house: 1 trials with 1 learning rates, 2 to confirm" in told
+    assert "Spent on baseline house: 1 trial, 1 learning rate, 2 to confirm" in told
 
 
 def test_the_best_and_its_export_tell_the_confirmed_values(folder, confirmed, tmp_path):
@@ -179,9 +179,7 @@ def test_the_control_spends_the_budget_on_lora_and_is_compared_with(folder, conf
 
 def test_confirming_more_seeds_later_adds_those_that_are_missing(folder, confirmed):
     before = len(load_study("small", home=folder / "autopeft-studies").trials)
-    report = json.loads(
-        said(folder, "confirm", "small", "--seeds", "3", "--json", "--local", "-q")
-    )
+    report = json.loads(said(folder, "confirm", "small", "--seeds", "3", "--json", "--local", "-q"))
     assert report["seeds"] == [1000, 1001, 1002]
     after = load_study("small", home=folder / "autopeft-studies").trials
     assert report["not_confirmed"] == []
