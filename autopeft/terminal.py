@@ -87,6 +87,7 @@ def trial_row(
         "why": trial.why,
         "expected_gain": trial.expected_gain,
         "expected_left": trial.expected_left,
+        "provenance": dict(trial.provenance),
     }
 
 

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.data import load_data
+from autopeft.training.data import content_digest, load_data
 
 ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
 
@@ -161,3 +161,14 @@ def test_rows_for_language_models_need_a_column_that_trl_reads(tmp_path):
         load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE)
     data = load(tmp_path, "CAUSAL_LM", train=source, validation=CARVE, columns={"text": "question"})
     assert data.train.column_names == ["text"]
+
+
+def test_the_content_digest_sees_every_row_and_only_the_content(tmp_path, source):
+    changed = [{**row, "text": "another"} if i == 9 else row for i, row in enumerate(ROWS)]
+    other = jsonl(tmp_path, "other.jsonl", changed)
+    first, again, middle = (
+        load(tmp_path, train=one, validation=source) for one in (source, dict(source), other)
+    )
+    assert content_digest(first) == content_digest(again)
+    assert content_digest(first) != content_digest(middle)
+    assert len(content_digest(first)) == 64
