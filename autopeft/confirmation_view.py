@@ -166,6 +166,12 @@ def _lines(
             f"Means over {len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), ± half a 95 % "
             "interval; `searched` is what the search saw, `on front` the odds to be on it."
         )
+    for trial in fresh(trials):
+        if trial.failure is not None:
+            lines.append(
+                f"Trial {trial.confirms} failed at seed {trial.seed}: {trial.failure.reason}: "
+                f"{trial.failure.message}"
+            )
     failing = [str(p.trial.number) for p in parties if p.verdict == "does not hold"]
     if failing:
         lines.append(

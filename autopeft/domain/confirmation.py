@@ -99,12 +99,12 @@ def parties(
     trials = [trial for trial in trials if trial.rungs or trial.failure]
     by_number = {trial.number: trial for trial in searched(trials)}
     runs: dict[int, list[Trial]] = {number: [] for number in by_number}
-    failed = dict.fromkeys(by_number, 0)
+    tried: dict[int, set[int]] = {number: set() for number in by_number}
     for trial in fresh(trials):
         assert trial.confirms is not None
-        failed[trial.confirms] += trial.failure is not None
+        tried[trial.confirms].add(trial.seed)
         runs[trial.confirms] += completed([trial])
-    numbers = [n for n in by_number if runs[n] or failed[n]]
+    numbers = [n for n in by_number if tried[n]]
     chances = _chances(objectives, constraints, trials, {n: runs[n] for n in numbers if runs[n]})
     on_validation, on_test = _means(trials), _means(tested(trials))
     quality = first_measured(objectives)
@@ -117,7 +117,7 @@ def parties(
         Party(
             trial=by_number[n],
             seeds=len(runs[n]),
-            failed=failed[n],
+            failed=len(tried[n]) - len(runs[n]),
             validation=on_validation.get(n, {}),
             test=on_test.get(n, {}),
             on_front=chances.get(n, 0.0),

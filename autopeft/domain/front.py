@@ -239,7 +239,7 @@ def seeds(trial: Trial, trials: Sequence[Trial]) -> str:
 
 def _over(trial: Trial, trials: Sequence[Trial]) -> str:
     text = seeds(trial, trials)
-    return f", means over {text}" if text else ""
+    return f", means of {text}" if text else ""
 
 
 def amount(metric: str, value: float) -> str:

@@ -53,11 +53,18 @@ def seeds_of(spec: StudySpec, count: int, trials: Sequence[Trial]) -> list[int]:
 def planned(
     spec: StudySpec, confirm: Confirm, trials: Sequence[Trial], *, now: float
 ) -> list[Trial]:
-    """The runs that a confirmation still needs, none of which is in `trials`; by seed."""
+    """The runs that a confirmation still needs, none of which is in `trials`; by seed.
+
+    One that failed for no fault of its configuration is needed again.
+    """
     among = parties(spec, trials)
     if confirm.trials is not None:
         among = among[: confirm.trials // confirm.seeds]
-    there = {(trial.configuration.key, trial.seed) for trial in fresh(trials)}
+    there = {
+        (trial.configuration.key, trial.seed)
+        for trial in fresh(trials)
+        if trial.failure is None or trial.failure.teaches
+    }
     number = max((trial.number for trial in trials), default=-1) + 1
     found: list[Trial] = []
     for seed in seeds_of(spec, confirm.seeds, trials):

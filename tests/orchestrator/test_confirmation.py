@@ -209,8 +209,14 @@ def test_errors_alone_are_told_as_such():
         def run(self, segment, report):
             return Failure(FailureReason.ERROR, "no such file")
 
-    session, _ = confirm(spec, store, Broken())
+    session, ran = confirm(spec, store, Broken())
     assert session.hopeless
+    found = parties(spec.objectives, (), store.history("fake"))
+    assert {(p.seeds, p.failed, p.verdict) for p in found} == {(0, 3, "does not hold")}
+    session, again = confirm(spec, store)
+    assert again == ran, "what was no configuration's fault is run again"
+    found = parties(spec.objectives, (), store.history("fake"))
+    assert {(p.seeds, p.failed) for p in found} == {(3, 0)}
 
 
 def test_what_the_test_split_says_is_in_no_metric_no_event_and_no_choice():
