@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autopeft import config
 from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.errors import AutopeftError
+from autopeft.domain.errors import AutopeftError, ExportError
 from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
@@ -386,6 +386,15 @@ def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     return believed(problem(*bound(spec)), trials)
 
 
+def _steps(spec: StudySpec, trial: Trial) -> int:
+    """Optimiser steps of a trial's full run."""
+    from autopeft.training.data import load_data
+    from autopeft.training.inject import total_steps
+
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
+    return total_steps(trial.configuration.recipe, len(data.train))
+
+
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
     """PEFT's own config object of a trial."""
     from autopeft.export import peft_config as config_of
@@ -394,16 +403,30 @@ def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig
         task_type = spec.model.get("task_type", "")
         # AdaLoRA's schedule alone reads the steps, and an evaluator's study has none.
         return config_of(trial.configuration, shape, task_type=task_type, total_steps=1)
-    from autopeft.training.data import load_data
-    from autopeft.training.inject import total_steps
-
     task_type = spec.model["task_type"]
-    data = load_data(spec.data, folder=spec.folder, task=spec.task)
-    steps = total_steps(trial.configuration.recipe, len(data.train))
-    ranks = trial.provenance.get("ranks")
+    steps, ranks = _steps(spec, trial), trial.provenance.get("ranks")
     return config_of(
         trial.configuration, shape, task_type=task_type, total_steps=steps, ranks=ranks
     )
+
+
+def export_suite(spec: StudySpec, shape: ModelShape, trial: Trial, to: Path) -> tuple[Path, ...]:
+    """Write a trial's configuration in the layout of the PEFT comparison suite.
+
+    Raises:
+        ExportError: the suite cannot train it, or the experiment is there already.
+    """
+    from autopeft.export import export_suite as write
+    from autopeft.training.model import resolve_model
+
+    if spec.evaluator is not None:
+        raise ExportError(
+            f"the comparison suite trains by itself, study {spec.name} by code of its own: "
+            "leave --to peft-suite out"
+        )
+    model = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
+    steps = _steps(spec, trial)
+    return write(spec, trial, shape=shape, model=model, total_steps=steps, to=to)
 
 
 def export(

@@ -85,6 +85,14 @@ class Chosen:
             confirmed=self.confirmed,
         )
 
+    def export_suite(self, to: Path) -> tuple[Path, ...]:
+        """Write the configuration as an experiment of the PEFT comparison suite.
+
+        Raises:
+            ExportError: the suite cannot train it, or the experiment is there already.
+        """
+        return build.export_suite(self.study.spec, self.study.shape, self.trial, to)
+
 
 @dataclass(frozen=True)
 class Study:
