@@ -192,6 +192,8 @@ def _lines(
 def _about_test(spec: StudySpec, *, tested: bool) -> str:
     source = spec.data.get("test")
     if not tested:
+        if spec.evaluator is not None:
+            return "Test: code of your own reports what it validates by, and no test split."
         if source is None:
             return (
                 "Test: the data has no test split, so none is reported; "

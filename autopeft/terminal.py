@@ -19,6 +19,7 @@ from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.importing import is_imported
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.stopping import prospects
 
@@ -143,7 +144,7 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
 
 def spent_lines(spec: StudySpec, trials: Sequence[Trial]) -> list[str]:
     """A line for each branch and baseline: what was spent on it; none where nothing was."""
-    if not any(trial.seconds for trial in trials) or not spec.data:
+    if is_imported(spec.document):
         return []
     hour = "GPU" if spec.resources.gpus_per_trial else "CPU"
     lines = []
