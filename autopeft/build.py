@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from autopeft import config
 from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.errors import AutopeftError
+from autopeft.domain.errors import AutopeftError, ExportError
 from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.fit import loads_quantised, refuse_unfit
 from autopeft.domain.front import front
@@ -27,10 +27,11 @@ from autopeft.domain.model import NO_MODEL, ModelShape
 from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.ports import Evaluator, Problem, Store
+from autopeft.domain.ports import Evaluator, Problem, Store, StudyRecord
 from autopeft.domain.serving import servable_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
+from autopeft.domain.tasks import KINDS
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
@@ -41,6 +42,7 @@ from autopeft.warm_start import taken_over
 if TYPE_CHECKING:
     from peft import PeftConfig
 
+    from autopeft.importing import Source
     from autopeft.tracking.mlflow import MlflowTracker
 
 _SYNC_S = 300
@@ -63,7 +65,11 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
     Raises:
         SpecError: something that this model cannot take.
+        StudyError: the study was imported.
     """
+    from autopeft.importing import refuse_imported
+
+    refuse_imported(spec)
     shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
     return config.bind(spec, shape, source=source), shape
 
@@ -161,6 +167,80 @@ def _estimates(
     return of
 
 
+@dataclass(frozen=True)
+class ImportedStudy:
+    """trials: how many there are now; notes: what was taken and what was left out."""
+
+    trials: int
+    notes: tuple[str, ...]
+
+
+def import_study(
+    store: Store,
+    *,
+    name: str,
+    kind: str,
+    source: str,
+    model: str | None,
+    task: str,
+    metrics: Sequence[str],
+    optuna_study: str | None,
+) -> ImportedStudy:
+    """Store what others measured as a study of its own.
+
+    kind: `peft-suite`, `optuna` or `csv`; the rest as `autopeft import` takes it.
+
+    Raises:
+        AutopeftError: the source, its metrics or the model cannot be read, or nothing is left.
+        StudyError: the name is taken.
+    """
+    from autopeft.importing import read_source
+
+    found = read_source(kind, source, metrics, partial(_optuna_rows, study=optuna_study))
+    trained = model or found.model
+    if trained is None:
+        raise AutopeftError("import needs the model that was trained, got none: --model FOLDER")
+    return _store_import(store, name, found, {"model_name_or_path": trained, "task_type": task})
+
+
+def _optuna_rows(url: str, *, study: str | None) -> Any:
+    from autopeft.search.optuna_storage import read_storage
+
+    return read_storage(url, study)
+
+
+def _store_import(
+    store: Store, name: str, found: "Source", model: Mapping[str, Any]
+) -> ImportedStudy:
+    from autopeft.importing import document_of, trials_of
+    from autopeft.training.model import model_shape
+
+    folder = os.getcwd()
+    if not config.is_study_name(name):
+        raise AutopeftError(f"a study takes letters, digits, - _ and (not first) ., got {name!r}")
+    if model["task_type"] not in KINDS:
+        raise AutopeftError(f"--task takes {', '.join(KINDS)}, got {model['task_type']!r}")
+    now = time.time()
+    shape = model_shape(model, folder=folder, num_labels=2)
+    trials, left_out = trials_of(found.results, shape, now=now)
+    left_out = [*found.left_out, *left_out]
+    if not trials:
+        why = f": {left_out[0]}" if left_out else ""
+        raise AutopeftError(f"nothing of {found.name} can be imported{why}")
+    document = document_of(
+        name,
+        kind=found.kind,
+        source=found.name,
+        model=model,
+        objectives=found.objectives,
+        branches=sorted({trial.configuration.branch for trial in trials}),
+        trials=len(trials),
+    )
+    store.create(StudyRecord(name, document, folder, now, "imported"))
+    store.commit(name, trials, [])
+    return ImportedStudy(len(trials), (*found.notes, *(f"left out: {t}" for t in left_out)))
+
+
 def _earlier_problem(spec: StudySpec) -> Problem:
     """The problem of an earlier study; its data may be gone."""
     if spec.evaluator is not None and not spec.model:
@@ -202,8 +282,9 @@ def open_search(
     *,
     local: bool = False,
     listeners: Sequence[Callable[[Trial], None]] = (),
+    session_class: type[StudySession] = StudySession,
 ) -> Iterator[Search]:
-    """A search over a study that `entry` gave.
+    """A search over a study that `entry` gave, or with ConfirmSession its confirmation.
 
     local: run the trials one after another in this process instead of on Ray.
     """
@@ -220,7 +301,7 @@ def open_search(
         if trial.state != "running":
             tidy(spec, session.trials, folder, finished=False)
 
-    session = StudySession(
+    session = session_class(
         spec,
         problem=problem(spec, shape),
         store=store,
@@ -235,7 +316,7 @@ def open_search(
         yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
     finally:
         session.close()
-        if session.finished:
+        if store.study(spec.name).state == "finished":
             tidy(spec, session.trials, folder, finished=True)
         if left := tracker.close(timeout_s=30):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
@@ -311,6 +392,15 @@ def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     return believed(problem(*bound(spec)), trials)
 
 
+def _steps(spec: StudySpec, trial: Trial) -> int:
+    """Optimiser steps of a trial's full run."""
+    from autopeft.training.data import load_data
+    from autopeft.training.inject import total_steps
+
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
+    return total_steps(trial.configuration.recipe, len(data.train))
+
+
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
     """PEFT's own config object of a trial."""
     from autopeft.export import peft_config as config_of
@@ -319,16 +409,30 @@ def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig
         task_type = spec.model.get("task_type", "")
         # AdaLoRA's schedule alone reads the steps, and an evaluator's study has none.
         return config_of(trial.configuration, shape, task_type=task_type, total_steps=1)
-    from autopeft.training.data import load_data
-    from autopeft.training.inject import total_steps
-
     task_type = spec.model["task_type"]
-    data = load_data(spec.data, folder=spec.folder, task=spec.task)
-    steps = total_steps(trial.configuration.recipe, len(data.train))
-    ranks = trial.provenance.get("ranks")
+    steps, ranks = _steps(spec, trial), trial.provenance.get("ranks")
     return config_of(
         trial.configuration, shape, task_type=task_type, total_steps=steps, ranks=ranks
     )
+
+
+def export_suite(spec: StudySpec, shape: ModelShape, trial: Trial, to: Path) -> tuple[Path, ...]:
+    """Write a trial's configuration in the layout of the PEFT comparison suite.
+
+    Raises:
+        ExportError: the suite cannot train it, or the experiment is there already.
+    """
+    from autopeft.export import export_suite as write
+    from autopeft.training.model import resolve_model
+
+    if spec.evaluator is not None:
+        raise ExportError(
+            f"the comparison suite trains by itself, study {spec.name} by code of its own: "
+            "leave --to peft-suite out"
+        )
+    model = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
+    steps = _steps(spec, trial)
+    return write(spec, trial, shape=shape, model=model, total_steps=steps, to=to)
 
 
 def export(
@@ -339,8 +443,11 @@ def export(
     to: Path,
     *,
     force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
 ) -> tuple[Path, ...]:
     """Write a completed trial as files that need no autopeft.
+
+    confirmed: see `export_trial`.
 
     Raises:
         ExportError: the trial cannot be exported, or `to` is in use.
@@ -369,5 +476,12 @@ def export(
         processor_arguments=processor_arguments(spec.model, folder=spec.folder),
     )
     return export_trial(
-        spec, trial, shape=shape, adapter=adapter, to=to, prepared=prepared, force=force
+        spec,
+        trial,
+        shape=shape,
+        adapter=adapter,
+        to=to,
+        prepared=prepared,
+        force=force,
+        confirmed=confirmed,
     )

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from autopeft import __version__
-from autopeft.commands import looking, running
+from autopeft.commands import confirming, importing, looking, running
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+SUITE = Path("peft-suite")
 data_app = typer.Typer(help="Build data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -95,6 +96,8 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
 
 app.command()(running.search)
 app.command()(running.resume)
+app.command()(confirming.confirm)
+app.command("import")(importing.import_results)
 app.command()(looking.status)
 app.command("front")(looking.show_front)
 app.command()(looking.best)
@@ -103,7 +106,12 @@ app.command()(looking.best)
 @app.command()
 def export(
     study: StudyName,
-    to: Annotated[Path, typer.Option(help="The folder to write.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="The folder to write; `peft-suite`: in the layout of the PEFT comparison suite."
+        ),
+    ],
     trial: Annotated[int | None, typer.Option(help="The trial; the pick when left out.")] = None,
     when: Annotated[str, typer.Option(help="Limits for the pick, as in `best`.")] = "",
     prefer: Annotated[str | None, typer.Option(help="As in `best`.")] = None,
@@ -114,7 +122,7 @@ def export(
 
     found = load_study(study)
     chosen = found.trial(trial) if trial is not None else found.best(when, prefer=prefer)
-    for path in chosen.export(to, force=force):
+    for path in chosen.export_suite(to) if to == SUITE else chosen.export(to, force=force):
         print(path)
 
 

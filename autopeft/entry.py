@@ -11,6 +11,8 @@ from autopeft import config, warm_start
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, Store, StudyRecord
 from autopeft.domain.study import StudySpec
+from autopeft.importing import refuse_imported
+from autopeft.records import spec_of
 
 
 def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = False) -> StudySpec:
@@ -58,8 +60,18 @@ def stored(name: str, store: Store) -> StudySpec:
     Raises:
         StudyError: there is none of this name.
     """
-    record = store.study(name)
-    return config.parse(record.document, folder=record.folder)
+    return spec_of(store.study(name))
+
+
+def trained(name: str, store: Store) -> StudySpec:
+    """The spec of a study that can be trained.
+
+    Raises:
+        StudyError: there is none of this name, or it was imported.
+    """
+    spec = stored(name, store)
+    refuse_imported(spec)
+    return spec
 
 
 def _create(spec: StudySpec, store: Store) -> StudySpec:

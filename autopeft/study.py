@@ -8,14 +8,14 @@ model = peft.get_peft_model(base, chosen.peft_config())
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autopeft import build, entry
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front, parse_when, pick
 from autopeft.domain.model import ModelShape
-from autopeft.domain.replicates import averaged
+from autopeft.domain.replicates import averaged, completed, confirmed, fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
@@ -47,6 +47,15 @@ class Chosen:
         return means.get(self.trial.number, self.trial)
 
     @property
+    def confirmed(self) -> dict[str, Any] | None:
+        """The fresh `seeds` of its configuration, and `metrics` and `stderr` over them."""
+        key, trials = self.configuration.key, self.study.trials
+        if key not in confirmed(trials):
+            return None
+        seeds = [t.seed for t in fresh(completed(trials)) if t.configuration.key == key]
+        return {"seeds": seeds, "metrics": self.mean.metrics, "stderr": dict(self.mean.stderr)}
+
+    @property
     def metrics(self) -> dict[str, float]:
         """What the trial measured."""
         return self.trial.metrics
@@ -67,8 +76,22 @@ class Chosen:
             ExportError: the trial is not complete, its adapter was not kept, or `to` is in use.
         """
         return build.export(
-            self.study.spec, self.study.shape, self.trial, self.adapter, to, force=force
+            self.study.spec,
+            self.study.shape,
+            self.trial,
+            self.adapter,
+            to,
+            force=force,
+            confirmed=self.confirmed,
         )
+
+    def export_suite(self, to: Path) -> tuple[Path, ...]:
+        """Write the configuration as an experiment of the PEFT comparison suite.
+
+        Raises:
+            ExportError: the suite cannot train it, or the experiment is there already.
+        """
+        return build.export_suite(self.study.spec, self.study.shape, self.trial, to)
 
 
 @dataclass(frozen=True)
@@ -95,7 +118,7 @@ class Study:
         Raises:
             AutopeftError: the study has several measured objectives.
         """
-        believed = build.modelled(self.spec, self.trials)
+        believed = build.modelled(self.spec, searched(self.trials))
         return front(self.spec.objectives, self.spec.constraints, believed)
 
     def trial(self, number: int) -> Chosen:

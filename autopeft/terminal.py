@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, best_baselines, seeds
+from autopeft.domain.front import amount, best_baselines, first_measured, seeds
 from autopeft.domain.objective import Objective
-from autopeft.domain.replicates import seeds_told
+from autopeft.domain.replicates import confirmed, seeds_told
+from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.importing import is_imported
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.stopping import prospects
 
@@ -34,12 +36,14 @@ def trial_table(
     *,
     among: Sequence[Trial],
     believed: Sequence[Trial] = (),
+    fallen: Sequence[Trial] = (),
     title: str = "",
 ) -> Table:
     """One row a trial: number, configuration, every objective with its standard error.
 
     among: all trials of the study; where a configuration has several seeds their number is shown.
     believed: the same trials with the model's means, which then stand in a column beside.
+    fallen: those of them that a confirmation took off the front; they are marked.
     """
     measured = [objective for objective in objectives if believed and not objective.known]
     means = {trial.number: trial for trial in believed}
@@ -53,6 +57,7 @@ def trial_table(
     for trial in trials:
         notes = ["baseline"] if trial.baseline else []
         notes += [text] if (text := seeds(trial, among)) else []
+        notes += ["no longer on the front"] if trial in fallen else []
         name = describe(trial.configuration) + (f" ({', '.join(notes)})" if notes else "")
         cells = [_cell(trial, objective) for objective in objectives]
         mean = means.get(trial.number, trial)
@@ -79,15 +84,18 @@ def trial_row(
         "configuration": trial.configuration.document(),
         "seed": trial.seed,
         "seeds": seeds_told(trial, among)[0],
+        "confirmed": trial.configuration.key in confirmed(among),
         "why": trial.why,
         "expected_gain": trial.expected_gain,
         "expected_left": trial.expected_left,
+        "provenance": dict(trial.provenance),
     }
 
 
 def counts(trials: Sequence[Trial]) -> str:
     """`12 completed, 9 paused at a rung, 1 failed, 2 running`, without what is none."""
     names = {
+        State.PLANNED: "planned to confirm",
         State.COMPLETED: "completed",
         State.PAUSED: "paused at a rung",
         State.FAILED: "failed",
@@ -110,7 +118,7 @@ def clock(seconds: float) -> str:
 
 def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[Trial]) -> str:
     """A sentence for each baseline: what the front gains over it, with its standard error."""
-    first = next((o for o in spec.objectives if not o.known), spec.objectives[0])
+    first = first_measured(spec.objectives)
     best = max(front, key=lambda t: first.score(t.metrics), default=None)
     lines = []
     for name, base in best_baselines(spec.objectives, trials).items():
@@ -132,6 +140,27 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
             f"{gain:+.4f}{f' (s.e. {error:.4f})' if error else ''} over baseline {name}; {costs}."
         )
     return "\n".join(lines)
+
+
+def spent_lines(spec: StudySpec, trials: Sequence[Trial]) -> list[str]:
+    """A line for each branch and baseline: what was spent on it; none where nothing was."""
+    if is_imported(spec.document):
+        return []
+    hour = "GPU" if spec.resources.gpus_per_trial else "CPU"
+    lines = []
+    for row in spent(spec, trials):
+        again = f", {row.confirming} to confirm" if row.confirming else ""
+        lines.append(
+            f"Spent on {'baseline' if row.baseline else 'branch'} {row.name}: "
+            f"{_count(row.trials, 'trial')}, {_count(row.rates, 'learning rate')}{again}; "
+            f"{row.steps:,} steps, "
+            f"{row.device_hours:.3g} {hour} hours."
+        )
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class LiveView:

@@ -6,13 +6,15 @@ model is gone, changes nothing after a resume.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
-from autopeft import config
 from autopeft.domain.errors import AutopeftError, StudyError
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem, Store
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State
+from autopeft.importing import is_imported, looked_up
+from autopeft.records import spec_of
 from autopeft.search.earlier import Earlier, earlier
 
 _FACT = "warm_start"  # its key among the facts of a study
@@ -69,10 +71,13 @@ def _told(
 ) -> Earlier:
     record = store.study(name)
     try:
-        problem = problem_of(config.parse(record.document, folder=record.folder))
+        problem = problem_of(spec_of(record))
     except AutopeftError as error:
         raise StudyError(f"search.warm_start: {name} cannot be read: {error}") from error
-    return earlier(name, problem, store.history(name), _objective(spec))
+    history = store.history(name)
+    if is_imported(record.document):
+        problem = replace(problem, known=looked_up(history))
+    return earlier(name, problem, history, _objective(spec))
 
 
 def _objective(spec: StudySpec) -> Objective:

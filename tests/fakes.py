@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from autopeft.domain.architecture import canonical
+from autopeft.domain.architecture import canonical, fingerprint
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
 from autopeft.domain.model import ModelShape, TargetModule
@@ -14,7 +14,7 @@ from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Event, Problem, StudyRecord, Suggestion
 from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.space import Branch, Choice, Range, Space
-from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
+from autopeft.domain.study import Budget, Confirm, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Trial
 
 LORA = {
@@ -108,6 +108,8 @@ def study_spec(
     seed: int = 0,
     name: str = "fake",
     wall_hours: float | None = None,
+    gpu_hours: float | None = None,
+    confirm: Confirm | None = None,
 ) -> StudySpec:
     """A study of two branches and a baseline that needs no file."""
     found = [
@@ -130,10 +132,11 @@ def study_spec(
             Objective("adapter_params", "minimize", scale="log"),
         ),
         constraints=(),
-        budget=Budget(trials=trials, wall_hours=wall_hours),
+        budget=Budget(trials=trials, wall_hours=wall_hours, gpu_hours=gpu_hours),
         resources=Resources(),
         search=SearchSettings(sampler="random", parallel=parallel, rungs=rungs, seed=seed),
         document={"study": name},
+        confirm=confirm,
     )
 
 
@@ -227,9 +230,11 @@ class MemoryStore:
 class FakeEvaluator:
     """Accuracy that peaks at a learning rate, grows with size, and with training."""
 
-    def __init__(self, *, fail_above: float | None = None) -> None:
+    def __init__(self, *, fail_above: float | None = None, noise: float = 0.0) -> None:
+        """noise: standard deviation of what another seed of a configuration changes."""
         self.ran: list[Segment] = []
         self._fail_above = fail_above
+        self._noise = noise
 
     def run(self, segment: Segment, report) -> Result | Failure:
         self.ran.append(segment)
@@ -241,11 +246,15 @@ class FakeEvaluator:
         )
         share = 1.0 if segment.last else (segment.stop.epochs or 1) / 9
         accuracy = 0.5 + 0.3 * share * np.exp(-((np.log10(rate) + 3) ** 2)) * size / (size + 8)
+        drawn = int(fingerprint([segment.configuration.key, segment.seed]), 16)
+        luck, other = np.random.default_rng(drawn).normal(0.0, self._noise, 2)
         return Result(
             step=int(100 * share),
-            metrics={"accuracy": float(accuracy), "eval_loss": float(1 - accuracy)},
+            metrics={"accuracy": float(accuracy + luck), "eval_loss": float(1 - accuracy)},
             stderr={"accuracy": 0.01},
             seconds=1.0,
+            test={"accuracy": float(accuracy + other)} if segment.test else {},
+            test_stderr={"accuracy": 0.02} if segment.test else {},
         )
 
 

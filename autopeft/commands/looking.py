@@ -19,8 +19,10 @@ def status(
     """Say how far a study is."""
     from autopeft import build, entry
     from autopeft.domain.front import front, normalised_hypervolume
+    from autopeft.domain.replicates import searched
+    from autopeft.domain.spending import spent
     from autopeft.orchestrator.stopping import enough, last_proposed, prospects
-    from autopeft.terminal import clock, counts
+    from autopeft.terminal import clock, counts, spent_lines
 
     store = build.open_store(Home.from_environment())
     record, spec = store.study(study), entry.stored(study, store)
@@ -28,7 +30,7 @@ def status(
     members = front(spec.objectives, spec.constraints, trials)
     hypervolume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
     seconds = sum(trial.seconds for trial in trials)
-    stopped = enough(spec, trials) if record.state == "finished" else None
+    stopped = enough(spec, searched(trials)) if record.state == "finished" else None
     proposed = last_proposed(trials)
     if as_json:
         states = [str(trial.state) for trial in trials]
@@ -45,13 +47,18 @@ def status(
             "expected_gain": proposed.expected_gain if proposed else None,
             "expected_left": proposed.expected_left if proposed else None,
             "stopped": stopped,
+            "spent": [vars(row) for row in spent(spec, trials)],
         }
         print(json.dumps(row, indent=2))
         return
     limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
-    print(f"{study}: {record.state}, {len(trials)}{limit} trials: {counts(trials)}")
+    own = len(searched(trials))
+    again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
+    print(f"{study}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
     print(f"front of {len(members)}, hypervolume {hypervolume:.4f}, {clock(seconds)} of trials")
     for text in prospects(spec, trials, stopped):
+        print(text)
+    for text in spent_lines(spec, trials):
         print(text)
     for trial in trials:
         if trial.failure is not None:
@@ -69,9 +76,9 @@ def show_front(
     as_json: AsJson = False,
 ) -> None:
     """Print the front."""
-    from autopeft import build, entry
-    from autopeft.domain.front import front
-    from autopeft.terminal import out, trial_table
+    from autopeft import build, control, entry
+    from autopeft.domain.front import fallen, front
+    from autopeft.terminal import out, spent_lines, trial_table
 
     if modelled:
         _show_modelled_front(study, as_json=as_json)
@@ -79,10 +86,17 @@ def show_front(
     store = build.open_store(Home.from_environment())
     spec, trials = entry.stored(study, store), store.history(study)
     members = front(spec.objectives, spec.constraints, trials)
+    beside = control.found(spec, store)
     if as_json:
-        print_front_json(spec, trials, members)
+        print_front_json(spec, trials, members, beside)
     else:
-        out.print(trial_table(spec.objectives, members, among=trials))
+        fell = fallen(spec.objectives, spec.constraints, trials)
+        out.print(trial_table(spec.objectives, [*members, *fell], among=trials, fallen=fell))
+        if beside is not None:
+            for text in control.compared_lines(control.compared(spec, trials, beside)):
+                out.print(text, highlight=False, soft_wrap=True)
+        for text in spent_lines(spec, trials):
+            out.print(text, highlight=False, soft_wrap=True)
     if not members:
         raise typer.Exit(1)
 
@@ -115,15 +129,25 @@ def _show_modelled_front(study: str, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def print_front_json(spec: Any, trials: Any, members: Any) -> None:
-    from autopeft.domain.front import normalised_hypervolume
+def print_front_json(spec: Any, trials: Any, members: Any, beside: Any = None) -> None:
+    """beside: the study's control."""
+    from autopeft.control import compared
+    from autopeft.domain.front import fallen, normalised_hypervolume
+    from autopeft.domain.spending import spent
     from autopeft.terminal import trial_row
 
     document = {
         "study": spec.name,
         "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
         "front": [trial_row(trial, spec.objectives, trials) for trial in members],
+        "fallen": [
+            trial_row(trial, spec.objectives, trials)
+            for trial in fallen(spec.objectives, spec.constraints, trials)
+        ],
+        "spent": [vars(row) for row in spent(spec, trials)],
     }
+    if beside is not None:
+        document["control"] = compared(spec, trials, beside)
     print(json.dumps(document, indent=2))
 
 

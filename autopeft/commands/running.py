@@ -1,17 +1,15 @@
 """`search` and `resume`: the verbs that train."""
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autopeft.commands.confirming import run_confirmation
 from autopeft.commands.looking import print_front_json
 from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
+from autopeft.commands.stopping import stops
 from autopeft.home import Home
 
 if TYPE_CHECKING:
@@ -23,6 +21,14 @@ def search(
     overrides: Overrides = None,
     new: Annotated[bool, typer.Option("--new", help="Start another study (NAME-2, ...).")] = False,
     extend: Annotated[bool, typer.Option("--extend", help="Widen the existing study.")] = False,
+    control: Annotated[
+        bool,
+        typer.Option(
+            "--control",
+            help="Search NAME-control instead: the whole budget on LoRA's rank, targets and "
+            "learning rate.",
+        ),
+    ] = False,
     local: Local = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -30,11 +36,14 @@ def search(
     """Search the space; comes back to the study of this name when there is one."""
     from autopeft import build, entry
     from autopeft.config import load
+    from autopeft.control import control_of
 
     spec = load(space, overrides or ())
     home = Home.from_environment()
-    build.bound(spec, space)
+    _, shape = build.bound(spec, space)
     build.check_own_code(spec)  # before there is a study
+    if control:
+        spec = control_of(spec, shape)
     store = build.open_store(home)
     spec = entry.enter(spec, store, new=new, extend=extend)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
@@ -48,13 +57,14 @@ def resume(
 
     home = Home.from_environment()
     store = build.open_store(home)
-    spec = entry.stored(study, store)
+    spec = entry.trained(study, store)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
 
 
 def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
     from autopeft import build
-    from autopeft.domain.front import pick
+    from autopeft.domain.front import front, normalised_hypervolume, pick
+    from autopeft.orchestrator.confirm_plan import settings as confirmation_asked
     from autopeft.orchestrator.stopping import prospects
     from autopeft.terminal import LiveView, against_baselines, counts, out, talk, trial_table
 
@@ -63,13 +73,19 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         talk.print(f"study {spec.name} in {home.folder}", soft_wrap=True, highlight=False)
     with build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found:
         spec, session = found.spec, found.session
-        with _stops(found.stop) as interrupted, view.watch(session):
+        with stops(found.stop) as interrupted, view.watch(session):
             found.run()
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
     if interrupted():
         talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
         raise typer.Exit(130)
+    if session.finished and members and (asked := confirmation_asked(spec, trials)):
+        if run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
+            talk.print(f"\npaused while confirming. Go on with: autopeft resume {spec.name}")
+            raise typer.Exit(130)
+        trials = store.history(spec.name)
+        members = front(spec.objectives, spec.constraints, trials)
     if given_up or not members:
         failure = given_up or next((t.failure for t in reversed(trials) if t.failure), None)
         said = f"; the last failure says: {failure.message}" if failure else ""
@@ -83,7 +99,8 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         return
     out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
     out.print()
-    out.print(f"{counts(trials)}; hypervolume {session.hypervolume:.4f}", highlight=False)
+    volume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
+    out.print(f"{counts(trials)}; hypervolume {volume:.4f}", highlight=False)
     for text in prospects(spec, trials, stopped):
         out.print(text, highlight=False, soft_wrap=True)
     if text := against_baselines(spec, trials, members):
@@ -123,22 +140,3 @@ def _on_path() -> bool:
 
     found = shutil.which("autopeft")
     return found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
-
-
-@contextmanager
-def _stops(stop: threading.Event) -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into `stop`; a second Ctrl-C interrupts at once."""
-    interrupted = threading.Event()
-
-    def handle(signum: int, _frame: object) -> None:
-        if interrupted.is_set() and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        interrupted.set()
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,6 +2,6 @@
 
 from autopeft.config.binding import bind
 from autopeft.config.change import difference, widens
-from autopeft.config.spec import load, parse
+from autopeft.config.spec import is_study_name, load, parse
 
-__all__ = ["bind", "difference", "load", "parse", "widens"]
+__all__ = ["bind", "difference", "is_study_name", "load", "parse", "widens"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
 from autopeft.config.branches import check_branch
+from autopeft.config.confirm import check_confirm
 from autopeft.config.evaluation import check_evaluation
 from autopeft.config.evaluator import (
     bare,
@@ -40,10 +41,9 @@ from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
 
 _SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
-_LATER = ("confirm",)
 _KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
-    *("constraints", "baselines", "budget", "resources", "search", "evaluation"),
+    *("constraints", "baselines", "budget", "resources", "search", "evaluation", "confirm"),
     *("evaluator", "metrics", "parameters"),
     *_SHORT,
 )
@@ -61,6 +61,11 @@ BASELINES = {
     }
 }
 """What the front is compared with where the file names no baseline."""
+
+
+def is_study_name(name: Any) -> bool:
+    """Letters, digits, - _ and, not first, a point."""
+    return isinstance(name, str) and _STUDY.fullmatch(name) is not None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
@@ -158,6 +163,9 @@ class _Parser:
         search = check_search(self._mapping("search"), length, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
+        confirm = check_confirm(
+            document.get("confirm"), budget, len(space.baselines), self.complain
+        )
         if self._mistakes or budget is None:
             found = sorted(self._mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
             raise SpecError(found, self._source)
@@ -178,6 +186,7 @@ class _Parser:
             evaluator=self._own,
             metrics=declared,
             generation=generation,
+            confirm=confirm,
         )
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:
@@ -187,17 +196,13 @@ class _Parser:
 
     def _head(self) -> None:
         document = self._document
-        for key in _LATER:
-            if document.get(key):
-                self.complain(key, f"{key} is not supported yet: remove it")
-        rest = [key for key in document if key not in _LATER]
-        check_names("", rest, _KEYS, "a space file", self.complain)
+        check_names("", document, _KEYS, "a space file", self.complain)
         version = document.get("autopeft")
         if version != 1 or isinstance(version, bool):
             message = f"the format version is 1, got {told(version)}"
             self.complain("autopeft", message, "write `autopeft: 1`")
         name = document.get("study")
-        if not (isinstance(name, str) and _STUDY.fullmatch(name)):
+        if not is_study_name(name):
             message = f"a study takes letters, digits, - _ and (not first) ., got {told(name)}"
             self.complain("study", message, "name the study")
 
@@ -232,10 +237,8 @@ class _Parser:
         searched = (
             {"main": ("", short)} if single else {n: (f"space.{n}", t) for n, t in trees.items()}
         )
-        usual = {} if self._is_own and not self._all_build(searched) else BASELINES
         baselines = {
-            name: (f"baselines.{name}", tree)
-            for name, tree in (self._mapping("baselines") or usual).items()
+            name: (f"baselines.{name}", tree) for name, tree in self._baselines(searched).items()
         }
         for name in set(searched) & set(baselines):
             at = f"baselines.{name}" if "baselines" in self._document else f"space.{name}"
@@ -264,6 +267,13 @@ class _Parser:
                 if computed(metric) and bare(branch.tree):
                     rule = f"{metric} is computed from modules, and branch {branch.name} has none"
                     self.complain(f"objectives[{i}].metric", rule, "declare one of your own")
+
+    def _baselines(self, searched: Mapping[str, tuple[str, Any]]) -> Mapping[str, Any]:
+        """By name; false: none, as in a control."""
+        if self._document.get("baselines") is False:
+            return {}
+        usual = {} if self._is_own and not self._all_build(searched) else BASELINES
+        return self._mapping("baselines") or usual
 
     def _branch(
         self, tree: Mapping[str, Any], path: str, trainer: str, recipe: Mapping[str, Any]

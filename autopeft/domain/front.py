@@ -5,7 +5,8 @@ objective's own where the file gives one, else the worst completed baseline of a
 objective and the worst trial of a known one; each axis is divided by the distance from there to
 the best value seen. So it lies in [0, 1], and says nothing across studies without given references.
 
-Trials of one configuration at several seeds count as one, by their mean (`replicates`).
+Trials of one configuration at several seeds count as one, by their mean (`replicates`); after a
+confirmation by that over its fresh seeds, and what it passed over is no longer on the front.
 """
 
 import re
@@ -17,7 +18,14 @@ import numpy as np
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.pareto import Array, hypervolume, non_dominated
-from autopeft.domain.replicates import averaged, seeds_told
+from autopeft.domain.replicates import (
+    averaged,
+    confirmed,
+    searched,
+    seeds_told,
+    standing,
+    unconfirmed,
+)
 from autopeft.domain.trial import Trial
 
 
@@ -29,15 +37,20 @@ def outcomes(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
 
 def best_baselines(objectives: Sequence[Objective], trials: Sequence[Trial]) -> dict[str, Trial]:
     """Every baseline's best completed configuration, by the first measured objective; averaged."""
-    first = next((o for o in objectives if not o.known), objectives[0])
+    first = first_measured(objectives)
     best: dict[str, Trial] = {}
-    for trial in averaged(trials):
+    for trial in standing(trials, averaged(trials)):
         name = trial.configuration.branch
         if trial.baseline and (
             name not in best or first.score(trial.metrics) > first.score(best[name].metrics)
         ):
             best[name] = trial
     return best
+
+
+def first_measured(objectives: Sequence[Objective]) -> Objective:
+    """The objective that is called quality: the first measured one, else the first."""
+    return next((o for o in objectives if not o.known), objectives[0])
 
 
 def baseline_metrics(
@@ -66,10 +79,39 @@ def front(
 
     Baselines take part: a baseline that nothing dominates is on the front.
     """
-    among = feasible(constraints, objectives, trials, averaged(trials))
+    means = standing(trials, averaged(trials))
+    among = feasible(constraints, objectives, trials, means)
     Y = outcomes(objectives, among)
     kept = [trial for trial, on in zip(among, non_dominated(Y), strict=True) if on]
     return tuple(sorted(kept, key=lambda t: -objectives[0].score(t.metrics)))
+
+
+def fallen(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
+) -> tuple[Trial, ...]:
+    """What the search put on the front and a confirmation took off, with the confirmed means."""
+    keys = confirmed(trials)
+    if not keys or unconfirmed(trials):
+        return ()
+    there = {trial.number for trial in front(objectives, constraints, trials)}
+    was = {trial.number for trial in front(objectives, constraints, searched(trials))}
+    return tuple(
+        mean
+        for mean in averaged(trials)
+        if mean.number in was - there and mean.configuration.key in keys
+    )
+
+
+def best_of(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    trials: Sequence[Trial],
+    among: Sequence[Trial],
+) -> Trial | None:
+    """The one of best quality that holds every constraint; None where none does."""
+    quality = first_measured(objectives)
+    held = feasible(constraints, objectives, trials, among)
+    return max(held, key=lambda trial: quality.score(trial.metrics), default=None)
 
 
 def reference_point(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
@@ -95,11 +137,33 @@ def normalised_hypervolume(
     done = averaged(trials)
     if not done:
         return 0.0
-    reference = reference_point(objectives, done)
-    Y = outcomes(objectives, feasible(constraints, objectives, trials, done))
-    best = outcomes(objectives, done).max(axis=0)
+    reference, there = reference_point(objectives, done), standing(trials, done)
+    Y = outcomes(objectives, feasible(constraints, objectives, trials, there))
+    best = outcomes(objectives, there or done).max(axis=0)
     span = np.where(best > reference, best - reference, 1.0)
     return hypervolume((Y - reference) / span, np.zeros(len(objectives)))
+
+
+def hypervolumes(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    studies: Sequence[Sequence[Trial]],
+) -> list[float]:
+    """The hypervolume of each study's front by one reference and one scale: those of all together.
+
+    The numbers of trials may coincide between studies. 0 for a study without a completed trial.
+    """
+    done = [averaged(trials) for trials in studies]
+    together = [trial for means in done for trial in means]
+    if not together:
+        return [0.0 for _ in studies]
+    fronts = [front(objectives, constraints, trials) for trials in studies]
+    reference = reference_point(objectives, together)
+    members = [trial for found in fronts for trial in found]
+    best = outcomes(objectives, members or together).max(axis=0)
+    span = np.where(best > reference, best - reference, 1.0)
+    nothing = np.zeros(len(objectives))
+    return [hypervolume((outcomes(objectives, f) - reference) / span, nothing) for f in fronts]
 
 
 @dataclass(frozen=True)
@@ -136,7 +200,8 @@ def pick(
     among = members
     if when:
         done = feasible(constraints, objectives, trials, averaged(trials))
-        among = front(objectives, (), feasible(when, objectives, trials, done))
+        held = feasible(when, objectives, trials, done)
+        among = front(objectives, (), standing(trials, held) or held)
     if not among:
         limits = " and ".join(constraint.text for constraint in when)
         raise AutopeftError(
@@ -160,11 +225,16 @@ def pick(
 
 
 def seeds(trial: Trial, trials: Sequence[Trial]) -> str:
-    """`3 seeds`, or `2 of 3 seeds` where one failed; empty where there is one."""
+    """`3 seeds`, or `2 of 3 seeds` where one failed; empty where there is one.
+
+    `5 fresh seeds` of a confirmed configuration.
+    """
     done, tried = seeds_told(trial, trials)
-    if tried == 1:
+    fresh = trial.configuration.key in confirmed(trials)
+    if tried == 1 and not fresh:
         return ""
-    return f"{done} seeds" if done == tried else f"{done} of {tried} seeds"
+    kind = "fresh seed" if fresh else "seed"
+    return f"{done} {kind}s" if done == tried > 1 else f"{done} of {tried} {kind}s"
 
 
 def _over(trial: Trial, trials: Sequence[Trial]) -> str:

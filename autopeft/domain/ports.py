@@ -116,6 +116,7 @@ class Evaluator(Protocol):
     Returns `Failure` for what is expected to go wrong; raises nothing but KeyboardInterrupt.
     A segment with `resume` starts from the checkpoint that the trial's previous segment wrote
     and gives the same bits as a run that was never paused.
+    A segment with `test` is measured on the test split too, where the data has one.
     report: called with (step, metrics) while training, for learning curves; cheap, may be dropped.
     """
 

@@ -4,6 +4,9 @@ A configuration is judged by the mean over its completed trials, and stands as t
 that choice looks at no result, so it adds no luck, and the trial whose adapter is kept stays the
 same when another seed is told. Without replicates everything here gives back what it was given.
 
+Once a configuration is confirmed (all the fresh seeds that were planned for it have ended), it is
+judged by the mean over those alone: the search's own seeds are why it was chosen.
+
 Told standard errors come from the validation rows. They are blind to what another seed of training
 changes, and the rows are the same for every seed. With s2 the told variance of one trial and v the
 variance between seeds, the mean of k trials has the variance
@@ -17,7 +20,7 @@ Bayes methods", section 3, does the same for many small samples).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from autopeft.domain.trial import State, Trial
@@ -37,15 +40,73 @@ def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
     return list(groups.values())
 
 
+def searched(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """The trials of the search, without those that confirm."""
+    return tuple(trial for trial in trials if trial.confirms is None)
+
+
+def fresh(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """The trials that confirm others."""
+    return tuple(trial for trial in trials if trial.confirms is not None)
+
+
+def unconfirmed(trials: Iterable[Trial]) -> frozenset[str]:
+    """Keys of the configurations whose confirmation is planned and has not ended."""
+    return frozenset(
+        trial.configuration.key
+        for trial in fresh(trials)
+        if trial.state in (State.PLANNED, State.RUNNING)
+    )
+
+
+def confirmed(trials: Sequence[Trial]) -> frozenset[str]:
+    """Keys of the configurations that are confirmed: one fresh seed at least was completed."""
+    done = {trial.configuration.key for trial in fresh(completed(trials))}
+    return frozenset(done) - unconfirmed(trials)
+
+
+def standing(trials: Sequence[Trial], means: Sequence[Trial]) -> list[Trial]:
+    """Of the means, those that may stand on a front.
+
+    As long as a confirmation has not ended, or where there was none, all. After it what it did not
+    confirm stays behind: a single run's luck would beat an honest mean. What was tried after the
+    last confirmation was planned is not judged yet, and stays in.
+    """
+    again = fresh(trials)
+    if not again or unconfirmed(trials):
+        return list(means)
+    last, keys = max(trial.number for trial in again), confirmed(trials)
+    return [mean for mean in means if mean.number > last or mean.configuration.key in keys]
+
+
 def averaged(trials: Sequence[Trial]) -> list[Trial]:
     """Every completed configuration once, as its first completed trial with the mean result.
 
     A trial without replicates is the very trial that was given. Of trials with replicates the last
     rung holds the mean of every metric that all of them have, and the standard error of that mean.
     """
-    groups = grouped(completed(trials))
-    factor = cache(partial(_factor, groups))
-    return [group[0] if len(group) == 1 else _mean(group, factor) for group in groups]
+    groups = _judged(trials)
+    factor = cache(partial(_factor, [group.judges for group in groups]))
+    return [
+        group.first if group.judges == [group.first] else _mean(group, factor) for group in groups
+    ]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A configuration: the trial that it stands as, and those whose mean it is judged by."""
+
+    first: Trial
+    judges: list[Trial]
+
+
+def _judged(trials: Sequence[Trial]) -> list[_Group]:
+    keys, groups = confirmed(trials), []
+    for group in grouped(completed(trials)):
+        own, again = list(searched(group)), list(fresh(group))
+        if own:
+            groups.append(_Group(own[0], again if own[0].configuration.key in keys else own))
+    return groups
 
 
 def merged(trials: Sequence[Trial]) -> list[Trial]:
@@ -62,18 +123,20 @@ def merged(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def seeds_told(trial: Trial, trials: Sequence[Trial]) -> tuple[int, int]:
-    """Completed trials of a trial's configuration, and those of them and of its failures.
+    """Completed trials that a trial's configuration is judged by, and those with its failures.
 
     A configuration that does not train at every seed is not what its mean alone says.
     """
     alike = [t for t in trials if t.configuration.key == trial.configuration.key]
+    judges = fresh if trial.configuration.key in confirmed(alike) else searched
+    alike = list(judges(alike))
     done = len(completed(alike))
     return done, done + sum(t.failure is not None and t.failure.teaches for t in alike)
 
 
 def seed_factor(trials: Sequence[Trial], metric: str) -> float:
     """The variance between seeds over the told variance of a metric; 1 without replicates."""
-    return _factor(grouped(completed(trials)), metric)
+    return _factor([group.judges for group in _judged(trials)], metric)
 
 
 def _factor(groups: Sequence[Sequence[Trial]], metric: str) -> float:
@@ -91,10 +154,10 @@ def _factor(groups: Sequence[Sequence[Trial]], metric: str) -> float:
     return squares / freedom
 
 
-def _mean(group: Sequence[Trial], factor: Callable[[str], float]) -> Trial:
+def _mean(group: _Group, factor: Callable[[str], float]) -> Trial:
     """factor: of the variance between seeds, by metric."""
-    first, count = group[0], len(group)
-    rungs = [trial.rungs[-1] for trial in group]
+    first, count = group.first, len(group.judges)
+    rungs = [trial.rungs[-1] for trial in group.judges]
     names = [name for name in rungs[0].metrics if all(name in rung.metrics for rung in rungs)]
     stderr = {}
     for name in names:
@@ -104,7 +167,7 @@ def _mean(group: Sequence[Trial], factor: Callable[[str], float]) -> Trial:
             between = usual * factor(name)
             stderr[name] = (max(usual - between, 0.0) + between / count) ** 0.5
     mean = replace(
-        rungs[0],
+        first.rungs[-1],
         metrics={name: sum(rung.metrics[name] for rung in rungs) / count for name in names},
         stderr=stderr,
     )

@@ -107,6 +107,18 @@ def asked(objectives: Iterable[Objective], constraints: Iterable[Constraint]) ->
 
 
 @dataclass(frozen=True)
+class Confirm:
+    """How the front is confirmed.
+
+    seeds: fresh ones, at which every member of the front and every baseline is trained again.
+    trials: as many as the confirmation takes at most; None: no limit of its own.
+    """
+
+    seeds: int = 5
+    trials: int | None = None
+
+
+@dataclass(frozen=True)
 class StudySpec:
     """A checked space file.
 
@@ -116,6 +128,7 @@ class StudySpec:
     evaluator: the user's own training code; model and data may then be empty.
     metrics: what that code returns, by name.
     generation: of the texts that some metrics compare.
+    confirm: what the search leaves of its budget to confirm its front; None: nothing.
     """
 
     name: str
@@ -134,6 +147,7 @@ class StudySpec:
     evaluator: OwnCode | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     generation: Generation = field(default_factory=Generation)
+    confirm: Confirm | None = None
 
     @property
     def task(self) -> TaskKind:

@@ -7,6 +7,9 @@
 
 A trial runs in segments, one per rung; between two rungs it exists in the store and in its
 checkpoint alone. Values are frozen: a transition returns a new trial.
+
+A trial that confirms another is PLANNED first: all of a confirmation are in the store before one of
+them runs.
 """
 
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ from autopeft.domain.space import Json
 
 
 class State(StrEnum):
+    PLANNED = "planned"
     RUNNING = "running"
     PAUSED = "paused"
     COMPLETED = "completed"
@@ -57,6 +61,8 @@ class Rung:
     metrics: name -> value on validation, and costs of the whole trial so far.
     stderr: name -> standard error, for the metrics that have one.
     seconds: wall time of this segment; started, ended: seconds since the epoch.
+    test, test_stderr: the same on the test split, of a trial that confirms another; they are
+        reported, and nothing reads them to choose.
     """
 
     index: int
@@ -67,6 +73,8 @@ class Rung:
     started: float = 0.0
     ended: float = 0.0
     worker: str = ""
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_stderr: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class Trial:
         proposed; None for baselines too, which are tuned against themselves.
     next_rung: the rung that runs now (RUNNING), or would be next (PAUSED).
     provenance: versions, fingerprints, device: whatever the worker reported.
+    confirms: the number of the search's trial whose configuration it runs at a fresh seed; None: a
+        trial of the search.
     """
 
     number: int
@@ -98,6 +108,7 @@ class Trial:
     failure: Failure | None = None
     created: float = 0.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    confirms: int | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -124,6 +135,9 @@ class Trial:
     def promoted(self) -> "Trial":
         return replace(self, state=State.RUNNING)
 
+    def begun(self, now: float) -> "Trial":
+        return replace(self, state=State.RUNNING, created=now)
+
     def failed(self, failure: Failure) -> "Trial":
         return replace(self, state=State.FAILED, failure=failure)
 
@@ -135,6 +149,7 @@ class Segment:
     stop_step: optimiser steps after which to evaluate and stop; None: the end of training.
     resume: whether to start from the trial's checkpoint.
     last: no rung follows: save the adapter.
+    test: measure the test split too, where there is one.
     """
 
     study: str
@@ -145,6 +160,7 @@ class Segment:
     stop: "Stop"
     resume: bool
     last: bool
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,3 +183,5 @@ class Result:
     ended: float = 0.0
     worker: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_stderr: Mapping[str, float] = field(default_factory=dict)

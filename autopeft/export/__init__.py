@@ -3,5 +3,6 @@
 from autopeft.export.configs import peft_config
 from autopeft.export.folder import export_trial
 from autopeft.export.prepared import Prepared
+from autopeft.export.suite import export_suite
 
-__all__ = ["Prepared", "export_trial", "peft_config"]
+__all__ = ["Prepared", "export_suite", "export_trial", "peft_config"]

@@ -1,8 +1,9 @@
 """The README of an exported trial: a model card."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
@@ -35,8 +36,15 @@ _PACKAGES = {
 _FOLDERS = (*_PACKAGES, "data/train", "data/validation")
 
 
-def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]) -> str:
-    """The text of README.md."""
+def card(
+    spec: StudySpec,
+    trial: Trial,
+    prepared: Prepared,
+    files: Sequence[str],
+    *,
+    confirmed: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of README.md. confirmed: see `folder.export_trial`."""
     full = trial.configuration.architecture.full_fine_tuning
     local = Path(prepared.model).is_absolute()
     template = Template((TEMPLATES / "README.md.tmpl").read_text(encoding="utf-8"))
@@ -48,8 +56,25 @@ def card(spec: StudySpec, trial: Trial, prepared: Prepared, files: Sequence[str]
         model=prepared.model,
         seed=trial.seed,
         metrics="\n".join(_metric_rows(trial)),
+        confirmed=_confirmed(spec, confirmed),
         load=_load(spec, prepared, full=full, files=files),
         files="\n".join(f"- `{name}`: {_what(name)}" for name in _listed(files)),
+    )
+
+
+def _confirmed(spec: StudySpec, told: Mapping[str, Any] | None) -> str:
+    if told is None:
+        return ""
+    errors = told["stderr"]
+    values = ", ".join(
+        f"{o.metric} {told['metrics'][o.metric]:.6g}"
+        + (f" (s.e. {errors[o.metric]:.2g})" if o.metric in errors else "")
+        for o in spec.objectives
+    )
+    count = len(told["seeds"])
+    return (
+        f"\nTrained again at {count} fresh seed{'s' if count > 1 else ''}, by which nothing was "
+        f"chosen before, the configuration has in the mean: {values}.\n"
     )
 
 

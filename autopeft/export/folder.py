@@ -54,12 +54,15 @@ def export_trial(
     to: Path,
     prepared: Prepared,
     force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
 ) -> tuple[Path, ...]:
     """Write a completed trial as a folder that loads and trains without autopeft.
 
     Args:
         adapter: the folder that the trial's weights were saved in.
         force: write into a folder that is in use; weights that lie there are replaced.
+        confirmed: the configuration's fresh `seeds`, and over them `metrics` and `stderr`, where it
+            was confirmed.
 
     Returns:
         The files, train.py first.
@@ -74,10 +77,11 @@ def export_trial(
     images = {f"data/{path}": image for _, found in apart.values() for path, image in found.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
     files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
-    files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
+    said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
+    files["provenance.json"] = json.dumps(said, indent=2) + "\n"
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
     names = [*files, *images, *(str(path.relative_to(adapter)) for path in weights)]
-    files["README.md"] = card(spec, trial, prepared, names)
+    files["README.md"] = card(spec, trial, prepared, names, confirmed=confirmed)
     _make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():

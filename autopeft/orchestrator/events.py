@@ -16,6 +16,7 @@ def trial_started(trial: Trial) -> Event:
         "branch": trial.configuration.branch,
         "baseline": trial.baseline,
         "seed": trial.seed,
+        "confirms": trial.confirms,
         "why": trial.why,
         "promised": {
             name: value

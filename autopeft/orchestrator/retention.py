@@ -2,6 +2,7 @@
 
 Adapters of the front and of every baseline's best trial are kept; other adapters are deleted as
 soon as the front moves on. Of a configuration with several seeds that is the first one's adapter.
+What the search found stays when a confirmation says that it does not hold, so that one can look.
 While more seeds may come, a mean may fall, and what it hid is on the front: until the study is
 finished, then, only what a configuration hides whose seeds are all told is deleted.
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from autopeft.domain.front import best_baselines, feasible, front, outcomes
-from autopeft.domain.replicates import averaged, grouped
+from autopeft.domain.replicates import averaged, grouped, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 
@@ -25,8 +26,10 @@ def kept_adapters(
     spec: StudySpec, trials: Sequence[Trial], *, finished: bool = True
 ) -> frozenset[int]:
     """The numbers of the trials whose adapters stay."""
-    kept = {t.number for t in front(spec.objectives, spec.constraints, trials)}
-    kept |= {t.number for t in best_baselines(spec.objectives, trials).values()}
+    kept = set()
+    for told in (searched(trials), trials):
+        kept |= {t.number for t in front(spec.objectives, spec.constraints, told)}
+        kept |= {t.number for t in best_baselines(spec.objectives, told).values()}
     if spec.search.seeds > 1 and not finished:
         kept |= _may_return(spec, trials)
     return frozenset(kept)
@@ -34,6 +37,7 @@ def kept_adapters(
 
 def _may_return(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:
     """The completed configurations that no mean hides for good, and all baselines."""
+    trials = searched(trials)
     done = averaged(trials)
     told = {
         group[0].configuration.key

@@ -19,6 +19,7 @@ def segment_of(spec: StudySpec, trial: Trial) -> Segment:
         stop=stops[trial.next_rung],
         resume=trial.next_rung > 0,
         last=trial.next_rung == len(stops) - 1,
+        test=trial.confirms is not None,
     )
 
 
@@ -35,6 +36,8 @@ def after(spec: StudySpec, trial: Trial, segment: Segment, result: Result | Fail
         started=result.started,
         ended=result.ended,
         worker=result.worker,
+        test=result.test,
+        test_stderr=result.test_stderr,
     )
     told = replace(trial.advanced(rung, last=segment.last), provenance=result.provenance)
     try:

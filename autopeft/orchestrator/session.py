@@ -8,7 +8,8 @@ trials by other means. The store is the only memory: a session made from the sam
 where the last one ended, and what it finds running it hands out again.
 
 `promoter` says which paused trial goes on, `proposal` what else is tried, `segments` what one run
-is and what it makes of its trial, `stopping` when it is enough, `events` what is shown.
+is and what it makes of its trial, `stopping` when it is enough, `events` what is shown. What
+confirms a front (`confirm_session`) the search neither sees nor runs; it leaves it its budget.
 """
 
 import threading
@@ -17,6 +18,7 @@ from dataclasses import replace
 
 from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import Event, Problem, Sampler, Store
+from autopeft.domain.replicates import searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import (
     Failure,
@@ -26,6 +28,7 @@ from autopeft.domain.trial import (
     Trial,
 )
 from autopeft.orchestrator import events, giving_up
+from autopeft.orchestrator.confirm_plan import reserved
 from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
 from autopeft.orchestrator.segments import after, segment_of
@@ -68,6 +71,7 @@ class StudySession:
         self._sharing = Sharing(spec.resources)
         self._proposal: Proposal | None = None
         self._exhausted = False
+        self._reserved: int | None = None  # None: ask again
         self._done_baselines: set[str] = set()
         self._opened = clock()
         self._spent_before = store.study(spec.name).seconds
@@ -99,7 +103,7 @@ class StudySession:
         """
         with self._suggesting:
             with self._lock:
-                history, closing = self.trials, not self._may_start
+                history, closing = self.searched, not self._may_start
                 timely = not self._out_of_time
             if timely and self._promoter.undecided(history, closing=closing):
                 self._promoter.decide(history, closing=closing)
@@ -107,7 +111,7 @@ class StudySession:
             with self._lock:
                 if self._proposal is not None or not self._may_start:
                     return
-                history = self.trials
+                history = self.searched
                 baseline = baseline_due(self.spec, history, exhausted=self._done_baselines)
             proposal = propose(
                 self._problem,
@@ -162,12 +166,16 @@ class StudySession:
         """Record the time spent and whether the study is over."""
         with self._lock:
             # Who mends what every trial failed at may go on.
-            state = "finished" if self.finished and not self.hopeless else "paused"
+            over = self.finished and not self.hopeless
+            self._close("finished" if over else "paused", self.stopped)
+
+    def _close(self, state: str, why: str | None) -> None:
+        with self._lock:
             record = self._store.study(self.spec.name)
             self._store.update(replace(record, state=state, seconds=self.wall_seconds))
             now = self._clock()
             ended = [events.front_moved(self.spec, self.trials, now=now)]
-            ended.append(events.study_ended(state, now=now, why=self.stopped))
+            ended.append(events.study_ended(state, now=now, why=why))
             self._store.commit(self.spec.name, [], ended)
 
     # -- what is to be seen ----------------------------------------------------------------
@@ -178,6 +186,11 @@ class StudySession:
             return tuple(self._trials[number] for number in sorted(self._trials))
 
     @property
+    def searched(self) -> tuple[Trial, ...]:
+        """The trials of the search: all that it decides by."""
+        return searched(self.trials)
+
+    @property
     def running(self) -> tuple[Segment, ...]:
         with self._lock:
             return tuple(segment_of(self.spec, t) for t in self.trials if t.state is State.RUNNING)
@@ -186,9 +199,10 @@ class StudySession:
     def finished(self) -> bool:
         """Nothing runs, and nothing will be asked for again."""
         with self._lock:
-            if self._may_start or any(t.state is State.RUNNING for t in self._trials.values()):
+            own = self.searched
+            if self._may_start or any(t.state is State.RUNNING for t in own):
                 return False
-            return self._out_of_time or not self._promoter.contenders(self.trials, closing=True)
+            return self._out_of_time or not self._promoter.contenders(own, closing=True)
 
     @property
     def stopped(self) -> str | None:
@@ -197,7 +211,7 @@ class StudySession:
         A baseline that is due has its turn before: they get the trials of a branch, whenever it is.
         """
         with self._lock:
-            trials = self.trials
+            trials = self.searched
             said = enough(self.spec, trials)
             if said and baseline_due(self.spec, trials, exhausted=self._done_baselines):
                 return None
@@ -224,16 +238,28 @@ class StudySession:
     # -- the rules -------------------------------------------------------------------------
 
     @property
+    def _left_to_confirm(self) -> int:
+        """Trials of the budget that the search does not take."""
+        if self._reserved is None:
+            self._reserved = reserved(self.spec, self.trials)
+        return self._reserved
+
+    @property
     def _out_of_time(self) -> bool:
-        budget = self.spec.budget
-        return (budget.gpu_hours is not None and self.device_hours >= budget.gpu_hours) or (
-            budget.wall_hours is not None and self.wall_seconds / 3600 >= budget.wall_hours
+        """Whether the hours are spent, but for what the confirmation is going to take of them."""
+        budget, resources = self.spec.budget, self.spec.resources
+        full = [t.seconds for t in self.searched if t.state is State.COMPLETED]
+        hours = self._left_to_confirm * sum(full) / max(1, len(full)) / 3600
+        by_device = self.device_hours + hours * resources.devices
+        by_wall = self.wall_seconds / 3600 + hours / self.spec.search.parallel
+        return (budget.gpu_hours is not None and by_device >= budget.gpu_hours) or (
+            budget.wall_hours is not None and by_wall >= budget.wall_hours
         )
 
     @property
     def _may_start(self) -> bool:
         limit = self.spec.budget.trials
-        full = limit is not None and len(self._trials) >= limit
+        full = limit is not None and len(self.searched) + self._left_to_confirm >= limit
         if full or self._exhausted or self._out_of_time or self.hopeless:
             return False
         return self.stopped is None
@@ -246,7 +272,7 @@ class StudySession:
     @property
     def given_up(self) -> Failure | None:
         """The failure for which the study gives up; see `giving_up`."""
-        return giving_up.hopeless(list(self._trials.values()), since=self._opened)
+        return giving_up.hopeless(list(self.searched), since=self._opened)
 
     def _next_ready(self) -> Segment | None:
         if (segment := self._repeated() or self._interrupted() or self._promotion()) is not None:
@@ -264,7 +290,7 @@ class StudySession:
         return segment_of(self.spec, self._trials[number])
 
     def _interrupted(self) -> Segment | None:
-        for trial in self.trials:
+        for trial in self.searched:
             if trial.state is State.RUNNING and trial.number not in self._handed_out:
                 self._handed_out.add(trial.number)
                 return segment_of(self.spec, trial)
@@ -275,13 +301,13 @@ class StudySession:
         """Whether a paused trial may go on, and `prepare` has to say which."""
         with self._lock:
             return not self._out_of_time and self._promoter.undecided(
-                self.trials, closing=not self._may_start
+                self.searched, closing=not self._may_start
             )
 
     def _promotion(self) -> Segment | None:
         if self._out_of_time:
             return None
-        trial = self._promoter.chosen(self.trials, closing=not self._may_start)
+        trial = self._promoter.chosen(self.searched, closing=not self._may_start)
         if trial is None:
             return None
         promoted = trial.promoted()
@@ -318,13 +344,14 @@ class StudySession:
 
     def _commit(self, trial: Trial, said: list[Event]) -> None:
         before = self._trials.get(trial.number)
-        self._trials[trial.number] = trial
+        self._trials[trial.number], self._reserved = trial, None
         if trial.state is State.COMPLETED:
             said = [*said, events.front_moved(self.spec, self.trials, now=self._clock())]
         try:
             self._store.commit(self.spec.name, [trial], said)
         except BaseException:
             # What is not in the store did not happen.
+            self._reserved = None
             if before is None:
                 del self._trials[trial.number]
             else:

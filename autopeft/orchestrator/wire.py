@@ -18,6 +18,7 @@ def segment_out(segment: Segment) -> dict[str, Any]:
         "stop": asdict(segment.stop),
         "resume": segment.resume,
         "last": segment.last,
+        "test": segment.test,
     }
 
 
@@ -31,6 +32,7 @@ def segment_in(data: Mapping[str, Any]) -> Segment:
         stop=Stop(**data["stop"]),
         resume=data["resume"],
         last=data["last"],
+        test=data["test"],
     )
 
 
@@ -44,6 +46,8 @@ def result_out(result: Result | Failure) -> dict[str, Any]:
             "worker": result.worker,
             "metrics": {name: float(value) for name, value in result.metrics.items()},
             "stderr": {name: float(value) for name, value in result.stderr.items()},
+            "test": {name: float(value) for name, value in result.test.items()},
+            "test_stderr": {name: float(value) for name, value in result.test_stderr.items()},
             "provenance": dict(result.provenance),
         }
     }

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from autopeft.domain.describe import describe, flat_params
 from autopeft.domain.front import seeds
 from autopeft.domain.objective import Objective
-from autopeft.domain.replicates import merged, seeds_told
+from autopeft.domain.replicates import confirmed, merged, seeds_told
 from autopeft.domain.trial import State, Trial
 from autopeft.report.values import Z95, axis_title, measured, unit
 
@@ -247,6 +247,7 @@ def _row(trial: Trial, among: Sequence[Trial]) -> dict[str, Any]:
         "baseline": trial.baseline,
         "seed": trial.seed,
         "seeds": seeds_told(trial, among)[0],
+        "confirmed": trial.configuration.key in confirmed(among),
         "metrics": _finite(trial.metrics),
         "stderr": _finite(dict(trial.stderr)),
         "seconds": trial.seconds,

@@ -35,6 +35,7 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
         "provenance": plain(trial.provenance),
         "expected_gain": trial.expected_gain,
         "expected_left": trial.expected_left,
+        "confirms": trial.confirms,
     }
 
 
@@ -58,6 +59,7 @@ def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
         provenance=row["provenance"],
         expected_gain=row["expected_gain"],
         expected_left=row["expected_left"],
+        confirms=row["confirms"],
     )
 
 
@@ -73,6 +75,8 @@ def rung_row(study: str, trial: int, rung: Rung) -> dict[str, Any]:
         "started": float(rung.started),
         "ended": float(rung.ended),
         "worker": text(rung.worker),
+        "test": numbers_out(rung.test) or None,
+        "test_stderr": numbers_out(rung.test_stderr) or None,
     }
 
 
@@ -86,6 +90,8 @@ def rung_of(row: Row) -> Rung:
         started=row["started"],
         ended=row["ended"],
         worker=row["worker"],
+        test=numbers_in(row["test"] or {}),
+        test_stderr=numbers_in(row["test_stderr"] or {}),
     )
 
 

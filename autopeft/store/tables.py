@@ -47,6 +47,7 @@ trials = Table(
     Column("provenance", JSON, nullable=False),
     Column("expected_gain", Float),
     Column("expected_left", Float),
+    Column("confirms", Integer),
 )
 
 rungs = Table(
@@ -63,6 +64,8 @@ rungs = Table(
     Column("started", Float, nullable=False),
     Column("ended", Float, nullable=False),
     Column("worker", Text, nullable=False),
+    Column("test", JSON(none_as_null=True)),
+    Column("test_stderr", JSON(none_as_null=True)),
     # A result is told once: the database itself refuses a second one.
     UniqueConstraint("study", "trial", "rung", name="one_result_a_rung"),
 )

@@ -272,6 +272,7 @@ class StudyRuns:
             "autopeft.baseline": _flag(bool(payload.get("baseline"))),
             "autopeft.branch": str(payload.get("branch", "")),
             "autopeft.seed": str(payload.get("seed", "")),
+            "autopeft.confirms": _number(payload.get("confirms")),
             "autopeft.why": str(payload.get("why", "")),
         }
 
@@ -295,6 +296,10 @@ class StudyRuns:
             token = page.token
             if not token:
                 return found
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _flag(on: bool) -> str:

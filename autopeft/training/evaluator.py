@@ -18,7 +18,7 @@ from autopeft.domain.recipe import MICRO_BATCH, halved
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.asked import General
-from autopeft.training.data import Data, load_data
+from autopeft.training.data import Data, content_digest, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
 from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
@@ -89,6 +89,8 @@ class TrialEvaluator:
             ended=time.time(),
             worker=f"{platform.node()}:{os.getpid()}",
             provenance={**self._provenance, **measured.notes},
+            test=measured.test,
+            test_stderr=measured.test_stderr,
         )
 
     def _open(self) -> Bench:
@@ -122,10 +124,20 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     if "forgetting" in spec.asked:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         general = General.of(spec, base, device)
+    test = None if data.test is None else task.inputs(data.test, base.processor, spec.data)
     folder = home / spec.name
-    rows = data.validation
+    rows = {"validation": data.validation, "test": data.test}
     return Bench(
-        spec, task, base, train, validation, folder, shape=shape, rows=rows, general=general
+        spec,
+        task,
+        base,
+        train,
+        validation,
+        folder,
+        shape=shape,
+        rows=rows,
+        general=general,
+        test=test,
     )
 
 
@@ -151,8 +163,19 @@ def provenance(bench: Bench, data: Data) -> dict[str, Any]:
         "model": bench.base.path,
         "model_fingerprint": model_fingerprint(bench.base.path),
         "data_fingerprint": data.fingerprint,
+        "data_sha256": content_digest(data),
         "processor": platform.processor() or platform.machine(),
+        "system": platform.platform(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        **_cuda(),
     }
+
+
+def _cuda() -> dict[str, Any]:
+    """What kernels depend on besides torch; {} without a GPU."""
+    if not torch.cuda.is_available():
+        return {}
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
 def _failure(reason: FailureReason, error: BaseException) -> Failure:

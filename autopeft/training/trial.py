@@ -46,12 +46,17 @@ _NOTHING_YET: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What a segment gives: metrics, standard errors, steps done, and what it was measured with."""
+    """What a segment gives: metrics, standard errors, steps done, and what it was measured with.
+
+    test, test_stderr: of the test split, where the segment asks for it and the data has one.
+    """
 
     step: int
     metrics: Mapping[str, float]
     stderr: Mapping[str, float]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_stderr: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ class Bench:
     validation: Any
     folder: Path
     shape: ModelShape = field(kw_only=True)
-    rows: Any = field(kw_only=True)  # the validation split before the trainer's tokens
+    rows: Mapping[str, Any] = field(kw_only=True)  # split -> as it was before the trainer
     general: General | None = field(default=None, kw_only=True)
+    test: Any = field(default=None, kw_only=True)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
         """The state after a rung. One a rung: until a result is told, the one before counts."""
@@ -125,7 +131,9 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
             _forget(bench, segment)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
-        metrics, stderr = _measure(bench, trainer)
+        tested = _tested(bench, segment)
+        metrics, stderr = _measure(bench, trainer, "validation" if tested else None)
+        test, test_stderr = _measure(bench, trainer, "test") if tested else ({}, {})
     notes = {
         "memory": memory.kind,
         "device": _device_name(trainer.args.device),
@@ -135,7 +143,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     }
     notes |= {name: value for name, value in record().items() if value}
     measured = {**metrics, **_costs(bench, segment, trainer, progress)}
-    return Measured(trainer.state.global_step, measured, stderr, notes)
+    return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr)
 
 
 def _costs(
@@ -213,7 +221,7 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
             model=model,
             args=arguments_class(output_dir=scratch, **arguments),
             train_dataset=bench.train,
-            eval_dataset=bench.validation,
+            eval_dataset=_evaluated(bench, segment),
             processing_class=bench.base.processor,
             data_collator=bench.task.collator(model, bench.base.processor),
         )
@@ -227,21 +235,35 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
     return trainer
 
 
-def _measure(bench: Bench, trainer: Any) -> Measures:
-    measured = bench.task.measure(trainer.model, trainer.get_eval_dataloader(), trainer.args.device)
-    for name, value in measured[0].items():
-        if not math.isfinite(value):
+def _tested(bench: Bench, segment: Segment) -> bool:
+    return segment.test and bench.test is not None
+
+
+def _evaluated(bench: Bench, segment: Segment) -> Any:
+    """The trainer prepares what it evaluates on, so the test split has to be there at once."""
+    if not _tested(bench, segment):
+        return bench.validation
+    return {"validation": bench.validation, "test": bench.test}
+
+
+def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
+    """split: its name, where the trainer has several."""
+    loader = trainer.get_eval_dataloader(split)
+    metrics, errors = bench.task.measure(trainer.model, loader, trainer.args.device)
+    for name, value in metrics.items():
+        # What the test split says decides nothing.
+        if split != "test" and not math.isfinite(value):
             what = "the validation loss" if name == "eval_loss" else name
             raise NotFiniteError(f"{what} is {value} at step {trainer.state.global_step}")
     more, their_errors = judge(
         bench.spec,
         trainer.model,
         bench.base.processor,
-        bench.rows,
+        bench.rows[split or "validation"],
         batch_size=trainer.args.per_device_eval_batch_size,
         precision=trainer.accelerator.autocast(),
     )
-    return {**measured[0], **more}, {**measured[1], **their_errors}
+    return {**metrics, **more}, {**errors, **their_errors}
 
 
 def _forget(bench: Bench, segment: Segment) -> None:

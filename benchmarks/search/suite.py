@@ -7,7 +7,6 @@ fields, targets, in all layers; what is stored is looked up, since some of these
 otherwise now. Reference: the worst of the table in both objectives.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.objective import Objective
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.roles import role_of
+from autopeft.importing.suite import read_suite, recipe
 
 RUNS = Path(__file__).parents[2].parent / "shared" / "data" / "peft-suite" / "runs.jsonl"
 TEST_ROWS = 1319
@@ -65,9 +65,8 @@ def batch(file: Path = RUNS) -> dict[str, list[Run]]:
     """
     if not file.is_file():
         raise AutopeftError(f"the suite's runs are not at {file}: leave problem suite out")
-    runs = [json.loads(line) for line in file.read_text().splitlines()]
     by_name: dict[str, list[Run]] = defaultdict(list)
-    for run in _largest_batch(runs):
+    for run in read_suite(file).runs:
         by_name[run["experiment"]].append(run)
     return by_name
 
@@ -75,15 +74,6 @@ def batch(file: Path = RUNS) -> dict[str, list[Run]]:
 def configuration(run: Run) -> Configuration:
     """What a run of the batch trained."""
     return _configuration(_shape(), run)
-
-
-def _largest_batch(runs: Sequence[Run]) -> list[Run]:
-    batches: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    for run in runs:
-        if run["test_accuracy"] is not None and run["adapter_bytes"]:
-            month = run["created_at"][:7]
-            batches[run["suite"], month, run["gpu"], run["peft_version"]].append(run)
-    return max(batches.values(), key=len)
 
 
 def _row(shape: ModelShape, runs: Sequence[Run]) -> Row:
@@ -100,15 +90,11 @@ def _row(shape: ModelShape, runs: Sequence[Run]) -> Row:
 
 
 def _configuration(shape: ModelShape, run: Run) -> Configuration:
-    optimizer = run["optimizer"]
-    recipe = {"learning_rate": optimizer["lr"], "weight_decay": optimizer.get("weight_decay", 0.0)}
-    if optimizer.keys() - {"lr", "weight_decay"}:
-        recipe["optim"] = run["experiment"].rpartition("-")[2]
     if run["peft_config"] is None:
         architecture = Architecture(full_fine_tuning=True)
     else:
         architecture = Architecture((_module(shape, run["peft_config"]),))
-    return Configuration("table", architecture, recipe)
+    return Configuration("table", architecture, recipe(run))
 
 
 def _module(shape: ModelShape, config: Mapping[str, Any]) -> Module:

@@ -471,13 +471,6 @@ BROKEN = {
         "search.warm_start",
         "at most one that is known, got accuracy, eval_loss",
     ),
-    "a later capability": (
-        "budget: {trials: 20}",
-        "confirm: {seeds: 5}\nbudget: {trials: 20}",
-        34,
-        "confirm",
-        "confirm is not supported yet: remove it",
-    ),
     "no YAML": ("budget: {trials: 20}", "budget: {trials: 20", 35, "file", "not YAML"),
     "a key twice": (
         "budget: {trials: 20}",

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import own_code
 import pytest
-from fakes import MemoryStore, RandomSampler, fake_problem, record_of, study_spec
+from fakes import MemoryStore, RandomSampler, drive, fake_problem, record_of, study_spec
 
 from autopeft import build
 from autopeft.domain.errors import StudyError
-from autopeft.domain.study import Resources, Rungs
+from autopeft.domain.replicates import fresh
+from autopeft.domain.study import Confirm, Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
 from autopeft.orchestrator import ray_tune
+from autopeft.orchestrator.confirm_session import ConfirmSession, begin
 from autopeft.orchestrator.ray_cluster import check_address, check_gpus
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
@@ -46,6 +48,7 @@ class Sleeper:
             started=started,
             ended=time.time(),
             worker=f"{os.getpid()} {id(self)}",
+            test={"accuracy": 0.25} if segment.test else {},
         )
 
 
@@ -275,3 +278,26 @@ def test_a_cluster_that_does_not_answer_is_said_at_once():
     with pytest.raises(StudyError, match="RAY_ADDRESS names no cluster that answers, got 127"):
         check_address("127.0.0.1:1")
     check_address("auto")
+
+
+def test_a_confirmation_runs_on_ray_too(tmp_path):
+    """Test figures come back with the results, and its end is the end of the run."""
+    spec, store = study_spec(trials=4, parallel=2), MemoryStore()
+    store.create(record_of(spec))
+    options = {"problem": fake_problem(spec), "store": store, "clock": time.time}
+    drive(StudySession(spec, sampler=RandomSampler(), **options), Sleeper(tmp_path, seconds=0))
+    planned = begin(spec, Confirm(2), store, now=0.0)
+    again = ConfirmSession(spec, sampler=RandomSampler(), **options)
+    ray_tune.run(
+        again,
+        partial(Sleeper, tmp_path),
+        parallel=2,
+        resources=Resources(cpus_per_trial=1),
+        folder=tmp_path / "study",
+        stop=threading.Event(),
+    )
+    done = fresh(store.history("fake"))
+    assert again.finished
+    assert len(done) == planned >= 4
+    assert all(t.state is State.COMPLETED for t in done)
+    assert all(t.rungs[-1].test == {"accuracy": 0.25} for t in done)

@@ -9,7 +9,7 @@ from task_data import write_images
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.data import load_data
+from autopeft.training.data import content_digest, load_data
 
 ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
 
@@ -280,3 +280,14 @@ def test_other_pixels_give_another_fingerprint(tmp_path):
     assert first.fingerprint == again.fingerprint
     last = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE, limit={"train": 5})
     assert last.fingerprint != first.fingerprint
+
+
+def test_the_content_digest_sees_every_row_and_only_the_content(tmp_path, source):
+    changed = [{**row, "text": "another"} if i == 9 else row for i, row in enumerate(ROWS)]
+    other = jsonl(tmp_path, "other.jsonl", changed)
+    first, again, middle = (
+        load(tmp_path, train=one, validation=source) for one in (source, dict(source), other)
+    )
+    assert content_digest(first) == content_digest(again)
+    assert content_digest(first) != content_digest(middle)
+    assert len(content_digest(first)) == 64

@@ -163,6 +163,33 @@ def test_a_reused_base_leaks_nothing_into_the_next_trial(evaluator, shape, home,
     assert same(weights(home, 5002), weights(tmp_path, 0))
 
 
+def test_two_workers_end_with_the_same_bits_at_a_seed_and_with_others_at_another(
+    spec, shape, tmp_path
+):
+    def losses(worker, seed):
+        result = worker.run(replace(segment(shape, METHODS["lora"], seed), seed=seed), no_report)
+        return {name: result.metrics[name] for name in ("eval_loss", "accuracy", "f1")}
+
+    one, other = (TrialEvaluator(spec, tmp_path / name) for name in "ab")
+    assert losses(one, 0) == losses(other, 0)
+    assert losses(one, 1) != losses(other, 0)
+
+
+def test_the_test_split_is_measured_where_a_segment_asks_and_changes_nothing_else(
+    spec, shape, tmp_path
+):
+    carved = {**spec.data, "test": {"carve": 0.25, "from": "train", "seed": 1}}
+    worker = TrialEvaluator(replace(spec, data=carved), tmp_path)
+    plain = worker.run(segment(shape, METHODS["lora"], 0), no_report)
+    asked = worker.run(replace(segment(shape, METHODS["lora"], 1), test=True), no_report)
+    assert plain.test == {}
+    assert set(asked.test) == set(asked.test_stderr) == set(plain.stderr)
+    assert asked.metrics["eval_loss"] == plain.metrics["eval_loss"]
+    assert asked.test["eval_loss"] != asked.metrics["eval_loss"]
+    without = TrialEvaluator(spec, tmp_path / "b")
+    assert without.run(replace(segment(shape, METHODS["lora"], 0), test=True), no_report).test == {}
+
+
 def test_a_lost_checkpoint_costs_time_and_changes_nothing(evaluator, shape, home, trial):
     evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
     again = evaluator.run(segment(shape, METHODS["lora"], trial + 1000, rung=1), no_report)
@@ -312,7 +339,11 @@ def test_a_result_names_its_costs_errors_and_provenance(evaluator, shape, trial)
     assert result.metrics["peak_memory_gib"] > 0
     assert result.metrics["step_ms"] > 0
     assert 0 < result.metrics["train_seconds"] < result.seconds
-    assert result.provenance["versions"]["peft"]
+    told = result.provenance
+    assert {"python", "autopeft", "torch", "peft", "transformers"} <= set(told["versions"])
+    assert {"model", "model_fingerprint", "data_fingerprint", "data_sha256"} <= set(told)
+    assert {"device", "threads", "processor", "system", "memory", "total_steps"} <= set(told)
+    assert told["deterministic"] is True
     assert result.provenance["memory"] in ("rss_growth", "cuda")
     assert points
     assert "loss" in points[0][1]

@@ -128,3 +128,13 @@ def test_packing_under_adalora_is_unfit_as_the_schedule_would_miss_its_budget(
     assert isinstance(failure, Failure), failure
     assert failure.reason is FailureReason.UNFIT
     assert "the allocation's schedule counts on 12 steps, the trainer does" in failure.message
+
+
+def test_the_test_split_is_measured_where_a_segment_asks_for_it(spec, shape, tmp_path):
+    data = {**spec.data, "test": {"carve": 0.25, "from": "train", "seed": 0}}
+    worker = TrialEvaluator(replace(spec, data=data), tmp_path)
+    plain = worker.run(segment(shape, LORA), no_report)
+    asked = worker.run(replace(segment(shape, LORA, trial=1), test=True), no_report)
+    assert plain.test == {}
+    assert set(asked.test) == set(asked.test_stderr) == {"eval_loss"}
+    assert asked.test["eval_loss"] != asked.metrics["eval_loss"] == plain.metrics["eval_loss"]

@@ -1,0 +1,206 @@
+"""What `confirm` prints: every party with its interval, its odds and its verdict."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from autopeft.control import Control, compared, compared_lines
+from autopeft.domain.confirmation import Against, Estimate, Party
+from autopeft.domain.describe import describe
+from autopeft.domain.front import amount, first_measured, front, share
+from autopeft.domain.replicates import fresh, searched
+from autopeft.domain.spending import spent
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import State, Trial
+from autopeft.terminal import out, spent_lines
+
+
+def confirmation_document(
+    spec: StudySpec, trials: Sequence[Trial], parties: Sequence[Party], control: Control | None
+) -> dict[str, Any]:
+    """The report as `--json` prints it."""
+    again = fresh(trials)
+    own = searched(trials)
+    there = {party.trial.number for party in parties}
+    members = front(spec.objectives, spec.constraints, own)
+    return {
+        "study": spec.name,
+        "seeds": sorted({trial.seed for trial in again}),
+        "left": sum(t.state in (State.PLANNED, State.RUNNING) for t in again),
+        "quality": first_measured(spec.objectives).metric,
+        "test": any(party.test for party in parties),
+        "parties": [_row(party, spec) for party in parties],
+        "not_confirmed": [trial.number for trial in members if trial.number not in there],
+        "spent": [vars(row) for row in spent(spec, trials)],
+        "control": None if control is None else compared(spec, trials, control),
+    }
+
+
+def _row(party: Party, spec: StudySpec) -> dict[str, Any]:
+    trial = party.trial
+    return {
+        "trial": trial.number,
+        "name": describe(trial.configuration),
+        "branch": trial.configuration.branch,
+        "baseline": trial.baseline,
+        "seeds": party.seeds,
+        "failed": party.failed,
+        "searched": {o.metric: trial.metrics[o.metric] for o in spec.objectives},
+        "known": dict(trial.known),
+        "validation": {name: vars(value) for name, value in party.validation.items()},
+        "test": {name: vars(value) for name, value in party.test.items()},
+        "on_front": party.on_front,
+        "verdict": party.verdict,
+        "against": [
+            {
+                "name": other.name,
+                "trial": other.trial,
+                "validation": None if other.validation is None else vars(other.validation),
+                "test": None if other.test is None else vars(other.test),
+            }
+            for other in party.against
+        ],
+    }
+
+
+def print_confirmation(
+    spec: StudySpec,
+    trials: Sequence[Trial],
+    parties: Sequence[Party],
+    document: Mapping[str, Any],
+) -> None:
+    """The report for people."""
+    out.print(_table(spec, parties, tested=document["test"]))
+    out.print()
+    if any(party.against for party in parties):
+        out.print(_differences(spec, parties, tested=document["test"]))
+        out.print()
+    for line in _lines(spec, trials, parties, document):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
+    quality = first_measured(spec.objectives)
+    title = f"{spec.name} on fresh seeds"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("trial", justify="right")
+    table.add_column("configuration", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for objective in spec.objectives:
+        table.add_column(objective.metric, justify="right", no_wrap=True)
+    table.add_column("searched", justify="right", no_wrap=True)
+    if tested:
+        table.add_column("test", justify="right", no_wrap=True)
+    table.add_column("on front", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for party in parties:
+        trial = party.trial
+        note = " (baseline)" if trial.baseline else ""
+        cells = [_value(party, objective.metric) for objective in spec.objectives]
+        cells.append(amount(quality.metric, trial.metrics[quality.metric]))
+        if tested:
+            cells.append(_estimate(quality.metric, party.test.get(quality.metric)))
+        tried = party.seeds + party.failed
+        table.add_row(
+            str(trial.number),
+            Text(describe(trial.configuration) + note),
+            str(tried) if not party.failed else f"{party.seeds} of {tried}",
+            *cells,
+            f"{party.on_front:.2f}",
+            Text(party.verdict, style="" if party.verdict == "holds" else "dim"),
+        )
+    return table
+
+
+def _differences(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
+    quality = first_measured(spec.objectives).metric
+    table = Table(
+        title=f"better in {quality} by, seed by seed",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("trial", "than", "validation", *(["test"] if tested else [])):
+        table.add_column(name, justify="left" if name == "than" else "right", no_wrap=True)
+    for party in parties:
+        for other in party.against:
+            than = f"{other.name} (trial {other.trial})"
+            table.add_row(str(party.trial.number), than, *_against(other, tested=tested))
+    return table
+
+
+def _value(party: Party, metric: str) -> str:
+    if metric in party.trial.known:
+        return amount(metric, party.trial.known[metric])
+    return _estimate(metric, party.validation.get(metric))
+
+
+def _estimate(metric: str, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{amount(metric, estimate.mean)} ±{estimate.half:.3g}"
+
+
+def _against(other: Against, *, tested: bool) -> list[str]:
+    found = (other.validation, other.test)
+    cells = ["-" if one is None else f"{one.mean:+.3g} ±{one.half:.2g}" for one in found]
+    return cells if tested else cells[:1]
+
+
+def _lines(
+    spec: StudySpec,
+    trials: Sequence[Trial],
+    parties: Sequence[Party],
+    document: Mapping[str, Any],
+) -> list[str]:
+    seeds = document["seeds"]
+    lines = []
+    if document["left"]:
+        lines.append(
+            f"Not finished: {document['left']} runs are left; `autopeft confirm {spec.name}`."
+        )
+    if seeds:
+        lines.append(
+            f"Means over {len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), ± half a 95 % "
+            "interval; `searched` is what the search saw, `on front` the odds to be on it."
+        )
+    for trial in fresh(trials):
+        if trial.failure is not None:
+            lines.append(
+                f"Trial {trial.confirms} failed at seed {trial.seed}: {trial.failure.reason}: "
+                f"{trial.failure.message}"
+            )
+    failing = [str(p.trial.number) for p in parties if p.verdict == "does not hold"]
+    if failing:
+        lines.append(
+            f"Do not hold: trial{'s' if len(failing) > 1 else ''} {', '.join(failing)} "
+            f"(odds below {share(0.05)})."
+        )
+    if missing := document["not_confirmed"]:
+        lines.append(
+            f"Not confirmed, for want of budget: trials {', '.join(map(str, missing))}; "
+            f"`autopeft confirm {spec.name}` trains them too."
+        )
+    lines.append(_about_test(spec, tested=document["test"]))
+    if document["control"] is not None:
+        lines += compared_lines(document["control"])
+    return [*lines, *spent_lines(spec, trials)]
+
+
+def _about_test(spec: StudySpec, *, tested: bool) -> str:
+    source = spec.data.get("test")
+    if not tested:
+        if spec.evaluator is not None:
+            return "Test: code of your own reports what it validates by, and no test split."
+        if source is None:
+            return (
+                "Test: the data has no test split, so none is reported; "
+                "`data: {test: {carve: 0.15, from: train}}` in the file of a new study takes one."
+            )
+        return "Test: nothing was measured on the test split."
+    where = ""
+    if isinstance(source, dict) and "carve" in source:
+        where = f", {share(float(source['carve']))} of {source.get('from', 'train')}"
+    return f"Test: the test split{where} is only reported; nothing is chosen by it."
