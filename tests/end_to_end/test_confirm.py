@@ -107,16 +107,8 @@ def test_a_search_confirms_its_front_inside_its_budget_also_after_a_kill(folder,
     assert any(t.baseline for t in again)
     for trial in again:
         rung = trial.rungs[-1]
-        assert (
-            set(rung.test)
-            == set(rung.test_stderr)
-            == {
-                "accuracy",
-                "eval_loss",
-                "f1",
-                "matthews_correlation",
-            }
-        )
+        assert {"accuracy", "eval_loss"} <= set(rung.test_stderr) <= set(rung.test)
+        assert set(rung.test_stderr) == set(rung.stderr)
         assert rung.test["eval_loss"] != rung.metrics["eval_loss"]
         assert not study.home.adapter("small", trial.number).exists()
     for trial in searched(study.trials):
