@@ -33,6 +33,7 @@ from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.tasks import KINDS
 from autopeft.domain.trial import Trial
+from autopeft.explorer import explorer_document
 from autopeft.home import Home
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
@@ -367,14 +368,17 @@ def deliver(spec: StudySpec, home: Home, store: Store) -> int:
 
 def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
     """Where a study is tracked, and what is shown there beside its trials."""
-    from autopeft.report.front import front_figure, front_json
+    from autopeft.report.front import front_json
+    from autopeft.report.page import explorer_page
+
+    document = study_explorer(spec, store)
 
     def artifacts() -> dict[str, str]:
         trials = store.history(spec.name)
         members = [t.number for t in front(spec.objectives, spec.constraints, trials)]
         return {
             "front.json": front_json(spec.objectives, trials, members),
-            "front.html": front_figure(spec.objectives, trials, members, title=spec.name),
+            "front.html": explorer_page(document()),
         }
 
     return {
@@ -383,6 +387,16 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
         "artifacts": artifacts,
         "artifact_location": home.mlflow_artifacts,
     }
+
+
+def study_explorer(spec: StudySpec, store: Store) -> Callable[[], dict[str, Any]]:
+    """What gives the explorer's document of a study, as the store has it when it is called."""
+
+    def asked() -> tuple[Problem, tuple[str, ...]]:
+        checked, shape = bound(spec)
+        return problem(checked, shape), shape.head
+
+    return explorer_document(spec, store, asked)
 
 
 def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from autopeft import __version__
-from autopeft.commands import confirming, importing, looking, running
+from autopeft.commands import confirming, exploring, importing, looking, running
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -101,6 +101,8 @@ app.command("import")(importing.import_results)
 app.command()(looking.status)
 app.command("front")(looking.show_front)
 app.command()(looking.best)
+app.command()(exploring.report)
+app.command()(exploring.ui)
 
 
 @app.command()

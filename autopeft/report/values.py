@@ -1,36 +1,21 @@
-"""Measured values as text: with their interval, their unit and their direction."""
+"""Metrics as they are shown: units, and which of them are drawn."""
 
-import math
+from collections.abc import Sequence
 
 from autopeft.domain.objective import METRICS, Objective
-from autopeft.domain.trial import Trial
-
-Z95 = 1.96
-"""Standard errors to each side of a 95 % interval."""
 
 
-def measured(objective: Objective, trial: Trial) -> str:
-    """A value, and half the width of its 95 % interval where it has one: `0.85 ± 0.02`."""
-    value = trial.metrics.get(objective.metric)
-    if value is None:
-        return "–"
-    stderr = trial.stderr.get(objective.metric)
-    return _number(value) + (f" ± {Z95 * stderr:.2g}" if stderr else "")
+def unit(objective: Objective) -> str:
+    """The unit of its metric; empty where nobody named one."""
+    known = METRICS.get(objective.metric)
+    return objective.unit or (known.unit if known else "")
 
 
-def unit(metric: str) -> str:
-    """The unit of a metric; empty for those that a study declares itself."""
-    return METRICS[metric].unit if metric in METRICS else ""
+def axes(objectives: Sequence[Objective]) -> tuple[Objective | None, Objective]:
+    """The objectives drawn to the right (None: the trial's number) and upwards.
 
-
-def axis_title(objective: Objective) -> str:
-    """`adapter_params [parameters], less is better`."""
-    better = "more is better" if objective.goal == "maximize" else "less is better"
-    of = objective.unit or unit(objective.metric)
-    return f"{objective.metric}{f' [{of}]' if of else ''}, {better}"
-
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+    The first measured one upwards, the first known one (the cost) to the right.
+    """
+    y = next((o for o in objectives if not o.known), objectives[0])
+    others = [o for o in objectives if o is not y]
+    return next((o for o in others if o.known), others[0] if others else None), y

@@ -65,7 +65,7 @@ def _changed(
     branch: Branch, point: Point, parameter: Parameter, step: int, rng: np.random.Generator
 ) -> Point:
     value = _moved(parameter.variable, point[parameter.name], step, rng)
-    return _settled(branch, point, {parameter.name: value}, rng)
+    return settled(branch, point, {parameter.name: value}, rng)
 
 
 def _alike(
@@ -75,10 +75,10 @@ def _alike(
     value = point[members[0].name]
     if step >= 0:
         value = _moved(members[0].variable, value, step, rng)
-    return _settled(branch, point, {member.name: value for member in members}, rng)
+    return settled(branch, point, {member.name: value for member in members}, rng)
 
 
-def _settled(
+def settled(
     branch: Branch, point: Point, changes: dict[str, Json], rng: np.random.Generator
 ) -> Point:
     """The point with these values, and what they bring into being."""

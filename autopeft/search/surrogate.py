@@ -38,6 +38,12 @@ class Surrogate:
         deviation = np.sqrt(np.maximum(variance, JITTER))
         return self.shift + self.spread * mean, self.spread * deviation
 
+    def joint(self, rows: Rows) -> tuple[Array, Array]:
+        """(m,) mean and (m, m) covariance of f, noise left out, on the outcomes' own scale."""
+        mean, _, solved = self._at(rows)
+        covariance = kernel(self.hyperparameters, rows, rows) - solved.T @ solved
+        return self.shift + self.spread * mean, self.spread**2 * covariance
+
     def draws(self, rows: Rows, count: int, rng: np.random.Generator) -> "Draws":
         """Joint draws of f there, to be predicted from."""
         mean, _, solved = self._at(rows)

@@ -95,6 +95,16 @@ def test_status_front_best_and_studies_read_the_store(folder, searched):
     assert "trial" in autopeft(folder, "front", "small").stdout
 
 
+def test_report_writes_the_explorer_and_its_data(folder, searched):
+    assert autopeft(folder, "report", "small", "--to", "out/data.json").stdout == "out/data.json\n"
+    document = json.loads((folder / "out" / "data.json").read_text())
+    front = json.loads(autopeft(folder, "front", "small", "--json").stdout)["front"]
+    assert document["front"] == [row["trial"] for row in front]
+    assert {row["metric"] for row in document["effects"]} == {"accuracy"}
+    wrong = autopeft(folder, "report", "small", "--to", "front.pdf", code=2)
+    assert "got --to front.pdf" in wrong.stderr
+
+
 def test_adapters_of_the_front_are_kept_and_nothing_else(folder, searched):
     home = folder / "autopeft-studies" / "small"
     front = json.loads(autopeft(folder, "front", "small", "--json").stdout)["front"]

@@ -1,0 +1,59 @@
+"""`report` and `ui`: the Pareto explorer, as a file and live."""
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autopeft.commands.options import StudyName
+from autopeft.domain.errors import AutopeftError
+from autopeft.home import Home
+
+
+def report(
+    study: StudyName,
+    to: Annotated[Path, typer.Option(help="The page to write, or its data as .json.")],
+) -> None:
+    """Write the Pareto explorer: one HTML page that needs no server and no network."""
+    import json
+
+    from autopeft import build, entry
+    from autopeft.report.page import explorer_page
+
+    if to.suffix not in (".html", ".json"):
+        raise AutopeftError(f"report writes a .html page or its .json, got --to {to}: name one")
+    store = build.open_store(Home.from_environment())
+    document = build.study_explorer(entry.stored(study, store), store)()
+    text = explorer_page(document) if to.suffix == ".html" else json.dumps(document, indent=1)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise AutopeftError(f"report cannot write {to}: {error.strerror}") from error
+    print(to)
+
+
+def ui(
+    study: StudyName,
+    port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 8517,
+    host: Annotated[str, typer.Option(help="This machine alone, for now.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+) -> None:
+    """Serve the Pareto explorer live from the store, for this machine alone. Ctrl-C ends it."""
+    from autopeft import build, entry
+    from autopeft.report.server import make_server
+
+    store = build.open_store(Home.from_environment())
+    document = build.study_explorer(entry.stored(study, store), store)
+    with make_server(document, host=host, port=port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        print(address, flush=True)
+        print("Ctrl-C ends it; a search that runs goes on", file=sys.stderr)
+        if browser:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

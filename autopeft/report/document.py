@@ -1,0 +1,201 @@
+"""A study as one JSON document: all that the Pareto explorer shows.
+
+    study, model, head, state, made, objectives, metrics, axes, constraints, budget,
+    devices, device, rungs
+    trials        one row a trial, in order; see `_row`
+    front, pick   numbers of trials; a configuration with several seeds is its first completed trial
+    architectures, names      by key, and the module names that they point to (`_Names`)
+    progress, chance          hypervolume by trial and by device hour; the random level
+    effects                   what mattered, by the surrogate
+    maps                      ranks and layer scores that allocation strategies found
+
+Values that are not finite are null. Nothing here is text for a browser: names are the user's own.
+"""
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.front import baseline_metrics, best_baselines, front, pick
+from autopeft.domain.insight import Insight
+from autopeft.domain.objective import METRICS, Objective
+from autopeft.domain.ports import StudyRecord
+from autopeft.domain.progress import progress
+from autopeft.domain.replicates import averaged, seeds_told
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.report.architectures import Architectures
+from autopeft.report.layer_maps import layer_maps
+from autopeft.report.values import axes
+
+FORMAT = 1
+Json = Any
+
+_BRANCH = re.compile(r"^(branch|baseline) [^:]*: ")
+_DETAIL = re.compile(r" \([^)]*\)|, \+.*$")
+
+
+def study_document(
+    spec: StudySpec,
+    record: StudyRecord,
+    trials: Sequence[Trial],
+    insight: Insight,
+    *,
+    head: Sequence[str] = (),
+) -> dict[str, Json]:
+    """The document.
+
+    head: modules outside the backbone that are trained; `ModelShape.head`.
+    """
+    objectives, constraints = spec.objectives, spec.constraints
+    members = front(objectives, constraints, trials)
+    architectures = Architectures(spec.model.get("task_type", ""), head)
+    rows = _rows(trials, architectures)
+    x, y = axes(objectives)
+    steps = progress(objectives, constraints, trials, devices=spec.resources.devices)
+    document = {
+        "format": FORMAT,
+        "study": spec.name,
+        "model": str(spec.model.get("model_name_or_path", "")),
+        "state": record.state,
+        "head": list(head),
+        "made": time.time(),
+        "objectives": [_objective(o) for o in objectives],
+        "metrics": _metrics(spec, trials),
+        "axes": [None if x is None else x.metric, y.metric],
+        "constraints": _constraints(spec, trials),
+        "budget": {k: v for k, v in vars(spec.budget).items() if v is not None},
+        "devices": spec.resources.devices,
+        "device": "GPU" if spec.resources.gpus_per_trial else "CPU",
+        "rungs": None if spec.search.rungs is None else asdict(spec.search.rungs),
+        "trials": rows,
+        "front": [trial.number for trial in members],
+        "pick": _pick(spec, trials) if members else None,
+        "baselines": {
+            name: trial.number for name, trial in best_baselines(objectives, trials).items()
+        },
+        **architectures.document(),
+        "progress": [[s.trial, s.hours, s.hypervolume] for s in steps],
+        "chance": asdict(insight.chance),
+        "effects": [asdict(effects) for effects in insight.effects],
+        "maps": layer_maps(trials, [trial.number for trial in members]),
+    }
+    found: dict[str, Json] = finite(document)
+    return found
+
+
+def finite(value: Json) -> Json:
+    """Plain JSON: null for a number that is not finite, text for what JSON has no type for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def reason(trial: Trial) -> str:
+    """The kind of reason that a trial was proposed for: `initial design`, `model-based`, ..."""
+    text = _DETAIL.sub("", _BRANCH.sub("", trial.why)).strip()
+    return text.split(":")[0] or ("baseline" if trial.baseline else "not told")
+
+
+def _rows(trials: Sequence[Trial], architectures: Architectures) -> list[dict[str, Json]]:
+    means = {trial.configuration.key: trial for trial in averaged(trials)}
+    return [
+        _row(trial, means.get(trial.configuration.key), trials, architectures) for trial in trials
+    ]
+
+
+def _row(
+    trial: Trial, mean: Trial | None, trials: Sequence[Trial], architectures: Architectures
+) -> dict[str, Json]:
+    """One trial.
+
+    of: the trial that stands for its configuration, where that is another. mean: metrics and
+    standard errors over the seeds, where this one stands for several.
+    """
+    done, tried = seeds_told(trial, trials)
+    configuration = trial.configuration
+    stands = mean is not None and mean.number == trial.number
+    return {
+        "number": trial.number,
+        "name": describe(configuration),
+        "branch": configuration.branch,
+        "baseline": trial.baseline,
+        "state": str(trial.state),
+        "seed": trial.seed,
+        "seeds": [done, tried],
+        "of": None if mean is None or stands else mean.number,
+        "metrics": trial.metrics,
+        "stderr": trial.stderr,
+        "mean": {"metrics": mean.metrics, "stderr": mean.stderr}
+        if mean is not None and stands and done > 1
+        else None,
+        "why": trial.why,
+        "reason": reason(trial),
+        "gain": trial.expected_gain,
+        "seconds": trial.seconds,
+        "rungs": [[rung.step, rung.metrics] for rung in trial.rungs],
+        "failure": None
+        if trial.failure is None
+        else {"reason": str(trial.failure.reason), "message": trial.failure.message},
+        "architecture": architectures.add(trial),
+        "recipe": configuration.recipe,
+        "parameters": configuration.parameters,
+        "fields": {
+            name: value
+            for name, value in flat_params(configuration).items()
+            if name not in configuration.recipe and name != "branch"
+        },
+    }
+
+
+def _objective(objective: Objective) -> dict[str, Json]:
+    return {
+        "metric": objective.metric,
+        "goal": objective.goal,
+        "scale": objective.scale,
+        "known": objective.known,
+    }
+
+
+def _metrics(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Json]]:
+    """Every metric that a trial has, objectives first; goal: null where nobody named it."""
+    told = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    names = dict.fromkeys([*(objective.metric for objective in spec.objectives), *told])
+    declared = {**METRICS, **spec.metrics}
+    units = {name: metric.unit for name, metric in declared.items()}
+    goals = {name: metric.goal for name, metric in declared.items()}
+    goals |= {objective.metric: objective.goal for objective in spec.objectives}
+    logs = {objective.metric for objective in spec.objectives if objective.scale == "log"}
+    return [
+        {
+            "name": name,
+            "unit": units.get(name, ""),
+            "goal": goals.get(name),
+            "log": name in logs or units.get(name) in _COUNTED,
+        }
+        for name in names
+    ]
+
+
+_COUNTED = ("parameters", "bytes")  # they span decades
+
+
+def _constraints(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Json]]:
+    baselines = baseline_metrics(spec.objectives, trials)
+    return [
+        {"text": c.text, "metric": c.metric, "operator": c.operator, "bound": c.bound(baselines)}
+        for c in spec.constraints
+    ]
+
+
+def _pick(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, Json]:
+    chosen = pick(spec.objectives, spec.constraints, trials)
+    return {"trial": chosen.trial.number, "reason": chosen.reason}
