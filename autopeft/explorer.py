@@ -6,6 +6,7 @@ from typing import Any
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.insight import mute
 from autopeft.domain.ports import Problem, Store
+from autopeft.domain.replicates import searched
 from autopeft.domain.study import StudySpec
 
 Asked = Callable[[], tuple[Problem, tuple[str, ...]]]
@@ -40,7 +41,9 @@ def explorer_document(spec: StudySpec, store: Store, asked: Asked) -> Callable[[
         record, trials = store.study(name), store.history(name)
         told = (record.state, [(t.number, t.state, len(t.rungs)) for t in trials])
         if kept is None or kept[0] != told:
-            insight = mute(spec.objectives, refused) if insights is None else insights(trials)
+            insight = (
+                mute(spec.objectives, refused) if insights is None else insights(searched(trials))
+            )
             kept = told, study_document(spec, record, trials, insight, head=head)
         return kept[1]
 

@@ -2,10 +2,10 @@
 
     study, model, head, state, made, objectives, metrics, axes, constraints, budget,
     devices, device, rungs
-    trials        one row a trial, in order; see `_row`
+    trials        one row a trial, in order, those that confirm too once they run; see `_row`
     front, pick   numbers of trials; a configuration with several seeds is its first completed trial
     architectures, names      by key, and the module names that they point to (`_Names`)
-    progress, chance          hypervolume by trial and by device hour; the random level
+    progress, chance          hypervolume by trial and by hour of the search; the random level
     effects                   what mattered, by the surrogate
     maps                      ranks and layer scores that allocation strategies found
 
@@ -25,9 +25,9 @@ from autopeft.domain.insight import Insight
 from autopeft.domain.objective import METRICS, Objective
 from autopeft.domain.ports import StudyRecord
 from autopeft.domain.progress import progress
-from autopeft.domain.replicates import averaged, seeds_told
+from autopeft.domain.replicates import averaged, searched, seeds_told
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trial import Trial
+from autopeft.domain.trial import State, Trial
 from autopeft.report.architectures import Architectures
 from autopeft.report.layer_maps import layer_maps
 from autopeft.report.values import axes
@@ -56,7 +56,7 @@ def study_document(
     architectures = Architectures(spec.model.get("task_type", ""), head)
     rows = _rows(trials, architectures)
     x, y = axes(objectives)
-    steps = progress(objectives, constraints, trials, devices=spec.resources.devices)
+    steps = progress(objectives, constraints, searched(trials), devices=spec.resources.devices)
     document = {
         "format": FORMAT,
         "study": spec.name,
@@ -108,7 +108,9 @@ def reason(trial: Trial) -> str:
 def _rows(trials: Sequence[Trial], architectures: Architectures) -> list[dict[str, Json]]:
     means = {trial.configuration.key: trial for trial in averaged(trials)}
     return [
-        _row(trial, means.get(trial.configuration.key), trials, architectures) for trial in trials
+        _row(trial, means.get(trial.configuration.key), trials, architectures)
+        for trial in trials
+        if trial.state is not State.PLANNED
     ]
 
 

@@ -11,6 +11,7 @@ from autopeft.domain.front import normalised_hypervolume, pick
 from autopeft.domain.insight import mute
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import StudyRecord
+from autopeft.domain.trial import State
 from autopeft.report.document import reason, study_document
 from autopeft.report.layer_maps import split
 from autopeft.report.page import assets, explorer_page, json_for_html
@@ -63,6 +64,17 @@ def test_another_seed_points_to_the_trial_that_stands_for_both(document):
     assert (again["number"], again["seed"], first["seeds"]) == (59, 1, [2, 2])
     mean = (first["metrics"]["accuracy"] + again["metrics"]["accuracy"]) / 2
     assert first["mean"]["metrics"]["accuracy"] == pytest.approx(mean)
+
+
+def test_a_confirmation_is_shown_as_it_runs_and_is_no_part_of_the_search(document):
+    trials = with_maps(explored_trials())
+    last = next(t for t in reversed(trials) if t.state is State.COMPLETED)
+    again = replace(last, number=64, seed=1000, confirms=last.number)
+    planned = replace(again, number=65, seed=1001, state=State.PLANNED, rungs=())
+    found = explored_document(trials=[*trials, again, planned])
+    assert [row["number"] for row in found["trials"]] == list(range(65))
+    assert found["trials"][64]["of"] == last.number
+    assert len(found["progress"]) == len(document["progress"])
 
 
 def test_an_architecture_stands_once_with_its_peft_arguments(document):
