@@ -127,13 +127,13 @@ def test_yaml_1_2_reads_numbers_and_words_as_it_should(tmp_path):
 def test_every_sampler_that_is_made_can_be_named(name):
     spec = parse(document() | {"search": {"sampler": {"name": name}}}, folder=".")
     assert spec.search.sampler == name
-    make_sampler(spec.search.sampler, build._options(spec))
+    make_sampler(spec.search.sampler, build.sampler_options(spec))
 
 
 def test_samplers_that_size_their_design_by_the_budget_are_told_it():
     for name, told in (("autopeft", 20), ("botorch.AutoPEFT", 20), ("botorch.qLogNEHVI", None)):
         spec = parse(document() | {"search": {"sampler": name}}, folder=".")
-        assert build._options(spec).get("budget") == told
+        assert build.sampler_options(spec).get("budget") == told
 
 
 def test_every_branch_has_a_learning_rate_of_its_own():
