@@ -16,7 +16,8 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
 from autopeft.training.model import load_base, model_shape
 
-MODELS = [(family, "SEQ_CLS") for family in CONFIGS]
+_ELSEWHERE = ("t5", "bart", "vit")  # two of them have an encoder and a decoder, one no tokens
+MODELS = [(family, "SEQ_CLS") for family in CONFIGS if family not in _ELSEWHERE]
 MODELS += [("llama", "CAUSAL_LM"), ("gpt2", "CAUSAL_LM")]
 
 
