@@ -1,0 +1,37 @@
+"""Specifications to objects: with `builders`, the only place that names concrete classes.
+
+Heavy libraries are imported when a function needs them, so that `validate` of a wrong file and
+`front` of an old study answer at once.
+"""
+
+from autopeft.builders.exports import export, export_suite, peft_config
+from autopeft.builders.imports import ImportedStudy, import_study
+from autopeft.builders.problems import bound, check_own_code, own_shape, problem
+from autopeft.builders.searches import (
+    Search,
+    make_evaluator,
+    open_search,
+    open_store,
+    sampler_options,
+)
+from autopeft.builders.tracked import deliver, modelled, study_explorer
+
+__all__ = [
+    "ImportedStudy",
+    "Search",
+    "bound",
+    "check_own_code",
+    "deliver",
+    "export",
+    "export_suite",
+    "import_study",
+    "make_evaluator",
+    "modelled",
+    "open_search",
+    "open_store",
+    "own_shape",
+    "peft_config",
+    "problem",
+    "sampler_options",
+    "study_explorer",
+]

@@ -1,0 +1,138 @@
+"""What a study asks for, bound to its model."""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+
+from autopeft import config
+from autopeft.domain.architecture import Architecture, Configuration, canonical
+from autopeft.domain.counting import known_metrics
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.estimates import Corpus, Setting, estimates
+from autopeft.domain.fit import loads_quantised, refuse_unfit
+from autopeft.domain.model import NO_MODEL, ModelShape
+from autopeft.domain.objective import SERVED_BY
+from autopeft.domain.own_code import refuse_unreachable
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.ports import Problem
+from autopeft.domain.serving import servable_metrics
+from autopeft.domain.space import Point
+from autopeft.domain.study import StudySpec
+
+
+def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, ModelShape]:
+    """Read the model's shape and check the spec against it.
+
+    source: the file that it came from, for the lines of mistakes.
+
+    Raises:
+        SpecError: something that this model cannot take.
+        StudyError: the study was imported.
+    """
+    from autopeft.importing import refuse_imported
+
+    refuse_imported(spec)
+    shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
+    return config.bind(spec, shape, source=source), shape
+
+
+def _shape(spec: StudySpec) -> ModelShape:
+    from autopeft.training.data import label_names, load_data
+    from autopeft.training.judging import check_judged
+    from autopeft.training.model import model_shape
+
+    labels = label_names(spec.data, folder=spec.folder, task=spec.task)
+    check_judged(spec, load_data(spec.data, folder=spec.folder, task=spec.task).validation)
+    return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
+
+
+def own_shape(spec: StudySpec) -> ModelShape:
+    """The shape of the model that an evaluator's study names, if any."""
+    if not spec.model:
+        return NO_MODEL
+    from autopeft.training.model import model_shape
+
+    labels = int(spec.model.get("num_labels", 2))
+    return model_shape(spec.model, folder=spec.folder, num_labels=labels)
+
+
+def check_own_code(spec: StudySpec) -> None:
+    """Whether an evaluator can be imported here and called; nothing where there is none.
+
+    Raises:
+        AutopeftError: it cannot; with the traceback of the user's code where that raised.
+    """
+    if spec.evaluator is not None:
+        from autopeft.training.own_function import find_function
+
+        find_function(spec.evaluator, folder=spec.folder)
+
+
+def problem(spec: StudySpec, shape: ModelShape) -> Problem:
+    """What a sampler may know of a bound study."""
+
+    def configure(point: Point) -> Configuration:
+        configuration = canonical(
+            spec.space.realise(point),
+            branch=point["branch"],
+            shape=shape,
+            training=spec.training,
+            defaults=PEFT_DEFAULTS,
+        )
+        refuse_unfit(
+            configuration.architecture,
+            shape=shape,
+            task_type=spec.model.get("task_type", ""),
+            quantized=loads_quantised(spec.model),
+        )
+        if spec.evaluator is not None:
+            refuse_unreachable(configuration.architecture)
+        return configuration
+
+    return Problem(
+        space=spec.space,
+        objectives=spec.objectives,
+        constraints=spec.constraints,
+        shape=shape,
+        configure=configure,
+        known=partial(_known, spec, shape),
+        estimates=None if spec.evaluator else _estimates(spec, shape),
+    )
+
+
+def _known(spec: StudySpec, shape: ModelShape, architecture: Architecture) -> Mapping[str, float]:
+    """What is exact before training, whether it can be served only where that is asked."""
+    if spec.evaluator is not None and architecture.frozen:
+        return {}  # parameters alone say nothing of what is trained
+    found = known_metrics(architecture, shape)
+    if spec.asked & {f"servable_{by}" for by in SERVED_BY}:
+        quantized = loads_quantised(spec.model)
+        return {**found, **servable_metrics(architecture, shape, quantized=quantized)}
+    return found
+
+
+def _estimates(
+    spec: StudySpec, shape: ModelShape
+) -> Callable[[Configuration], Mapping[str, float]]:
+    """The estimates of cost; the data are read when the first is asked for."""
+    setting = Setting.of(spec.model, spec.trainer, cuda=spec.resources.gpus_per_trial > 0)
+
+    @cache
+    def corpus() -> Corpus:
+        from autopeft.training.lengths import corpus_of
+
+        return corpus_of(spec)
+
+    def of(configuration: Configuration) -> Mapping[str, float]:
+        return estimates(configuration, shape=shape, corpus=corpus(), setting=setting)
+
+    return of
+
+
+def earlier_problem(spec: StudySpec) -> Problem:
+    """The problem of an earlier study; its data may be gone."""
+    if spec.evaluator is not None and not spec.model:
+        raise AutopeftError("it has no model whose sizes a search could take over")
+    from autopeft.training.model import model_shape
+
+    return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))

@@ -1,0 +1,131 @@
+"""A study that runs: its session, sampler, workers, store and tracker."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autopeft.builders.problems import bound, check_own_code, earlier_problem, own_shape, problem
+from autopeft.builders.tracked import tracker_of
+from autopeft.domain.ports import Evaluator, Store
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.home import Home
+from autopeft.orchestrator.retention import tidy
+from autopeft.orchestrator.session import StudySession
+from autopeft.warm_start import taken_over
+
+log = logging.getLogger("autopeft")
+
+
+def open_store(home: Home) -> Store:
+    """The store of this home; the folder is made when needed."""
+    from autopeft.store import SqlStore
+
+    home.folder.mkdir(parents=True, exist_ok=True)
+    return SqlStore(home.store_url)
+
+
+def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
+    """The evaluator of one worker process."""
+    if spec.evaluator is not None:
+        from autopeft.training.own_code import OwnCodeEvaluator
+
+        return OwnCodeEvaluator(spec, own_shape(spec), folder)
+    from autopeft.training.evaluator import TrialEvaluator
+
+    return TrialEvaluator(spec, folder)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study that is ready to run.
+
+    run: drive it to its end or until `stop` is set.
+    """
+
+    session: StudySession
+    spec: StudySpec
+    stop: threading.Event
+    run: Callable[[], None]
+
+
+@contextmanager
+def open_search(
+    spec: StudySpec,
+    home: Home,
+    store: Store,
+    *,
+    local: bool = False,
+    listeners: Sequence[Callable[[Trial], None]] = (),
+    session_class: type[StudySession] = StudySession,
+) -> Iterator[Search]:
+    """A search over a study that `entry` gave, or with ConfirmSession its confirmation.
+
+    local: run the trials one after another in this process instead of on Ray.
+    """
+    from autopeft.search import make_sampler
+
+    check_own_code(spec)
+    sources = taken_over(spec, store, earlier_problem)
+    spec, shape = bound(spec)
+    folder = home.study(spec.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    session: StudySession
+
+    def keep_house(trial: Trial) -> None:
+        if trial.state != "running":
+            tidy(spec, session.trials, folder, finished=False)
+
+    session = session_class(
+        spec,
+        problem=problem(spec, shape),
+        store=store,
+        sampler=make_sampler(spec.search.sampler, sampler_options(spec), sources),
+        clock=time.time,
+        listeners=(keep_house, *listeners),
+    )
+    stop = threading.Event()
+    tracker = tracker_of(spec, home, store)
+    tracker.start()
+    try:
+        yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
+    finally:
+        session.close()
+        if store.study(spec.name).state == "finished":
+            tidy(spec, session.trials, folder, finished=True)
+        if left := tracker.close(timeout_s=30):
+            log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
+
+
+def sampler_options(spec: StudySpec) -> dict[str, Any]:
+    """The sampler's options; some size their initial design by the number of trials."""
+    known = {"budget": spec.budget.trials} if spec.budget.trials else {}
+    sized = spec.search.sampler in ("autopeft", "botorch.AutoPEFT")
+    repeats = {"seeds": spec.search.seeds} if spec.search.sampler == "autopeft" else {}
+    return {**(known if sized else {}), **spec.search.options, **repeats}
+
+
+def _driver(
+    session: StudySession, spec: StudySpec, home: Home, stop: threading.Event, *, local: bool
+) -> Callable[[], None]:
+    factory = partial(make_evaluator, spec, home.folder)
+    if local:
+        from autopeft.orchestrator import local as loop
+
+        return lambda: loop.run(session, factory(), stop=stop)
+    from autopeft.orchestrator import ray_tune
+
+    return lambda: ray_tune.run(
+        session,
+        factory,
+        parallel=spec.search.parallel,
+        resources=spec.resources,
+        folder=home.study(spec.name),
+        stop=stop,
+    )

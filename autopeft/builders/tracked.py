@@ -1,0 +1,76 @@
+"""What a study shows: to MLflow, and to the explorer."""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from autopeft.builders.problems import bound, problem
+from autopeft.domain.front import front
+from autopeft.domain.ports import Problem, Store
+from autopeft.domain.study import StudySpec
+from autopeft.domain.trial import Trial
+from autopeft.explorer import explorer_document
+from autopeft.home import Home
+from autopeft.tracking.untracked import Untracked
+
+if TYPE_CHECKING:
+    from autopeft.tracking.mlflow import MlflowTracker
+
+
+_SYNC_S = 300
+
+
+def tracker_of(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker | Untracked":
+    if find_spec("mlflow") is None:
+        return Untracked()
+    from autopeft.tracking.mlflow import MlflowTracker
+
+    return MlflowTracker(store, spec.name, **_tracking(spec, home, store))
+
+
+def deliver(spec: StudySpec, home: Home, store: Store) -> int:
+    """Deliver to MLflow what it has missed; returns the number of events that are left."""
+    from autopeft.tracking.mlflow import deliver as deliver_events
+
+    return deliver_events(store, spec.name, timeout_s=_SYNC_S, **_tracking(spec, home, store))
+
+
+def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
+    """Where a study is tracked, and what is shown there beside its trials."""
+    from autopeft.report.front import front_json
+    from autopeft.report.page import explorer_page
+
+    document = study_explorer(spec, store)
+
+    def artifacts() -> dict[str, str]:
+        trials = store.history(spec.name)
+        members = [t.number for t in front(spec.objectives, spec.constraints, trials)]
+        return {
+            "front.json": front_json(spec.objectives, trials, members),
+            "front.html": explorer_page(document()),
+        }
+
+    return {
+        "uri": home.mlflow_uri,
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
+        "artifacts": artifacts,
+        "artifact_location": home.mlflow_artifacts,
+    }
+
+
+def study_explorer(spec: StudySpec, store: Store) -> Callable[[], dict[str, Any]]:
+    """What gives the explorer's document of a study, as the store has it when it is called."""
+
+    def asked() -> tuple[Problem, tuple[str, ...]]:
+        checked, shape = bound(spec)
+        return problem(checked, shape), shape.head
+
+    return explorer_document(spec, store, asked)
+
+
+def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The completed configurations as the search's model believes them to be."""
+    from autopeft.search.shrinkage import modelled as believed
+
+    return believed(problem(*bound(spec)), trials)
