@@ -18,7 +18,7 @@ test: check unit  ## all tests and checks
 # One thread a test process: two processes of as many threads as there are cores get in each other's way.
 unit: export OMP_NUM_THREADS := 1
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n $(or $(TEST_WORKERS),2) --dist loadgroup
+	$(BIN)/python -m pytest -n $(or $(TEST_WORKERS),2) --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check

@@ -12,8 +12,6 @@ from autopeft.domain.front import parse_when, pick
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.report.page import explorer_page
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def traces(page: Any, plot: str = "front-plot") -> dict[str, dict[str, Any]]:
     """What plotly draws, by name without the count."""

@@ -7,8 +7,6 @@ from explored import explored_document, explored_spec, explored_trials
 
 from autopeft.report.server import make_server
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def test_the_page_follows_the_search_and_keeps_the_pins(opened):
     spec, trials = explored_spec(), explored_trials()

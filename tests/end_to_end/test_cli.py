@@ -9,8 +9,6 @@ import time
 import pytest
 from command_line import AUTOPEFT, autopeft, environment
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 SPACE = """
 autopeft: 1
 study: small

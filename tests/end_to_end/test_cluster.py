@@ -9,8 +9,6 @@ from command_line import AUTOPEFT, autopeft, environment
 from ray.cluster_utils import Cluster
 from tiny_models import make_model
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 SPACE = """
 autopeft: 1
 study: small

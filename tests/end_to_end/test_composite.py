@@ -9,7 +9,6 @@ from exports import measured_as_the_card_says, printed
 from mlflow import MlflowClient
 from tiny_models import make_model
 
-pytestmark = pytest.mark.xdist_group("cli")
 SPACE = Path(__file__).parents[2] / "search_spaces" / "autopeft_bert.yaml"
 ALL_SIZES = "[0, 1, 3, 6, 12, 24, 48, 96, 192, 384, 768]"
 SMALL = ["budget.trials=4", "training.num_train_epochs=2", "training.per_device_train_batch_size=8"]

@@ -17,7 +17,6 @@ from autopeft.domain.replicates import averaged, fresh, searched
 from autopeft.domain.trial import State
 from autopeft.study import load_study
 
-pytestmark = pytest.mark.xdist_group("confirm")
 SPACE = """
 autopeft: 1
 study: small

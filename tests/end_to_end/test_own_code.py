@@ -9,7 +9,6 @@ import sys
 import pytest
 from own_code import FINE, at_home, autopeft, write
 
-pytestmark = pytest.mark.xdist_group("own_code")
 SEARCH = ("search", "space.yaml", "--local")
 
 

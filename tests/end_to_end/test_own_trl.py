@@ -15,7 +15,6 @@ from autopeft import build
 from autopeft.config import load
 from autopeft.domain.trial import Segment, Stop
 
-pytestmark = pytest.mark.xdist_group("own_code")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "own_training_code"
 PAGE = EXAMPLE.parents[1] / "own-training-code.md"
 

@@ -11,7 +11,6 @@ from autopeft.cli import app
 from autopeft.domain.replicates import averaged
 from autopeft.study import load_study
 
-pytestmark = pytest.mark.xdist_group("cli")
 SPACE = """
 autopeft: 1
 study: seeds

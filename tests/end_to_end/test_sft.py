@@ -10,7 +10,6 @@ from exports import printed
 from peft import AutoPeftModelForCausalLM
 from tiny_models import chats, make_model
 
-pytestmark = pytest.mark.xdist_group("cli")
 SPACE = Path(__file__).parents[2] / "search_spaces" / "sft_lora.yaml"
 
 

@@ -7,8 +7,6 @@ import pytest
 from command_line import autopeft
 from tiny_models import make_model
 
-pytestmark = pytest.mark.xdist_group("warm")
-
 SPACE = """
 autopeft: 1
 study: first

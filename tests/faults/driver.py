@@ -97,14 +97,15 @@ def arm(where: str, nth: int, session, ledger: str) -> None:
 def main() -> None:
     home, space, ledger, where, nth = sys.argv[1:]
     from autopeft import build, entry
+    from autopeft.builders import searches
     from autopeft.config import load
     from autopeft.home import Home
 
     place = Home(Path(home))
     store = build.open_store(place)
     spec = entry.enter(load(Path(space)), store)
-    make = build.make_evaluator
-    build.make_evaluator = lambda *a: Ledgered(functools.partial(make, *a), ledger)
+    make = searches.make_evaluator
+    searches.make_evaluator = lambda *a: Ledgered(functools.partial(make, *a), ledger)
 
     def told(trial) -> None:
         if trial.rungs and trial.state != "running":

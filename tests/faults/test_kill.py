@@ -3,13 +3,9 @@
 import sys
 from pathlib import Path
 
-import pytest
-
 sys.path.insert(0, str(Path(__file__).parent))
 
 from kills import kill_and_resume
-
-pytestmark = pytest.mark.xdist_group("kill")
 
 
 def test_a_driver_killed_inside_commit_suggestion_and_checkpoint_loses_nothing(tmp_path):

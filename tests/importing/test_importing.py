@@ -12,7 +12,6 @@ from autopeft.domain.replicates import averaged
 from autopeft.importing.fields import literal, split
 from autopeft.study import load_study
 
-pytestmark = pytest.mark.xdist_group("importing")
 CSV = """name,peft_type,r,alpha,target_modules,lr,sampler note,test_accuracy,test_accuracy_stderr
 a,LORA,4,32,"q_proj,v_proj",1e-3,old,0.80,0.01
 b,lora,8,16,all-linear,3e-4,old,0.84,0.01

@@ -24,8 +24,6 @@ from autopeft.orchestrator.ray_cluster import check_address, check_gpus
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 class Sleeper:
     """Sleeps, and says when. Its first segments wait until `together` of them run at once."""

@@ -136,5 +136,5 @@ def test_the_test_split_is_measured_where_a_segment_asks_for_it(spec, shape, tmp
     plain = worker.run(segment(shape, LORA), no_report)
     asked = worker.run(replace(segment(shape, LORA, trial=1), test=True), no_report)
     assert plain.test == {}
-    assert set(asked.test) == set(asked.test_stderr) == {"eval_loss"}
+    assert set(asked.test) == set(asked.test_stderr) == {"eval_loss", "perplexity"}
     assert asked.test["eval_loss"] != asked.metrics["eval_loss"] == plain.metrics["eval_loss"]
