@@ -75,16 +75,15 @@ def _row_tokens(spec: StudySpec) -> int:
 def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]) -> None:
     """The plan for people."""
     table = Table(box=None, pad_edge=False)
-    columns = ("branch", "architectures", "recipe varies", "adapter", "trainable", "memory")
-    for name in (*columns, "refused"):
-        table.add_column(name, justify="left" if name in ("branch", "recipe varies") else "right")
+    for name in ("branch", "architectures", "recipe varies", "adapter", "memory", "refused"):
+        left = name in ("branch", "recipe varies")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for row in rows:
         table.add_row(
             row["name"] + (" (baseline)" if row["baseline"] else ""),
             _counted(row["architectures"]),
             ", ".join(row["recipe"]) or "-",
             _extent(row["adapter_params"]),
-            _extent(row["trainable_params"]),
             _extent(row["peak_memory_gib"], " GiB"),
             f"{row['refused']:.0%}",
         )
@@ -97,7 +96,7 @@ def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]
         memory = "; memory is that of training at its peak, estimated"
         out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
         out.print(
-            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, with the head"
+            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, without the head"
             f"{'' if spec.evaluator else memory}."
         )
     if spec.evaluator is not None:
