@@ -74,6 +74,9 @@ def print_confirmation(
     """The report for people."""
     out.print(_table(spec, parties, tested=document["test"]))
     out.print()
+    for party in parties:
+        out.print(_named(party), highlight=False, markup=False, soft_wrap=True)
+    out.print()
     if any(party.against for party in parties):
         out.print(_differences(spec, parties, tested=document["test"]))
         out.print()
@@ -85,9 +88,7 @@ def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
     quality = first_measured(spec.objectives)
     title = f"{spec.name} on fresh seeds"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("trial", justify="right")
-    table.add_column("configuration", overflow="fold")
-    table.add_column("seeds", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     for objective in spec.objectives:
         table.add_column(objective.metric, justify="right", no_wrap=True)
     table.add_column("searched", justify="right", no_wrap=True)
@@ -97,21 +98,26 @@ def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
     table.add_column("", no_wrap=True)
     for party in parties:
         trial = party.trial
-        note = " (baseline)" if trial.baseline else ""
         cells = [_value(party, objective.metric) for objective in spec.objectives]
         cells.append(amount(quality.metric, trial.metrics[quality.metric]))
         if tested:
             cells.append(_estimate(quality.metric, party.test.get(quality.metric)))
-        tried = party.seeds + party.failed
         table.add_row(
             str(trial.number),
-            Text(describe(trial.configuration) + note),
-            str(tried) if not party.failed else f"{party.seeds} of {tried}",
             *cells,
             f"{party.on_front:.2f}",
             Text(party.verdict, style="" if party.verdict == "holds" else "dim"),
         )
     return table
+
+
+def _named(party: Party) -> str:
+    """Which configuration a number of the table is, and the seeds that it trained at."""
+    note = " (baseline)" if party.trial.baseline else ""
+    tried = party.seeds + party.failed
+    seeds = f"{party.seeds} of {tried}" if party.failed else str(tried)
+    name = describe(party.trial.configuration)
+    return f"{party.trial.number:>5}  {name}{note}; {seeds} {'seed' if tried == 1 else 'seeds'}"
 
 
 def _differences(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
