@@ -155,6 +155,7 @@ def test_an_evaluator_that_cannot_be_built_says_why_and_ends_the_study(tmp_path)
 
 
 def test_workers_import_the_user_s_own_code_from_its_working_dir(tmp_path):
+    sys.modules.pop("my_package", None)  # of another test in this process
     own_code.write(tmp_path)
     spec = own_code.parsed(tmp_path, **{"budget.trials": 4, "search.parallel": 2})
     session = run(tmp_path, spec, partial(build.make_evaluator, spec, tmp_path / "home"))
