@@ -8,17 +8,20 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test unit check coverage format lock clean
+.PHONY: quickstart test test-all unit check coverage format lock clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
 
 test: check unit  ## all tests and checks
 
+test-all:  ## with the further cases that `test` leaves out
+	$(MAKE) test TEST_MARKS="long or not long"
+
 # One thread a test process: two processes of as many threads as there are cores get in each other's way.
 unit: export OMP_NUM_THREADS := 1
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n $(or $(TEST_WORKERS),2) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(TEST_WORKERS),2) --dist loadfile -m "$(or $(TEST_MARKS),not long)"
 
 check: $(STAMP)
 	$(BIN)/ruff check

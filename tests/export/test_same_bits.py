@@ -13,8 +13,8 @@ ALLOCATED = ["adalora", "eva", "increlora", "ist", "owlore", "random", "spt"]
 BY_DATA = ["init eva", "corda", "lora_ga"]
 PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED, *BY_DATA]
 # Of what the script has in common with another, one: a process takes ten seconds.
-RETRAINED = ["lora", "prefix", "adalora", "increlora", "ist", "owlore", "spt", *BY_DATA]
-RETRAINED += ["int8", "full", "lisa", "composite", "sft", "ist sft", "corda sft"]
+RETRAINED = ["lora", "adalora", "ist", "spt", "init eva", "int8", "full", "composite", "sft"]
+LONG = ["prefix", "increlora", "owlore", "corda", "lora_ga", "lisa", "ist sft", "corda sft"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def without_autopeft(tmp_path_factory):
     return environment
 
 
-@pytest.mark.parametrize("name", RETRAINED)
+@pytest.mark.parametrize(
+    "name", [*RETRAINED, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)]
+)
 def test_the_script_trains_to_the_bits_of_the_trial(exported, without_autopeft, name):
     """Some of the trials paused twice; the script never does."""
     done = exported(name)
