@@ -13,11 +13,13 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 
-def autopeft(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def autopeft(
+    folder: Path, *arguments: str, code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*AUTOPEFT, *arguments],
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **variables},
         capture_output=True,
         text=True,
         timeout=400,

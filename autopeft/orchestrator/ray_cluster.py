@@ -6,6 +6,7 @@ Imported by `ray_tune` alone, which sets what Ray reads from its environment fir
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -20,6 +21,9 @@ from autopeft.domain.study import Resources
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
 _CONNECT_S = 5
+# Two searches that begin at once on a new machine would both write ~/.ray/auth_token, and the first
+# would lose its workers: a cluster of our own has a token of its own. Ray reads it once a process.
+_TOKEN = secrets.token_hex(32)
 
 log = logging.getLogger("autopeft")
 
@@ -29,7 +33,7 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
     """Ray for `parallel` workers at once; one that the caller initialised is used as it is.
 
     Raises:
-        StudyError: see `check_address` and `check_gpus`.
+        StudyError: see `check_address` and `check_gpus`; the cluster refuses the connection.
     """
     if ray.is_initialized():
         yield
@@ -46,13 +50,52 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-    with _own_sigterm():
-        ray.init(**options)
+    with _token(own=not address):
+        with _own_sigterm(), _refused(address):
+            ray.init(**options)
+        try:
+            check_gpus(resources, here=not address)
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _token(*, own: bool) -> Iterator[None]:
+    """For a cluster of our own our token, unless there is one; the environment is put back."""
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    if own and before["RAY_AUTH_TOKEN"] is None:
+        os.environ["RAY_AUTH_TOKEN"] = _TOKEN
     try:
-        check_gpus(resources, here=not address)
         yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _refused(address: str | None) -> Iterator[None]:
+    """Ray's own error is three tracebacks; what the user can do is in the innermost.
+
+    Raises:
+        StudyError: the cluster at `address` refuses the connection.
+    """
+    try:
+        yield
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        if address is None:
+            raise
+        wants = "token" in f"{error} {error.__cause__}".lower()
+        raise StudyError(
+            f"the cluster at {address} lets nobody in without its token: set RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it"
+            if wants
+            else f"the cluster at {address} could not be joined ({error}): `ray status --address "
+            f"{address}` says what is wrong with it"
+        ) from error
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """A search on a cluster that is there already, and a study that is widened."""
 
 import json
-import os
+import secrets
 import subprocess
+import sys
 
 import pytest
-from command_line import AUTOPEFT, autopeft, environment
-from ray.cluster_utils import Cluster
+from command_line import autopeft, environment
 from tiny_models import make_model
 
 SPACE = """
@@ -39,24 +39,43 @@ def states(folder):
     return json.loads(autopeft(folder, "status", "small", "--json").stdout)["trials"]
 
 
-def test_a_cluster_that_is_there_is_used_and_left_running(folder):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        done = subprocess.run(
-            [*AUTOPEFT, "search", "space.yaml"],
-            cwd=folder,
-            env={**environment(folder), "RAY_ADDRESS": cluster.address},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        assert states(folder) == {"completed": 3}
-        assert cluster.head_node.live_processes()
-        assert not cluster.head_node.dead_processes()
-        assert os.listdir(cluster.head_node.get_session_dir_path())
-    finally:
-        cluster.shutdown()
+HEAD = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+print(cluster.address, flush=True)
+sys.stdin.readline()
+dead = cluster.head_node.dead_processes()
+cluster.shutdown()
+print(f"dead: {dead}")
+"""
+
+
+@pytest.fixture
+def head(folder):
+    """A cluster that asks for a token, in a process of its own: (process, address, token)."""
+    token = secrets.token_hex(32)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD],
+        env={**environment(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield process, process.stdout.readline().strip(), token
+    process.communicate(timeout=60)
+
+
+def test_a_cluster_that_is_there_is_used_with_its_token_and_left_running(folder, head):
+    process, address, token = head
+    at = {"RAY_ADDRESS": address, "RAY_NUM_REDIS_GET_RETRIES": "2"}
+    refused = autopeft(folder, "search", "space.yaml", code=2, **at)
+    assert f"the cluster at {address} lets nobody in without its token" in refused.stderr
+    autopeft(folder, "search", "space.yaml", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token, **at)
+    assert states(folder) == {"completed": 3}
+    out, _ = process.communicate("end\n", timeout=60)
+    assert out == "dead: []\n"
 
 
 def test_a_wider_file_extends_the_study_and_a_narrower_one_does_not(folder):
