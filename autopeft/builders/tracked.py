@@ -38,23 +38,38 @@ def deliver(spec: StudySpec, home: Home, store: Store) -> int:
 
 def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
     """Where a study is tracked, and what is shown there beside its trials."""
+    from autopeft.report.description import description
     from autopeft.report.front import front_json
+    from autopeft.report.layer_map import layer_map
     from autopeft.report.page import explorer_page
+    from autopeft.tracking.shown import Member, Shown
 
     document = study_explorer(spec, store)
 
-    def artifacts() -> dict[str, str]:
+    def member(trial: Trial) -> Member:
+        adapter = home.adapter(spec.name, trial.number)
+        ranks = trial.provenance.get("ranks")
+        return Member(
+            files={"layer_map.html": layer_map(trial.configuration.architecture, ranks)},
+            adapter=adapter if adapter.is_dir() else None,
+        )
+
+    def show() -> Shown:
         trials = store.history(spec.name)
-        members = [t.number for t in front(spec.objectives, spec.constraints, trials)]
-        return {
-            "front.json": front_json(spec.objectives, trials, members),
-            "front.html": explorer_page(document()),
-        }
+        members = front(spec.objectives, spec.constraints, trials)
+        return Shown(
+            note=description(spec, trials),
+            files={
+                "front.json": front_json(spec.objectives, trials, [t.number for t in members]),
+                "front.html": explorer_page(document()),
+            },
+            members={trial.number: member(trial) for trial in members},
+        )
 
     return {
         "uri": home.mlflow_uri,
         "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
-        "artifacts": artifacts,
+        "show": show,
         "artifact_location": home.mlflow_artifacts,
     }
 

@@ -88,8 +88,13 @@ def _architecture(architecture: Architecture) -> str:
     return text if name == "uniform" else f"{text} {name}"
 
 
+def module_name(module: Module) -> str:
+    """`lora`, `serial-adapter`, ..."""
+    return module.peft_type.lower().replace("_", "-")
+
+
 def _module(module: Module) -> str:
-    parts = [module.peft_type.lower().replace("_", "-")]
+    parts = [module_name(module)]
     if module.size is not None:
         sizes = sorted({module.size, *module.sizes.values()})
         text = f"{sizes[0]}-{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"

@@ -114,6 +114,31 @@ def best_of(
     return max(held, key=lambda trial: quality.score(trial.metrics), default=None)
 
 
+def best_values(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
+) -> dict[str, float]:
+    """The best value so far of every measured objective among what holds the constraints.
+
+    `accuracy`; and `accuracy_within_house`, at no higher known cost than the baseline `house` has.
+    """
+    held = feasible(constraints, objectives, trials, standing(trials, averaged(trials)))
+    costs = [objective for objective in objectives if objective.known]
+    among = {"": held}
+    if costs:
+        for name, base in best_baselines(objectives, trials).items():
+            among[f"_within_{name}"] = [
+                trial
+                for trial in held
+                if all(cost.score(trial.metrics) >= cost.score(base.metrics) for cost in costs)
+            ]
+    return {
+        o.metric + where: max(some, key=lambda t: o.score(t.metrics)).metrics[o.metric]
+        for where, some in among.items()
+        for o in objectives
+        if some and not o.known
+    }
+
+
 def reference_point(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Array:
     """(m,) the point that hypervolume is measured from; see the module's head.
 

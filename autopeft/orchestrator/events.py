@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.front import front, normalised_hypervolume
+from autopeft.domain.front import best_values, front, normalised_hypervolume
 from autopeft.domain.ports import Event
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
@@ -66,6 +66,7 @@ def front_moved(spec: StudySpec, trials: Sequence[Trial], *, now: float) -> Even
         "trials": [trial.number for trial in members],
         "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
         "told": sum(bool(trial.rungs) for trial in trials),
+        "best": best_values(spec.objectives, spec.constraints, trials),
     }
     return Event("front", None, now, payload)
 

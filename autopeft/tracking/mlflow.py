@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
@@ -18,9 +18,10 @@ from mlflow.exceptions import MlflowException
 
 from autopeft.domain.ports import Event, Store
 from autopeft.tracking.runs import StudyRuns
+from autopeft.tracking.shown import Shown
 
-Artifacts = Callable[[], Mapping[str, str]]
-"""Gives the files of the parent run: name -> text (`front.json`, `front.html`)."""
+Show = Callable[[], Shown]
+"""Gives what is to be seen beside the numbers, as the study stands."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +41,11 @@ class MlflowTracker:
     Order: events are written in the order of the outbox, each at least once.
     Failure: a server that is away delays events; an event that MLflow refuses for good (its run
     was deleted in the user interface) is left out with a warning, so that others get through.
-    Threads: `start` and `close` by one thread; `artifacts` is called in the tracker's own.
+    Threads: `start` and `close` by one thread; `show` is called in the tracker's own.
 
     uri: MLflow tracking URI; the folder of an SQLite file must exist.
     experiment: name of the experiment, made when it is missing.
-    artifacts: called at most every 10 s after a change of the front, and at the end.
+    show: called at most every 10 s after a change of the front, and at the end.
     every_s: how often to look at the outbox.
     artifact_location: folder or URI where a new experiment keeps artifacts; None: the server
         decides.
@@ -57,7 +58,7 @@ class MlflowTracker:
         *,
         uri: str,
         experiment: str,
-        artifacts: Artifacts,
+        show: Show,
         every_s: float = 1.0,
         artifact_location: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -65,7 +66,7 @@ class MlflowTracker:
         self._study = study
         self._uri = uri
         self._experiment = experiment
-        self._artifacts = artifacts
+        self._show = show
         self._every_s = every_s
         self._artifact_location = artifact_location
         self._thread = threading.Thread(target=self._run, name="mlflow-outbox", daemon=True)
@@ -155,12 +156,12 @@ class MlflowTracker:
             self._front_changed = False
             self._published = time.monotonic()
 
-    def _drawn(self) -> Mapping[str, str]:
+    def _drawn(self) -> Shown:
         try:
-            return self._artifacts()
+            return self._show()
         except Exception as error:  # a picture must not hold up the events
             _log.warning("the front of study %s was not drawn: %r", self._study, error)
-            return {}
+            return Shown()
 
     def _connected(self) -> StudyRuns:
         if self._runs is None:
@@ -200,7 +201,7 @@ def deliver(
     *,
     uri: str,
     experiment: str,
-    artifacts: Artifacts,
+    show: Show,
     timeout_s: float,
     artifact_location: str | os.PathLike[str] | None = None,
 ) -> int:
@@ -216,7 +217,7 @@ def deliver(
         study,
         uri=uri,
         experiment=experiment,
-        artifacts=artifacts,
+        show=show,
         artifact_location=artifact_location,
     )
     tracker.start()

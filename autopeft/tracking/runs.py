@@ -1,28 +1,34 @@
 """The MLflow runs of one study: what each event of the outbox writes.
 
     experiment (named by the study)
-    └── parent run        autopeft.study; space, front, hypervolume by trial
-        └── run per trial mlflow.parentRunId, autopeft.*; parameters, metrics by step, state
+    └── parent run        autopeft.study; description, space, front, hypervolume and best by trial
+        └── run per trial mlflow.parentRunId, autopeft.*; parameters, metrics by step, state;
+                          of the front: layer_map.html, adapter/
 
-Delivery is at least once, so every write may be repeated: the server is the truth about which
-runs exist, found by their tags, and the ids that the store remembers are a cache of it. Client
-calls only: the fluent stack is per process and loses parents.
+Delivery is at least once, so every write may be repeated. Client calls only: the fluent stack is
+per process and loses parents.
 
 Status of a trial's run: completed -> FINISHED, failed -> FAILED, paused -> RUNNING while the
 search goes on (it may be promoted) and KILLED when the study ends.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow import MlflowClient
 
-from autopeft.domain.architecture import fingerprint
 from autopeft.domain.ports import Event, Store
-from autopeft.tracking.batches import log_metrics, log_params, metric_key, set_tags, short
+from autopeft.tracking.batches import log_metrics, log_params, metric_key, set_tags
+from autopeft.tracking.finding import Finder
+from autopeft.tracking.shown import Member, Shown
 
-_PAGE = 200
+_LARGEST_ADAPTER = 512 * 2**20
+"""Bytes; a larger folder is named by a tag and stays where it is."""
+_NOTE = "mlflow.note.content"
+
+_log = logging.getLogger(__name__)
 
 _STATUS = {"completed": "FINISHED", "finished": "FINISHED", "failed": "FAILED"}
 
@@ -51,18 +57,13 @@ class StudyRuns:
         self._client = client
         self._store = store
         self._study = study
-        self._experiment = experiment
-        self._artifact_location = artifact_location
-        record = store.study(study)
-        # Two people may call a study the same on one server; the moment of its making differs.
-        self._identity = fingerprint([record.name, record.created])
+        self._find = Finder(client, store, study, experiment, artifact_location)
         self._states: dict[int, str] = {}
         self._study_state = ""  # empty: not asked for yet
-        self._ids = self._remembered()
 
     def forget(self) -> None:
         """Drop all cached ids: the server no longer knows them."""
-        self._ids = {}
+        self._find.forget()
         self._states = {}
         self._study_state = ""
 
@@ -88,11 +89,38 @@ class StudyRuns:
             case "trial_ended", int(trial):
                 self._trial_ended(trial, event)
 
-    def publish(self, artifacts: Mapping[str, str]) -> None:
-        """Put files (name -> text) on the parent run, over those of the same name."""
+    def publish(self, shown: Shown) -> None:
+        """Put the description and the files on the parent run, over those that are there.
+
+        What belongs to the front's members follows once the study has ended: the front moves.
+        """
         parent = self._parent()
-        for name, text in artifacts.items():
+        if shown.note:
+            self._client.set_tag(parent, _NOTE, shown.note)
+        for name, text in shown.files.items():
             self._client.log_text(parent, text, name)
+        if self._state() != "running":
+            for trial, member in shown.members.items():
+                self._publish_member(trial, member)
+
+    def _publish_member(self, trial: int, member: Member) -> None:
+        run = self._trial(trial)
+        for name, text in member.files.items():
+            self._client.log_text(run, text, name)
+        key = f"mlflow.adapter.{trial}"
+        if member.adapter is None or self._store.recall(self._study).get(key) == run:
+            return
+        set_tags(self._client, run, {"autopeft.adapter": member.adapter})
+        size = sum(file.stat().st_size for file in member.adapter.rglob("*") if file.is_file())
+        if size > _LARGEST_ADAPTER:
+            _log.warning(
+                "the adapter of trial %s is not sent to MLflow: %.1f GiB, the limit is %.1f; it "
+                "stays in %s",
+                *(trial, size / 2**30, _LARGEST_ADAPTER / 2**30, member.adapter),
+            )
+        else:
+            self._client.log_artifacts(run, str(member.adapter), "adapter")
+        self._store.remember(self._study, key, run)
 
     # The study
 
@@ -113,25 +141,32 @@ class StudyRuns:
             self._client.set_terminated(run, "KILLED", _ms(event))
         self._states = {}
         self._study_state = state
-        tags = {"autopeft.state": state, "autopeft.stopped": event.payload.get("why", "")}
-        set_tags(self._client, parent, tags)
+        why = event.payload.get("why")
+        stopped = {"autopeft.stopped": why} if why else {}
+        set_tags(self._client, parent, {"autopeft.state": state, **stopped})
         self._client.set_terminated(parent, _STATUS.get(state, "KILLED"), _ms(event))
 
     def _resume_study(self) -> None:
         """A study whose trials go on runs again, also after its end was told."""
         if self._study_state != "running":
-            parent = self._parent()
-            if self._client.get_run(parent).data.tags.get("autopeft.state") != "running":
+            if self._state() != "running":
+                parent = self._parent()
                 self._client.update_run(parent, status="RUNNING")
                 set_tags(self._client, parent, {"autopeft.state": "running"})
             self._study_state = "running"
 
+    def _state(self) -> str:
+        """Of the study, as the server has it."""
+        if not self._study_state:
+            tags = self._client.get_run(self._parent()).data.tags
+            self._study_state = tags.get("autopeft.state", "")
+        return self._study_state
+
     def _unfinished(self, parent: str) -> list[str]:
         """The runs of trials that wait for a promotion or were cut off."""
-        runs = self._search(f"tags.\"mlflow.parentRunId\" = '{parent}'")
         return [
             run.info.run_id
-            for run in runs
+            for run in self._find.children(parent)
             if run.data.tags.get("autopeft.state") in ("paused", "running")
         ]
 
@@ -142,7 +177,12 @@ class StudyRuns:
         parent = self._parent(event)
         self._metrics(
             parent,
-            {"hypervolume": payload["hypervolume"], "trials": told, "front_size": len(front)},
+            {
+                "hypervolume": payload["hypervolume"],
+                "trials": told,
+                "front_size": len(front),
+                **{f"best_{name}": value for name, value in payload.get("best", {}).items()},
+            },
             told,
             event,
         )
@@ -183,8 +223,6 @@ class StudyRuns:
         )
         failure = payload.get("failure") or {}
         tags = {f"autopeft.failure.{name}": failure[name] for name in sorted(failure)}
-        if payload.get("adapter"):
-            tags["autopeft.adapter"] = payload["adapter"]
         set_tags(self._client, run, {**tags, "autopeft.state": state})
         if state in _STATUS:
             self._client.set_terminated(run, _STATUS[state], _ms(event))
@@ -204,98 +242,27 @@ class StudyRuns:
     def _metrics(self, run: str, metrics: Mapping[str, Any], step: int, event: Event) -> None:
         log_metrics(self._client, run, [(step, metrics)], _ms(event))
 
-    # Ids
-
-    def _remembered(self) -> dict[str, str]:
-        server = fingerprint(self._client.tracking_uri)
-        facts = self._store.recall(self._study)
-        if facts.get("mlflow.server") == server:
-            return {k: v for k, v in facts.items() if k.startswith("mlflow.")}
-        # Another server than before: it knows none of the ids and none of the front's tags.
-        self._store.remember(self._study, "mlflow.front", "[]")
-        self._store.remember(self._study, "mlflow.server", server)
-        return {}
-
-    def _id(self, key: str, find: Callable[[], str]) -> str:
-        if key not in self._ids:
-            value = find()
-            self._store.remember(self._study, key, value)
-            self._ids[key] = value
-        return self._ids[key]
-
-    def _experiment_id(self) -> str:
-        return self._id("mlflow.experiment", self._find_experiment)
-
-    def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._experiment)
-        if found is None:
-            return str(self._client.create_experiment(self._experiment, self._artifact_location))
-        if found.lifecycle_stage != "active":
-            # A deleted experiment keeps its name: no other can be made in its place.
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
     def _parent(self, event: Event | None = None) -> str:
-        def find() -> str:
-            found = self._search(f"tags.\"autopeft.study_id\" = '{self._identity}'")
-            if found:
-                return str(found[0].info.run_id)
-            tags = {"autopeft.study": self._study, "autopeft.study_id": self._identity}
-            return self._create(self._study, tags, event)
-
-        return self._id("mlflow.run.parent", find)
+        return self._find.parent(None if event is None else _ms(event))
 
     def _trial(self, trial: int, event: Event | None = None) -> str:
-        def find() -> str:
-            parent = self._parent()
-            found = self._search(
-                f"tags.\"mlflow.parentRunId\" = '{parent}' and tags.\"autopeft.trial\" = '{trial}'"
-            )
-            if found:
-                return str(found[0].info.run_id)
-            payload = event.payload if event and event.kind == "trial_started" else {}
-            self._states[trial] = "running"
-            name = payload.get("name", "")
-            return self._create(
-                f"#{trial} {name}".strip(), self._trial_tags(trial, parent, payload), event
-            )
-
-        return self._id(f"mlflow.run.trial.{trial}", find)
-
-    def _trial_tags(self, trial: int, parent: str, payload: Mapping[str, Any]) -> dict[str, str]:
-        return {
-            "mlflow.parentRunId": parent,
-            "autopeft.trial": str(trial),
-            "autopeft.study": self._study,
-            "autopeft.state": "running",
-            "autopeft.on_front": "false",
-            "autopeft.baseline": _flag(bool(payload.get("baseline"))),
-            "autopeft.branch": str(payload.get("branch", "")),
-            "autopeft.seed": str(payload.get("seed", "")),
-            "autopeft.confirms": _number(payload.get("confirms")),
-            "autopeft.why": str(payload.get("why", "")),
-        }
-
-    def _create(self, name: str, tags: Mapping[str, str], event: Event | None) -> str:
-        tags = {name: short(tag) for name, tag in tags.items()}
-        tags["mlflow.source.name"] = "autopeft"
+        payload = event.payload if event and event.kind == "trial_started" else {}
+        name = f"#{trial} {payload.get('name', '')}".strip()
         start = None if event is None else _ms(event)
-        run = self._client.create_run(
-            self._experiment_id(), start_time=start, tags=tags, run_name=name
-        )
-        return str(run.info.run_id)
+        return self._find.trial(trial, name, _trial_tags(payload), start)
 
-    def _search(self, condition: str) -> list[Any]:
-        found: list[Any] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id()], condition, max_results=_PAGE, page_token=token
-            )
-            found.extend(page)
-            token = page.token
-            if not token:
-                return found
+
+def _trial_tags(payload: Mapping[str, Any]) -> dict[str, str]:
+    tags = {
+        "autopeft.state": "running",
+        "autopeft.on_front": "false",
+        "autopeft.baseline": _flag(bool(payload.get("baseline"))),
+        "autopeft.branch": str(payload.get("branch", "")),
+        "autopeft.seed": str(payload.get("seed", "")),
+        "autopeft.confirms": _number(payload.get("confirms")),
+        "autopeft.why": str(payload.get("why", "")),
+    }
+    return {name: text for name, text in tags.items() if text}
 
 
 def _number(value: int | None) -> str:

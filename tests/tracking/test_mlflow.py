@@ -30,8 +30,9 @@ from outbox import (
 
 from autopeft.domain.ports import Event
 from autopeft.tracking.mlflow import MlflowTracker, deliver
+from autopeft.tracking.shown import Member, Shown
 
-ARTIFACTS = {"front.json": "{}", "front.html": "<p>front</p>"}
+ARTIFACTS = Shown("# tiny", {"front.json": "{}", "front.html": "<p>front</p>"})
 
 
 @pytest.fixture(scope="session")
@@ -58,14 +59,14 @@ def send(uri: str, tmp_path: Path) -> Iterator[Callable[..., MemoryStore]]:
     """Deliver events of one store, in as many drivers as calls."""
     store = MemoryStore()
 
-    def deliver_events(*events: Event, artifacts: Any = lambda: ARTIFACTS) -> MemoryStore:
+    def deliver_events(*events: Event, show: Any = lambda: ARTIFACTS) -> MemoryStore:
         store.commit("tiny", [], events)
         left = deliver(
             store,
             "tiny",
             uri=uri,
             experiment="tiny",
-            artifacts=artifacts,
+            show=show,
             timeout_s=30,
             artifact_location=tmp_path / "mlartifacts",
         )
@@ -171,6 +172,67 @@ def test_only_the_trials_that_enter_or_leave_the_front_are_tagged_anew(
     assert on_front == ["false", "true", "true"]
 
 
+def test_the_best_so_far_is_a_chart_and_the_front_a_description(
+    uri: str, send: Any, clock: Clock
+) -> None:
+    moved = front(clock, 0, told=1)
+    best = {"accuracy": 0.7, "accuracy_within_house": 0.6}
+    send(
+        study_started(clock),
+        *whole_trial(clock, 0),
+        replace(moved, payload={**moved.payload, "best": best}),
+    )
+    parent = parent_run(uri)
+    assert parent.data.tags["mlflow.note.content"] == "# tiny"
+    assert history(uri, parent, "best_accuracy") == [(1, 0.7)]
+    assert history(uri, parent, "best_accuracy_within_house") == [(1, 0.6)]
+    experiment = MlflowClient(tracking_uri=uri).get_experiment_by_name("tiny")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_members_of_the_front_get_their_adapter_once_the_study_has_ended(
+    uri: str, send: Any, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = tmp_path / "adapters" / "trial-1"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    member = Member({"layer_map.html": "<table>"}, adapter)
+    shown = Shown(members={0: Member(), 1: member})
+    trials = [*whole_trial(clock, 0), *whole_trial(clock, 1)]
+    send(study_started(clock), *trials, front(clock, 0, 1, told=2), show=lambda: shown)
+    client, run = MlflowClient(tracking_uri=uri), trial_run(uri, 1).info.run_id
+    assert client.list_artifacts(run) == []
+    send(study_ended(clock), show=lambda: shown)
+    assert {file.path for file in client.list_artifacts(run)} == {"adapter", "layer_map.html"}
+    assert [f.path for f in client.list_artifacts(run, "adapter")] == [
+        "adapter/adapter_config.json"
+    ]
+    assert client.get_run(run).data.tags["autopeft.adapter"] == str(adapter)
+    assert client.list_artifacts(trial_run(uri, 0).info.run_id) == []
+    (adapter / "more").write_text("")  # what is there is not sent again
+    send(study_ended(clock), show=lambda: shown)
+    assert len(client.list_artifacts(run, "adapter")) == 1
+
+
+def test_an_adapter_that_is_too_large_stays_where_it_is(
+    uri: str,
+    send: Any,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("autopeft.tracking.runs._LARGEST_ADAPTER", 3)
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights").write_text("four")
+    shown = Shown(members={0: Member(adapter=tmp_path / "adapter")})
+    send(*whole_trial(clock, 0), front(clock, 0, told=1), study_ended(clock), show=lambda: shown)
+    run = trial_run(uri, 0)
+    assert MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id) == []
+    assert run.data.tags["autopeft.adapter"] == str(tmp_path / "adapter")
+    assert f"it stays in {tmp_path / 'adapter'}" in caplog.text
+
+
 def test_delivering_everything_twice_changes_nothing(uri: str, send: Any, clock: Clock) -> None:
     events = [
         study_started(clock),
@@ -220,7 +282,7 @@ def test_an_answer_that_is_lost_after_a_run_was_made_makes_no_second_run(
         "tiny",
         uri=uri,
         experiment="tiny",
-        artifacts=dict,
+        show=Shown,
         every_s=0.01,
         artifact_location=tmp_path / "mlartifacts",
     )
@@ -323,7 +385,7 @@ def test_another_tracking_server_gets_runs_of_its_own(
         "tiny",
         uri=other,
         experiment="tiny",
-        artifacts=dict,
+        show=Shown,
         timeout_s=30,
         artifact_location=tmp_path / "other",
     )
@@ -368,14 +430,14 @@ def test_two_studies_of_one_name_on_one_server_keep_apart(
     other = MemoryStore()
     other.record = replace(other.record, created=5.0)
     other.commit("tiny", [], [study_started(clock), trial_started(clock, 0)])
-    deliver(other, "tiny", uri=uri, experiment="tiny", artifacts=dict, timeout_s=30)
+    deliver(other, "tiny", uri=uri, experiment="tiny", show=Shown, timeout_s=30)
     assert len(runs(uri, "tags.\"autopeft.study\" = 'tiny'")) == 4
 
 
 def test_a_running_tracker_delivers_as_events_come(uri: str, clock: Clock, tmp_path: Path) -> None:
     store, published = MemoryStore(), []
 
-    def artifacts() -> dict[str, str]:
+    def show() -> Shown:
         published.append(time.monotonic())
         return ARTIFACTS
 
@@ -384,7 +446,7 @@ def test_a_running_tracker_delivers_as_events_come(uri: str, clock: Clock, tmp_p
         "tiny",
         uri=uri,
         experiment="tiny",
-        artifacts=artifacts,
+        show=show,
         every_s=0.05,
         artifact_location=tmp_path / "mlartifacts",
     )
@@ -404,10 +466,10 @@ def test_a_running_tracker_delivers_as_events_come(uri: str, clock: Clock, tmp_p
 def test_pictures_that_cannot_be_made_do_not_stop_the_events(
     uri: str, send: Any, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def artifacts() -> dict[str, str]:
+    def show() -> Shown:
         raise RuntimeError("no trial has an outcome yet")
 
-    send(*whole_trial(clock, 0), front(clock, 0, told=1), study_ended(clock), artifacts=artifacts)
+    send(*whole_trial(clock, 0), front(clock, 0, told=1), study_ended(clock), show=show)
     assert trial_run(uri, 0).info.status == "FINISHED"
     assert [record.getMessage() for record in caplog.records if "front" in record.message] == [
         "the front of study tiny was not drawn: RuntimeError('no trial has an outcome yet')"
@@ -418,10 +480,11 @@ def test_a_new_database_is_made_without_a_word_and_without_other_files(tmp_path:
     program = """
 from outbox import Clock, MemoryStore, study_ended, study_started, whole_trial
 from autopeft.tracking.mlflow import deliver
+from autopeft.tracking.shown import Member, Shown
 clock, store = Clock(), MemoryStore()
 store.commit("tiny", [], [study_started(clock), *whole_trial(clock, 0), study_ended(clock)])
 left = deliver(
-    store, "tiny", uri="sqlite:///home/mlflow.db", experiment="tiny", artifacts=dict,
+    store, "tiny", uri="sqlite:///home/mlflow.db", experiment="tiny", show=Shown,
     timeout_s=60, artifact_location="home/mlartifacts",
 )
 assert left == 0, left

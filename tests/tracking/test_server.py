@@ -26,6 +26,7 @@ from outbox import (
 
 import autopeft.tracking.mlflow as tracking
 from autopeft.tracking.mlflow import MlflowTracker
+from autopeft.tracking.shown import Shown
 
 WARNING_OF_ABSENCE = "does not take events"
 
@@ -94,7 +95,7 @@ def tracker(store: MemoryStore, uri: str) -> MlflowTracker:
         store.record.name,
         uri=uri,
         experiment=store.record.name,
-        artifacts=lambda: {"front.html": "<p>front</p>"},
+        show=lambda: Shown(files={"front.html": "<p>front</p>"}),
         every_s=0.02,
     )
 
