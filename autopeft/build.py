@@ -14,11 +14,12 @@ from autopeft.builders.searches import (
     open_store,
     sampler_options,
 )
-from autopeft.builders.tracked import deliver, modelled, study_explorer
+from autopeft.builders.tracked import StudyExplorers, deliver, modelled, study_explorer
 
 __all__ = [
     "ImportedStudy",
     "Search",
+    "StudyExplorers",
     "bound",
     "check_own_code",
     "deliver",

@@ -12,6 +12,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.explorer import explorer_document
 from autopeft.home import Home
+from autopeft.records import spec_of
 from autopeft.tracking.untracked import Untracked
 
 if TYPE_CHECKING:
@@ -82,6 +83,26 @@ def study_explorer(spec: StudySpec, store: Store) -> Callable[[], dict[str, Any]
         return problem(checked, shape), shape.head
 
     return explorer_document(spec, store, asked)
+
+
+class StudyExplorers:
+    """The explorer's documents of all studies of a store, for its server."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._documents: dict[str, Callable[[], dict[str, Any]]] = {}
+
+    def names(self) -> Sequence[tuple[str, str]]:
+        return [(record.name, record.state) for record in self._store.studies()]
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Raises:
+        AutopeftError: there is no such study, or what it was made from cannot be read.
+        """
+        if name not in self._documents:
+            spec = spec_of(self._store.study(name))
+            self._documents[name] = study_explorer(spec, self._store)
+        return self._documents[name]()
 
 
 def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:

@@ -1,5 +1,6 @@
 """`report` and `ui`: the Pareto explorer, as a file and live."""
 
+import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -36,22 +37,33 @@ def report(
 
 
 def ui(
-    study: StudyName,
+    study: Annotated[str | None, typer.Argument(help="A study; all of the store without.")] = None,
     port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 8517,
-    host: Annotated[str, typer.Option(help="This machine alone, for now.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Another than this machine's own asks for AUTOPEFT_UI_TOKEN.")
+    ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
 ) -> None:
-    """Serve the Pareto explorer live from the store, for this machine alone. Ctrl-C ends it."""
+    """Serve the Pareto explorer live from the store. Ctrl-C ends it.
+
+    With AUTOPEFT_UI_TOKEN set it lets in who has the token; without, it serves this machine alone.
+    """
     from autopeft import build, entry
     from autopeft.report.server import make_server
 
     store = build.open_store(Home.from_environment())
-    document = build.study_explorer(entry.stored(study, store), store)
-    with make_server(document, host=host, port=port) as server:
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
+    token = os.environ.get("AUTOPEFT_UI_TOKEN", "")
+    served = (
+        build.study_explorer(entry.stored(study, store), store)
+        if study
+        else build.StudyExplorers(store)
+    )
+    with make_server(served, host=host, port=port, token=token) as server:
+        address = f"http://{host}:{server.server_address[1]}/"
         print(address, flush=True)
-        print("Ctrl-C ends it; a search that runs goes on", file=sys.stderr)
-        if browser:
+        said = "; it asks for the token: open it with ?token=... once" if token else ""
+        print(f"Ctrl-C ends it; a search that runs goes on{said}", file=sys.stderr)
+        if browser and not token:
             webbrowser.open(address)
         try:
             server.serve_forever()

@@ -1,23 +1,28 @@
-"""The explorer live: a web server for this machine alone, over whatever gives the document.
+"""The explorer live: a web server over whatever gives the documents.
 
-    GET /                the page
-    GET /document.json   the document, with an ETag: 304 where it is what the page has
+    GET /                                  the page; of several studies, their list
+    GET /document.json                     the document, with an ETag: 304 where it has not changed
+    GET /studies/NAME/[document.json]      the same of one of several studies
 
-It listens on a loopback address, and answers only requests that name one as their host: a page of
-the internet whose name was pointed at 127.0.0.1 gets nothing.
+On a loopback address it answers only requests that name one as their host: a page of the internet
+whose name was pointed at 127.0.0.1 gets nothing. On any other address it asks for a token.
 """
 
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote, unquote, urlsplit
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.report.access import LOOPBACK, cookie, given_token, is_loopback, same
 from autopeft.report.page import explorer_page
 
-LOOPBACK = ("127.0.0.1", "localhost")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -26,34 +31,55 @@ _SECURITY = {
 }
 
 
+class Studies(Protocol):
+    """What is served. Both are called under one lock."""
+
+    def names(self) -> Sequence[tuple[str, str]]:
+        """Names and states."""
+
+    def document(self, name: str) -> dict[str, Any]:
+        """Of one of them.
+
+        Raises:
+            AutopeftError: there is no such study, or it cannot be read.
+        """
+
+
 def make_server(
-    document: Callable[[], dict[str, Any]], *, host: str, port: int
+    studies: Studies | Callable[[], dict[str, Any]], *, host: str, port: int, token: str = ""
 ) -> ThreadingHTTPServer:
     """A server that is bound and waits for `serve_forever`; port 0 takes a free one.
 
-    document: called under a lock, once a request.
+    studies: or the document of a single one, called under a lock, once a request.
+    token: whom to let in; "": anyone who reaches the address, which is this machine alone then.
 
     Raises:
-        AutopeftError: the host is another than this machine, or the port is in use.
+        AutopeftError: another address without a token, a token that is none, or a port in use.
     """
-    if host not in LOOPBACK:
+    if not token and not is_loopback(host):
         raise AutopeftError(
-            f"ui serves this machine alone, on 127.0.0.1, got host {host!r}: it has no token that "
-            "would keep others out; from elsewhere, forward the port "
-            f"(ssh -L {port}:127.0.0.1:{port} MACHINE)"
+            f"ui needs a token to be seen from elsewhere, got host {host!r} without one: set "
+            "AUTOPEFT_UI_TOKEN"
+        )
+    if token and not _TOKEN.fullmatch(token):
+        raise AutopeftError(
+            "ui takes a token of 16 letters, digits, `-` and `_` or more, got another: make one by "
+            "`openssl rand -hex 32`"
         )
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(document))
+        server = ThreadingHTTPServer((host, port), _handler(studies, token))
     except OSError as error:
         raise AutopeftError(
-            f"ui needs a free port, got {port}: {error.strerror}; take another with --port, or "
-            "--port 0 for any"
+            f"ui needs an address of this machine and a free port, got {host}:{port}: "
+            f"{error.strerror}; take others with --host and --port, or --port 0 for any"
         ) from error
     server.daemon_threads = True
     return server
 
 
-def _handler(document: Callable[[], dict[str, Any]]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    studies: Studies | Callable[[], dict[str, Any]], token: str
+) -> type[BaseHTTPRequestHandler]:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,47 +87,75 @@ def _handler(document: Callable[[], dict[str, Any]]) -> type[BaseHTTPRequestHand
         sys_version = ""
 
         def do_GET(self) -> None:
-            path = self.path.split("?")[0]
-            if self._host() not in LOOPBACK:
+            given, in_address = given_token(self.path, self.headers)
+            path = unquote(urlsplit(self.path).path)
+            if not token and self.headers.get("Host", "").rsplit(":", 1)[0] not in LOOPBACK:
                 self._send(403, "text/plain", b"only as 127.0.0.1 or localhost\n")
-            elif path == "/":
-                page = explorer_page(self._document(), live="document.json")
-                self._send(200, "text/html", page.encode())
-            elif path == "/document.json":
-                self._send_document()
+            elif token and not same(token, given):
+                self._send(401, "text/plain", b"a token is needed: open the address with ?token=\n")
+            elif token and in_address:
+                there = {"Location": quote(path), "Set-Cookie": cookie(token)}
+                self._send(303, "text/plain", b"", there)
             else:
-                self._send(404, "text/plain", b"there are / and /document.json\n")
+                try:
+                    self._answer(path)
+                except AutopeftError as error:
+                    self._send(404, "text/plain", f"{error}\n".encode())
 
-        def _host(self) -> str:
-            return self.headers.get("Host", "").rsplit(":", 1)[0]
+        def _answer(self, path: str) -> None:
+            found = re.fullmatch(r"/(?:studies/([^/]+)/)?(document\.json)?", path)
+            if found is None or (found[1] is not None and callable(studies)):
+                raise AutopeftError("there is no such page: begin at /")
+            name, wants_document = found[1], found[2]
+            if name is None and not callable(studies):
+                if wants_document:
+                    raise AutopeftError("whose document? /studies/NAME/document.json")
+                self._send(200, "text/html", self._list(studies).encode())
+            elif wants_document:
+                self._send_document(self._document(name))
+            else:
+                page = explorer_page(self._document(name), live="document.json")
+                self._send(200, "text/html", page.encode())
 
-        def _document(self) -> dict[str, Any]:
+        def _document(self, name: str | None) -> dict[str, Any]:
             with lock:
-                return document()
+                return studies() if callable(studies) else studies.document(name or "")
 
-        def _send_document(self) -> None:
-            found = self._document()
+        def _list(self, studies: Studies) -> str:
+            with lock:
+                names = studies.names()
+            rows = "".join(
+                f'<li><a href="studies/{quote(name)}/">{escape(name)}</a> {escape(state)}</li>'
+                for name, state in names
+            )
+            return (
+                "<!doctype html><html lang=en><meta charset=utf-8><title>autopeft</title>"
+                "<style>body{font:16px system-ui,sans-serif;margin:2rem;color-scheme:light dark}"
+                "</style><h1>Studies</h1>" + (f"<ul>{rows}</ul>" if rows else "<p>None yet.</p>")
+            )
+
+        def _send_document(self, found: dict[str, Any]) -> None:
             text = json.dumps(found, allow_nan=False).encode()
             # When it was made changes every time, and nothing else need have.
             told = json.dumps({**found, "made": 0}, sort_keys=True).encode()
-            tag = f'"{hashlib.sha256(told).hexdigest()[:32]}"'
-            if self.headers.get("If-None-Match") == tag:
+            tag = {"ETag": f'"{hashlib.sha256(told).hexdigest()[:32]}"'}
+            if self.headers.get("If-None-Match") == tag["ETag"]:
                 self._send(304, "application/json", b"", tag)
             else:
                 self._send(200, "application/json", text, tag)
 
-        def _send(self, code: int, kind: str, body: bytes, tag: str = "") -> None:
+        def _send(
+            self, code: int, kind: str, body: bytes, more: Mapping[str, str] | None = None
+        ) -> None:
             self.send_response(code)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
-            for name, value in _SECURITY.items():
+            for name, value in {**_SECURITY, **(more or {})}.items():
                 self.send_header(name, value)
-            if tag:
-                self.send_header("ETag", tag)
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: stderr is for people."""
+            """Nothing: stderr is for people, and an address may hold the token."""
 
     return Handler

@@ -13,13 +13,28 @@ from explored import explored_document, explored_spec, explored_trials
 from autopeft.domain.errors import AutopeftError
 from autopeft.report.server import make_server
 
+TOKEN = "a-token-of-more-than-16"
+
+
+class Library:
+    """A store of two studies, one with a name that no file would be let have."""
+
+    def names(self) -> list[tuple[str, str]]:
+        return [("films", "running"), ("<script>alert(1)</script>", "finished")]
+
+    def document(self, name: str) -> dict[str, Any]:
+        if name != "films":
+            raise AutopeftError(f"there is no study {name!r}")
+        return explored_document(explored_spec(), explored_trials(5), state="running")
+
 
 class Served:
     """A server of a document that a test can change."""
 
-    def __init__(self) -> None:
+    def __init__(self, studies: Any = None, token: str = "") -> None:
         self.document = explored_document(explored_spec(), explored_trials(20), state="running")
-        self.server = make_server(lambda: self.document, host="127.0.0.1", port=0)
+        served = studies or (lambda: self.document)
+        self.server = make_server(served, host="127.0.0.1", port=0, token=token)
         self.port = int(self.server.server_address[1])
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -64,9 +79,49 @@ def test_it_listens_to_this_machine_alone_and_to_no_name_but_its_own(served):
     assert served.get("/document.json", Host=f"evil.example:{served.port}").status == 403
 
 
-def test_another_host_is_refused_with_the_way_to_do_it():
-    with pytest.raises(AutopeftError, match=r"this machine alone.*'0\.0\.0\.0'.*ssh -L"):
+def test_another_host_needs_a_token_that_deserves_the_name():
+    with pytest.raises(AutopeftError, match=r"needs a token.*'0\.0\.0\.0'.*AUTOPEFT_UI_TOKEN"):
         make_server(dict, host="0.0.0.0", port=0)
+    with pytest.raises(
+        AutopeftError, match="16 letters, digits.* got another: make one by"
+    ) as said:
+        make_server(dict, host="0.0.0.0", port=0, token="hunter2")
+    assert "hunter2" not in str(said.value)
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Served]:
+    found = Served(Library(), token=TOKEN)
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+@pytest.mark.parametrize("path", ["/", "/studies/films/", "/studies/films/document.json", "/x"])
+def test_without_the_token_nothing_is_shown(guarded, path):
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "autopeft_token=wrong"}):
+        answer = guarded.get(path, **headers)
+        assert answer.status == 401
+        assert "films" not in answer.text
+        assert TOKEN not in answer.text
+
+
+def test_the_token_comes_once_in_the_address_and_then_as_a_cookie(guarded):
+    first = guarded.get(f"/studies/films/?token={TOKEN}")
+    assert (first.status, first.headers["Location"]) == (303, "/studies/films/")
+    cookie, *kept = first.headers["Set-Cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Strict"} <= set(kept)
+    assert guarded.get("/studies/films/document.json", Cookie=cookie).status == 200
+    assert guarded.get("/", Authorization=f"Bearer {TOKEN}", Host="elsewhere").status == 200
+
+
+def test_several_studies_are_a_list_of_links_without_markup_of_theirs(guarded):
+    told = guarded.get("/", Authorization=f"Bearer {TOKEN}").text
+    assert '<a href="studies/films/">films</a> running' in told
+    assert "<script>" not in told
+    assert "&lt;script&gt;" in told
+    for path in ("/studies/none/", "/studies/../films/", "/document.json", "/studies/films"):
+        assert guarded.get(path, Authorization=f"Bearer {TOKEN}").status == 404
 
 
 def test_a_port_in_use_is_said():
@@ -74,5 +129,5 @@ def test_a_port_in_use_is_said():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(AutopeftError, match=f"free port, got {port}: .*--port"):
+        with pytest.raises(AutopeftError, match=f"a free port, got 127.0.0.1:{port}: .*--port"):
             make_server(dict, host="127.0.0.1", port=port)
