@@ -96,6 +96,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
 
 app.command()(running.search)
 app.command()(running.resume)
+app.command()(running.stop)
 app.command()(confirming.confirm)
 app.command("import")(importing.import_results)
 app.command()(looking.status)
@@ -146,9 +147,11 @@ def studies(as_json: AsJson = False) -> None:
 def sync(study: StudyName) -> None:
     """Deliver to MLflow what a server that was away has missed."""
     from autopeft import build, entry
+    from autopeft.orchestrator.lease import refuse_busy
 
     home = Home.from_environment()
     store = build.open_store(home)
+    refuse_busy(store, study)  # its driver delivers
     left = build.deliver(entry.stored(study, store), home, store)
     if left:
         raise AutopeftError(f"MLflow at {home.mlflow_uri} did not take {left} events: try again")

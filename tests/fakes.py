@@ -203,9 +203,18 @@ class MemoryStore:
     def history(self, name: str) -> tuple[Trial, ...]:
         return tuple(self.trials[name][n] for n in sorted(self.trials[name]))
 
-    def commit(self, name: str, trials: Sequence[Trial], events: Sequence[Event]) -> None:
+    def commit(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        events: Sequence[Event],
+        *,
+        held: tuple[str, str] | None = None,
+    ) -> None:
         if self.broken:
             raise OSError("the disk is full")
+        if held is not None and self.facts[name].get(held[0]) != held[1]:
+            raise StudyError(f"study {name!r} was taken over")
         for trial in trials:
             before = self.trials[name].get(trial.number)
             if before is not None and trial.rungs[: len(before.rungs)] != before.rungs:
@@ -225,6 +234,15 @@ class MemoryStore:
 
     def recall(self, name: str) -> Mapping[str, str]:
         return dict(self.facts[name])
+
+    def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
+        facts = self.facts[name]
+        if facts.get(key) != expected:
+            return False
+        facts.pop(key, None)
+        if value is not None:
+            facts[key] = value
+        return True
 
 
 class FakeEvaluator:

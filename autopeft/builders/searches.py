@@ -16,6 +16,7 @@ from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
+from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
 from autopeft.warm_start import taken_over
@@ -68,7 +69,28 @@ def open_search(
     """A search over a study that `entry` gave, or with ConfirmSession its confirmation.
 
     local: run the trials one after another in this process instead of on Ray.
+
+    Raises:
+        StudyError: another driver searches the study.
     """
+    stop = threading.Event()
+    with (
+        Lease(store, spec.name, stop).hold() as leased,
+        _open(spec, home, leased, stop, local, listeners, session_class) as found,
+    ):
+        yield found
+
+
+@contextmanager
+def _open(
+    spec: StudySpec,
+    home: Home,
+    store: Store,
+    stop: threading.Event,
+    local: bool,
+    listeners: Sequence[Callable[[Trial], None]],
+    session_class: type[StudySession],
+) -> Iterator[Search]:
     from autopeft.search import make_sampler
 
     check_own_code(spec)
@@ -90,7 +112,6 @@ def open_search(
         clock=time.time,
         listeners=(keep_house, *listeners),
     )
-    stop = threading.Event()
     tracker = tracker_of(spec, home, store)
     tracker.start()
     try:

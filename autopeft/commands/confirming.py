@@ -48,8 +48,10 @@ def run_confirmation(
     """Plan what the confirmation still needs and run it; returns whether it was interrupted."""
     from autopeft import build
     from autopeft.orchestrator.confirm_session import ConfirmSession, begin
+    from autopeft.orchestrator.lease import refuse_busy
     from autopeft.terminal import LiveView, talk
 
+    refuse_busy(store, spec.name)
     left = begin(spec, asked, store, now=time.time())
     if not left:
         return False
@@ -69,7 +71,7 @@ def run_confirmation(
         view.watch(found.session),
     ):
         found.run()
-    return interrupted()
+    return interrupted() or found.stop.is_set()
 
 
 def show_confirmation(spec: Any, store: Any, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`search` and `resume`: the verbs that train."""
+"""`search`, `resume` and `stop`: the verbs that train, and that end it."""
 
 import sys
 from pathlib import Path
@@ -37,6 +37,7 @@ def search(
     from autopeft import build, entry
     from autopeft.config import load
     from autopeft.control import control_of
+    from autopeft.orchestrator.lease import refuse_busy
 
     spec = load(space, overrides or ())
     home = Home.from_environment()
@@ -45,6 +46,8 @@ def search(
     if control:
         spec = control_of(spec, shape)
     store = build.open_store(home)
+    if extend and not new:
+        refuse_busy(store, spec.name)
     spec = entry.enter(spec, store, new=new, extend=extend)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
 
@@ -59,6 +62,15 @@ def resume(
     store = build.open_store(home)
     spec = entry.trained(study, store)
     _run(spec, home, store, local=local, quiet=quiet, as_json=as_json)
+
+
+def stop(study: StudyName) -> None:
+    """Pause a search from anywhere that reaches its store."""
+    from autopeft import build
+    from autopeft.orchestrator.lease import BEAT_S, ask_to_stop
+
+    driver = ask_to_stop(build.open_store(Home.from_environment()), study)
+    print(f"asked {driver} to pause {study}: it looks every {BEAT_S:.0f} s, and tells its trials")
 
 
 def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
@@ -77,7 +89,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
             found.run()
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
-    if interrupted():
+    if interrupted() or found.stop.is_set():
         talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
         raise typer.Exit(130)
     if session.finished and members and (asked := confirmation_asked(spec, trials)):

@@ -174,8 +174,19 @@ class Store(Protocol):
     def history(self, name: str) -> tuple[Trial, ...]:
         """All trials by number."""
 
-    def commit(self, name: str, trials: Sequence[Trial], events: Sequence[Event]) -> None:
-        """Insert or replace the trials by number, and append the events to the outbox."""
+    def commit(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        events: Sequence[Event],
+        *,
+        held: tuple[str, str] | None = None,
+    ) -> None:
+        """Insert or replace the trials by number, and append the events to the outbox.
+
+        held: a fact and the value that it must have, checked in the same transaction; StudyError
+            where it has another.
+        """
 
     def undelivered(self, name: str, limit: int) -> Sequence[tuple[int, Event]]:
         """The oldest events that no tracker has taken yet, with their ids."""
@@ -183,6 +194,12 @@ class Store(Protocol):
     def delivered(self, name: str, ids: Sequence[int]) -> None: ...
 
     def remember(self, name: str, key: str, value: str) -> None:
-        """Keep a fact: of the tracker (the MLflow run id of a trial), or of a warm start."""
+        """Keep a fact: of the tracker (the MLflow run id of a trial), a warm start, the driver."""
 
     def recall(self, name: str) -> Mapping[str, str]: ...
+
+    def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
+        """Change a fact where it has the expected value, and say whether it had; None: no fact.
+
+        Of several that swap at once, one does.
+        """

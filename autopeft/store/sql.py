@@ -93,8 +93,17 @@ class SqlStore:
                 rows.trial_of(row._mapping, tuple(rungs.get(row.number, ()))) for row in found
             )
 
-    def commit(self, name: str, trials: Sequence[Trial], events: Sequence[Event]) -> None:
+    def commit(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        events: Sequence[Event],
+        *,
+        held: tuple[str, str] | None = None,
+    ) -> None:
         with self._said(), self._engine.begin() as connection:
+            if held is not None:
+                _check_held(connection, name, *held)
             for trial in trials:
                 _put_trial(connection, name, trial)
                 _put_rungs(connection, name, trial)
@@ -137,6 +146,20 @@ class SqlStore:
                 select(table.c.key, table.c.value).where(table.c.study == name)
             )
             return {row.key: row.value for row in found}
+
+    def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
+        table = tables.facts
+        there = (table.c.study == name) & (table.c.key == key) & (table.c.value == expected)
+        with self._said(), self._engine.begin() as connection:
+            if expected is None:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(insert(table).values(study=name, key=key, value=value))
+                except IntegrityError:
+                    return False
+                return True
+            change = delete(table) if value is None else update(table).values(value=value)
+            return bool(connection.execute(change.where(there)).rowcount)
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -208,6 +231,17 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _study_row(record: StudyRecord) -> dict[str, Any]:
     return {**vars(record), "document": rows.plain(record.document)}
+
+
+def _check_held(connection: Connection, study: str, key: str, value: str) -> None:
+    """Written rather than read, so that nobody else can change it before this transaction ends."""
+    table = tables.facts
+    held = (table.c.study == study) & (table.c.key == key) & (table.c.value == value)
+    if not connection.execute(update(table).where(held).values(value=value)).rowcount:
+        raise StudyError(
+            f"study {study!r} was taken over by another driver while this one was not heard of: "
+            "nothing more is written here"
+        )
 
 
 def _put_trial(connection: Connection, study: str, trial: Trial) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,31 @@ def test_facts_are_kept_by_key(told):
     store.remember("fake", "run", "1")
     store.remember("fake", "run", "2")
     assert store.recall("fake") == {"run": "2"}
+
+
+def test_a_fact_is_swapped_by_one_alone(told, url):
+    store, _ = told
+    assert store.swap("fake", "driver", None, "a")
+    assert not store.swap("fake", "driver", None, "b")
+    assert not store.swap("fake", "driver", "b", "c")
+    assert store.swap("fake", "driver", "a", "b")
+    assert store.recall("fake") == {"driver": "b"}
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda n: SqlStore(url).swap("fake", "driver", "b", str(n)), range(8)))
+    assert won.count(True) == 1
+    assert store.recall("fake") == {"driver": str(won.index(True))}
+    assert store.swap("fake", "driver", str(won.index(True)), None)
+    assert store.recall("fake") == {}
+
+
+def test_a_commit_is_for_who_holds_the_study_alone(told):
+    store, session = told
+    store.remember("fake", "driver", "me")
+    before = len(store.undelivered("fake", 1000))
+    store.commit("fake", [session.trials[0]], [Event("rung", 0, 0.0)], held=("driver", "me"))
+    with pytest.raises(StudyError, match="was taken over by another driver"):
+        store.commit("fake", [], [Event("rung", 0, 0.0)], held=("driver", "you"))
+    assert len(store.undelivered("fake", 1000)) == before + 1
 
 
 def test_numbers_and_texts_that_databases_refuse_come_back(told):
