@@ -124,7 +124,6 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     if "forgetting" in spec.asked:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         general = General.of(spec, base, device)
-    test = None if data.test is None else task.inputs(data.test, base.processor, spec.data)
     folder = home / spec.name
     rows = {"validation": data.validation, "test": data.test}
     return Bench(
@@ -137,7 +136,6 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
         shape=shape,
         rows=rows,
         general=general,
-        test=test,
     )
 
 

