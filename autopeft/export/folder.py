@@ -19,6 +19,7 @@ from typing import Any
 
 from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import ExportError
+from autopeft.domain.fingerprints import other_rows
 from autopeft.domain.model import ModelShape
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
@@ -144,7 +145,7 @@ def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
 
 def _check_data(trial: Trial, prepared: Prepared) -> None:
     then, now = trial.provenance.get("data_fingerprint"), prepared.data_fingerprint
-    if now is not None and then != now:
+    if other_rows(then, now):
         raise ExportError(
             f"train.py needs the rows that trial {trial.number} had, the data has changed since "
             f"(fingerprint {then}, now {now}): put the old files or package versions back, or "

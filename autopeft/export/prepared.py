@@ -18,7 +18,8 @@ class Prepared:
     max_length: tokens of a row; None where the trainer truncates, or there are none.
     max_target_length: the same of what is to be written.
     processor_arguments: what the tokenizer is given to load besides.
-    data_fingerprint: of the data as they are now; export refuses other rows than the trial had.
+    data_fingerprint: of the data as they are now; export refuses other rows than the trial had,
+        as far as `domain.fingerprints` can tell.
     """
 
     model: str

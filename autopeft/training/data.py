@@ -1,10 +1,9 @@
 """The data of a study: loaded by `datasets`, split, and put into the columns of its task."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from datasets import (
 )
 from sklearn.model_selection import train_test_split
 
-from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import TaskKind
+from autopeft.training.content import content_fingerprint
 from autopeft.training.docstrings import SOURCE, load_split
 from autopeft.training.tasks import task_of
 
@@ -37,7 +36,12 @@ class Data:
     validation: Dataset
     test: Dataset | None
     labels: tuple[str, ...]
-    fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all rows of all splits; taken once, as `load_data` keeps its last data."""
+        splits = (self.train, self.validation, self.test)
+        return content_fingerprint(split for split in splits if split is not None)
 
 
 def label_names(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> tuple[str, ...]:
@@ -88,35 +92,7 @@ def _load(data_json: str, folder: str, task: TaskKind) -> Data:
         validation=found["validation"],
         test=found.get("test"),
         labels=labels,
-        fingerprint=fingerprint([_digest(split) for split in found.values()]),
     )
-
-
-def content_digest(data: Data) -> str:
-    """SHA-256 of every value of every split: two data sets that differ anywhere differ here.
-
-    `Data.fingerprint` is taken whenever a study is opened and looks at few rows; this reads all.
-    """
-    digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
-        for batch in () if split is None else split.with_format("arrow").iter(batch_size=1000):
-            for column in batch.column_names:
-                for chunk in batch.column(column).combine_chunks().to_pylist():
-                    digest.update(repr(chunk).encode(errors="surrogatepass"))
-        digest.update(b"end of a split")
-    return digest.hexdigest()
-
-
-def _digest(split: Dataset) -> str:
-    return fingerprint([split.num_rows, _plain(split[0]), _plain(split[-1]), split.column_names])
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON has it, an image by the hash of its pixels."""
-    return {
-        name: hashlib.sha256(value.tobytes()).hexdigest() if hasattr(value, "tobytes") else value
-        for name, value in row.items()
-    }
 
 
 def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:

@@ -18,7 +18,7 @@ from autopeft.domain.recipe import MICRO_BATCH, halved
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.asked import General
-from autopeft.training.data import Data, content_digest, load_data
+from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
 from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
@@ -161,7 +161,6 @@ def provenance(bench: Bench, data: Data) -> dict[str, Any]:
         "model": bench.base.path,
         "model_fingerprint": model_fingerprint(bench.base.path),
         "data_fingerprint": data.fingerprint,
-        "data_sha256": content_digest(data),
         "processor": platform.processor() or platform.machine(),
         "system": platform.platform(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.fingerprints import other_rows
 
 _TOLD_ONLY = ("commit", "processor")  # of an origin: those of its first rows
 
@@ -75,10 +76,14 @@ def same_origin(file: Path, origin: Mapping[str, Any]) -> None:
     changed = sorted(
         name
         for name in before.keys() | origin.keys()
-        if name not in _TOLD_ONLY and before.get(name) != origin.get(name)
+        if name not in _TOLD_ONLY and _another(name, before.get(name), origin.get(name))
     )
     if changed:
         raise AutopeftError(
             f"{file} names another {', '.join(changed)} than now: its rows would not compare; "
             "go on with what it names, or move the record away"
         )
+
+
+def _another(name: str, before: Any, now: Any) -> bool:
+    return other_rows(before, now) if name == "data_fingerprint" else before != now

@@ -172,6 +172,14 @@ def test_a_record_does_not_go_on_with_other_versions(tmp_path):
         lines.same_origin(file, {"versions": {"torch": "2.9"}, "commit": "a"})
 
 
+def test_a_record_does_not_go_on_with_other_rows_as_far_as_one_can_tell(tmp_path):
+    for name, before in (("old", "01"), ("new", "rows-1:01")):
+        lines.same_origin(tmp_path / name, {"data_fingerprint": before})
+    lines.same_origin(tmp_path / "old", {"data_fingerprint": "rows-1:23"})
+    with pytest.raises(AutopeftError, match="names another data_fingerprint"):
+        lines.same_origin(tmp_path / "new", {"data_fingerprint": "rows-1:23"})
+
+
 def test_a_table_is_read_as_it_was_written(recorded, tmp_path):
     rows.write(recorded, tmp_path / "tables" / "tiny.parquet")
     assert rows.read(tmp_path / "tables" / "tiny.parquet") == recorded

@@ -152,9 +152,11 @@ def test_a_trial_of_another_evaluator_is_refused(exported, tmp_path):
 
 def test_rows_that_changed_since_the_trial_are_refused(exported, tmp_path):
     done = exported("lora")
-    prepared = replace(done.prepared, data_fingerprint="0123")
-    with pytest.raises(ExportError, match=r"the data has changed since .*, now 0123"):
+    prepared = replace(done.prepared, data_fingerprint="rows-1:0123")
+    with pytest.raises(ExportError, match=r"the data has changed since .*, now rows-1:0123"):
         write(done, tmp_path / "out", prepared=prepared)
+    earlier = {**done.trial.provenance, "data_fingerprint": "4567"}  # taken in another way
+    write(done, tmp_path / "out", trial=replace(done.trial, provenance=earlier))
 
 
 def test_a_folder_in_use_is_refused_unless_forced_and_nothing_else_is_deleted(exported, tmp_path):

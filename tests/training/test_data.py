@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict
@@ -9,7 +10,7 @@ from task_data import write_images
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.data import content_digest, load_data
+from autopeft.training.data import load_data
 
 ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
 
@@ -271,23 +272,27 @@ def test_an_image_folder_that_is_not_there_is_named(tmp_path):
         load(tmp_path, "IMAGE_CLS", train=source, validation=source)
 
 
-def test_other_pixels_give_another_fingerprint(tmp_path):
+def test_an_image_counts_by_its_file_s_bytes_wherever_it_is(tmp_path):
     write_images(tmp_path / "images")
     source = {"path": "imagefolder", "data_dir": "images"}
     first = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE)
-    again = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE, columns={"label": "label"})
     assert first.labels == ("blue", "green", "red")
-    assert first.fingerprint == again.fingerprint
-    last = load(tmp_path, "IMAGE_CLS", train=source, validation=CARVE, limit={"train": 5})
-    assert last.fingerprint != first.fingerprint
+    shutil.copytree(tmp_path / "images", tmp_path / "other" / "images")
+    moved = load(tmp_path / "other", "IMAGE_CLS", train=source, validation=CARVE)
+    assert moved.fingerprint == first.fingerprint
+    shutil.copytree(tmp_path / "images", tmp_path / "third" / "images")
+    one = tmp_path / "third" / "images" / "green"
+    shutil.copy(one / "3.png", one / "4.png")
+    changed = load(tmp_path / "third", "IMAGE_CLS", train=source, validation=CARVE)
+    assert changed.fingerprint != first.fingerprint
 
 
-def test_the_content_digest_sees_every_row_and_only_the_content(tmp_path, source):
+def test_the_fingerprint_sees_every_row_and_only_the_content(tmp_path, source):
     changed = [{**row, "text": "another"} if i == 9 else row for i, row in enumerate(ROWS)]
     other = jsonl(tmp_path, "other.jsonl", changed)
     first, again, middle = (
         load(tmp_path, train=one, validation=source) for one in (source, dict(source), other)
     )
-    assert content_digest(first) == content_digest(again)
-    assert content_digest(first) != content_digest(middle)
-    assert len(content_digest(first)) == 64
+    assert first.fingerprint == again.fingerprint
+    assert first.fingerprint != middle.fingerprint
+    assert re.fullmatch("rows-1:[0-9a-f]{64}", first.fingerprint)

@@ -351,7 +351,7 @@ def test_a_result_names_its_costs_errors_and_provenance(evaluator, shape, trial)
     assert 0 < result.metrics["train_seconds"] < result.seconds
     told = result.provenance
     assert {"python", "autopeft", "torch", "peft", "transformers"} <= set(told["versions"])
-    assert {"model", "model_fingerprint", "data_fingerprint", "data_sha256"} <= set(told)
+    assert {"model", "model_fingerprint", "data_fingerprint"} <= set(told)
     assert {"device", "threads", "processor", "system", "memory", "total_steps"} <= set(told)
     assert told["deterministic"] is True
     assert result.provenance["memory"] in ("rss_growth", "cuda")
