@@ -3,11 +3,12 @@
 <home>/                 ./autopeft-studies, or AUTOPEFT_HOME
   autopeft.db           the store, unless AUTOPEFT_STORE names another
   mlflow.db mlartifacts/    unless MLFLOW_TRACKING_URI names a server
-  <study>/checkpoints/trial-<n>/    paused trials
-  <study>/adapters/trial-<n>/       completed trials of the front and the baselines
+  <study>/checkpoints/trial-<n>/rung-<m>/   paused trials
+  <study>/adapters/trial-<n>/               completed trials of the front and the baselines
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,27 @@ class Home:
     def study(self, name: str) -> Path:
         return self.folder / name
 
-    def checkpoint(self, study: str, trial: int) -> Path:
-        return self.study(study) / "checkpoints" / f"trial-{trial}"
-
     def adapter(self, study: str, trial: int) -> Path:
-        return self.study(study) / "adapters" / f"trial-{trial}"
+        return StudyFolder(self.study(study)).adapter(trial)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What the trials of one study leave on disk, on the driver and on its workers."""
+
+    path: Path
+
+    def checkpoints(self, trial: int) -> Path:
+        return self.path / "checkpoints" / f"trial-{trial}"
+
+    def checkpoint(self, trial: int, rung: int) -> Path:
+        """The state after a rung. One a rung: until a result is told, the one before counts."""
+        return self.checkpoints(trial) / f"rung-{rung}"
+
+    def adapter(self, trial: int) -> Path:
+        return self.path / "adapters" / f"trial-{trial}"
+
+    def forget(self, trial: int, *, after: int) -> None:
+        """Delete the checkpoints older than the one that rung `after` came from."""
+        for rung in range(after - 1):
+            shutil.rmtree(self.checkpoint(trial, rung), ignore_errors=True)

@@ -20,6 +20,7 @@ from autopeft.domain.front import best_baselines, feasible, front, outcomes
 from autopeft.domain.replicates import averaged, grouped, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.home import StudyFolder
 
 
 def kept_adapters(
@@ -55,11 +56,10 @@ def _may_return(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:
 
 def tidy(spec: StudySpec, trials: Sequence[Trial], folder: Path, *, finished: bool) -> None:
     """Delete what the rule above does not keep from the study's folder."""
-    kept = kept_adapters(spec, trials, finished=finished)
+    kept, left = kept_adapters(spec, trials, finished=finished), StudyFolder(folder)
     ended = (State.COMPLETED, State.FAILED)
     for trial in trials:
-        name = f"trial-{trial.number}"
         if trial.number not in kept and trial.state in ended:
-            shutil.rmtree(folder / "adapters" / name, ignore_errors=True)
+            shutil.rmtree(left.adapter(trial.number), ignore_errors=True)
         if trial.state in ended or (finished and trial.state is State.PAUSED):
-            shutil.rmtree(folder / "checkpoints" / name, ignore_errors=True)
+            shutil.rmtree(left.checkpoints(trial.number), ignore_errors=True)

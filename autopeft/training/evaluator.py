@@ -17,6 +17,7 @@ from autopeft.domain.ports import Report
 from autopeft.domain.recipe import MICRO_BATCH, halved
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.home import StudyFolder
 from autopeft.training.asked import General
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
@@ -124,7 +125,7 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
     if "forgetting" in spec.asked:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         general = General.of(spec, base, device)
-    folder = home / spec.name
+    folder = StudyFolder(home / spec.name)
     rows = {"validation": data.validation, "test": data.test}
     return Bench(
         spec,

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from autopeft.domain.own_code import MissingError, Returned, read_returned
 from autopeft.domain.ports import Report
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.home import StudyFolder
 from autopeft.training.evaluator import versions
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
@@ -52,7 +52,7 @@ class OwnCodeEvaluator:
         self._spec = spec
         self._own = spec.evaluator
         self._shape = shape
-        self._folder = home / spec.name
+        self._folder = StudyFolder(home / spec.name)
         self._root = root_of(spec.evaluator, spec.folder)
         self._function: Callable[..., Any] | None = None
         self._provenance: dict[str, Any] = {}
@@ -84,7 +84,7 @@ class OwnCodeEvaluator:
                 release_memory()
         if not segment.last and not context.asked:
             return Failure(FailureReason.ERROR, _NEVER_PAUSED)
-        self._forget(segment)
+        self._folder.forget(segment.trial, after=segment.rung)
         left_out = {"left_out": list(returned.left_out)} if returned.left_out else {}
         return Result(
             step=context.step,
@@ -129,9 +129,3 @@ class OwnCodeEvaluator:
 
     def _failure(self, reason: FailureReason, error: BaseException) -> Failure:
         return Failure(reason, told(error, self._root), their_traceback(error))
-
-    def _forget(self, segment: Segment) -> None:
-        """Delete what only the rungs before the last one needed."""
-        for rung in range(segment.rung - 1):
-            folder = self._folder / "checkpoints" / f"trial-{segment.trial}" / f"rung-{rung}"
-            shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ from autopeft.domain.ports import Report
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
+from autopeft.home import StudyFolder
 from autopeft.training.inject import UnfitError, peft_configs
 from autopeft.tuners.composite import inject_composite
 
@@ -40,7 +41,7 @@ class Context:
         *,
         spec: StudySpec,
         shape: ModelShape,
-        folder: Path,
+        folder: StudyFolder,
         device: str,
         report: Report,
     ) -> None:
@@ -48,11 +49,10 @@ class Context:
         self.seed = segment.seed
         self.device = device
         self.options: Mapping[str, Json] = spec.evaluator.options
-        checkpoints = folder / "checkpoints" / f"trial-{segment.trial}"
-        self.checkpoint = _emptied(checkpoints / f"rung-{segment.rung}")
-        earlier = checkpoints / f"rung-{segment.rung - 1}"
+        self.checkpoint = _emptied(folder.checkpoint(segment.trial, segment.rung))
+        earlier = folder.checkpoint(segment.trial, segment.rung - 1)
         self.resume_from = _left_in(earlier) if segment.resume else None
-        adapter = folder / "adapters" / f"trial-{segment.trial}"
+        adapter = folder.adapter(segment.trial)
         self.adapter = _emptied(adapter) if segment.last else adapter
         self.step = 0
         self.asked = False

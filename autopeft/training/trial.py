@@ -1,12 +1,10 @@
 """One segment: build, train to its stop, measure, and leave a checkpoint or an adapter behind."""
 
 import math
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +24,7 @@ from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.serving import unmerged_because
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
+from autopeft.home import StudyFolder
 from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
@@ -72,7 +71,7 @@ class Bench:
     base: Base
     train: Any  # (n,) inputs, as the trainer takes them
     validation: Any
-    folder: Path
+    folder: StudyFolder
     shape: ModelShape = field(kw_only=True)
     rows: Mapping[str, Any] = field(kw_only=True)  # split -> as it was before the trainer
     general: General | None = field(default=None, kw_only=True)
@@ -83,13 +82,6 @@ class Bench:
         rows = self.rows["test"]
         return None if rows is None else self.task.inputs(rows, self.base.processor, self.spec.data)
 
-    def checkpoint(self, trial: int, rung: int) -> Path:
-        """The state after a rung. One a rung: until a result is told, the one before counts."""
-        return self.folder / "checkpoints" / f"trial-{trial}" / f"rung-{rung}"
-
-    def adapter(self, trial: int) -> Path:
-        return self.folder / "adapters" / f"trial-{trial}"
-
 
 def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     """Train a segment and measure it.
@@ -98,7 +90,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         NotFiniteError, UnfitError, torch.OutOfMemoryError: the caller makes failures of them.
     """
     steps = total_steps(segment.configuration.recipe, len(bench.train))
-    origin = bench.checkpoint(segment.trial, segment.rung - 1)
+    origin = bench.folder.checkpoint(segment.trial, segment.rung - 1)
     resume = segment.resume and origin.is_dir()
     tested = _tested(bench, segment)  # makes the split ready: no memory of the trial's
     before = progress_of(origin) if resume else _NOTHING_YET
@@ -132,11 +124,11 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
         }
         if segment.last:
-            folder = bench.adapter(segment.trial)
+            folder = bench.folder.adapter(segment.trial)
             save_adapter(trainer.model, folder, strategy=strategy, initial=initial)
         else:
-            trainer.pause(bench.checkpoint(segment.trial, segment.rung), progress)
-            _forget(bench, segment)
+            trainer.pause(bench.folder.checkpoint(segment.trial, segment.rung), progress)
+            bench.folder.forget(segment.trial, after=segment.rung)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
         metrics, stderr = _measure(bench, trainer, "validation" if tested else None)
         test, test_stderr = _measure(bench, trainer, "test") if tested else ({}, {})
@@ -270,12 +262,6 @@ def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
         precision=trainer.accelerator.autocast(),
     )
     return {**metrics, **more}, {**errors, **their_errors}
-
-
-def _forget(bench: Bench, segment: Segment) -> None:
-    """Delete checkpoints older than the one this segment came from."""
-    for rung in range(segment.rung - 1):
-        shutil.rmtree(bench.checkpoint(segment.trial, rung), ignore_errors=True)
 
 
 def _current_ranks(model: Any) -> dict[str, int]:
