@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import log_softmax
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.training.batches import padded
 
 Row = Mapping[str, Any]
 
@@ -121,14 +122,10 @@ def _tokens(prompt: Any, choice: str, processor: Any) -> tuple[list[int], int]:
 
 
 def _scores(model: Any, batch: Sequence[tuple[list[int], int]], pad: int) -> list[float]:
-    longest = max(len(ids) for ids, _ in batch)
-    inputs, mask = torch.full((len(batch), longest), pad), torch.zeros(len(batch), longest).long()
-    for i, (ids, _) in enumerate(batch):
-        inputs[i, : len(ids)], mask[i, : len(ids)] = torch.tensor(ids), 1
+    inputs = padded([ids for ids, _ in batch], pad)
+    longest = inputs["input_ids"].shape[1]
     with torch.no_grad():
-        logits = model(
-            input_ids=inputs.to(model.device), attention_mask=mask.to(model.device)
-        ).logits
+        logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits
     logits = logits[:, -longest:]  # virtual tokens of a prompt tuner stand before
     found = []
     for row, (ids, first) in zip(logits, batch, strict=True):

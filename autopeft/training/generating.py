@@ -16,6 +16,7 @@ from transformers import GenerationConfig
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import GENERATED, Generation
+from autopeft.training.batches import padded
 
 Row = Mapping[str, Any]
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
@@ -159,7 +160,7 @@ def generate_texts(
     model.eval()
     for start in range(0, len(rows), size):
         some = longest_first[start : start + size]
-        batch = _padded([ids[i] for i in some], wanted.pad_token_id, left=not encoder)
+        batch = padded([ids[i] for i in some], wanted.pad_token_id, left=not encoder)
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
         with torch.no_grad():
             found = model.generate(**batch, generation_config=wanted, **tokenizer)
@@ -205,16 +206,6 @@ def _room(model: Any, new: int) -> int:
             "for a prompt: lower it"
         )
     return room
-
-
-def _padded(rows: Sequence[list[int]], pad: int, *, left: bool) -> dict[str, torch.Tensor]:
-    """(b, longest) tokens and their mask."""
-    longest = max(map(len, rows))
-    ids, mask = torch.full((len(rows), longest), pad), torch.zeros(len(rows), longest).long()
-    for i, row in enumerate(rows):
-        part = slice(longest - len(row), None) if left else slice(len(row))
-        ids[i, part], mask[i, part] = torch.tensor(row), 1
-    return {"input_ids": ids, "attention_mask": mask}
 
 
 def scorer(name: str) -> Callable[[str, str], float]:
