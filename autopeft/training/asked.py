@@ -12,6 +12,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from autopeft.domain.study import StudySpec
+from autopeft.training.batches import UNLABELLED
 from autopeft.training.data import general_rows
 from autopeft.training.measure import language_losses
 from autopeft.training.model import Base
@@ -115,7 +116,7 @@ def _text(row: Mapping[str, Any], tokenizer: Any) -> str:
 
 def _batch(texts: list[str], tokenizer: Any) -> Mapping[str, torch.Tensor]:
     found = tokenizer(texts, truncation=True, max_length=_LENGTH, padding=True, return_tensors="pt")
-    labels = found["input_ids"].masked_fill(found["attention_mask"] == 0, -100)
+    labels = found["input_ids"].masked_fill(found["attention_mask"] == 0, UNLABELLED)
     return {
         "input_ids": found["input_ids"],
         "attention_mask": found["attention_mask"],

@@ -1,8 +1,30 @@
-"""Rows of tokens as the batches of a model."""
+"""Rows of tokens as the batches of a model, and what a model makes of batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+
+UNLABELLED = -100
+"""The label of a token that carries none, as torch's losses leave it out."""
+
+
+def outputs(
+    model: Any, loader: Any, device: torch.device, *, labels: bool = False
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Logits and labels of every batch, without gradients, nothing dropped out.
+
+    labels: whether the model is given them too.
+    """
+    model.eval()
+    with torch.no_grad():
+        for batch in loader:
+            moved = {
+                name: value.to(device) if isinstance(value, torch.Tensor) else value
+                for name, value in batch.items()
+            }
+            truth = moved["labels"] if labels else moved.pop("labels")
+            yield model(**moved).logits, truth
 
 
 def padded(rows: Sequence[list[int]], pad: int, *, left: bool = False) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ that were taken for j. Losses are cross-entropy from the logits: a tuner's own p
 import ctypes
 import gc
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,33 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from autopeft.training.batches import UNLABELLED, outputs
+
+Scores = tuple[dict[str, float], dict[str, float]]
+"""Metrics by name, and their standard errors."""
+
 _RESAMPLES = 200
 _BINS = 15  # of confidence: Guo's number
-_IGNORED = -100  # the label of a token that carries no loss
+
+
+def resampled(n: int, statistic: Callable[[NDArray[Any]], Mapping[str, float]]) -> dict[str, float]:
+    """Standard errors of a statistic of rows: its deviation over draws of n rows."""
+    rng = np.random.default_rng(0)
+    draws = [statistic(rng.integers(n, size=n)) for _ in range(_RESAMPLES)]
+    return {name: float(np.std([draw[name] for draw in draws])) for name in draws[0]}
 
 
 def classify(
     model: Any, loader: Any, device: torch.device
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """(n,) cross-entropy, label, predicted label and its probability, in the loader's order."""
-    model.eval()
     losses, labels, predictions, confidences = [], [], [], []
-    with torch.no_grad():
-        for batch in loader:
-            batch = {name: value.to(device) for name, value in batch.items()}
-            truth = batch.pop("labels")
-            logits = model(**batch).logits.float()
-            losses.append(cross_entropy(logits, truth, reduction="none"))
-            labels.append(truth)
-            predictions.append(logits.argmax(-1))
-            confidences.append(logits.softmax(-1).amax(-1))
+    for logits, truth in outputs(model, loader, device):
+        logits = logits.float()
+        losses.append(cross_entropy(logits, truth, reduction="none"))
+        labels.append(truth)
+        predictions.append(logits.argmax(-1))
+        confidences.append(logits.softmax(-1).amax(-1))
     return (
         torch.cat(losses).double().cpu().numpy(),
         torch.cat(labels).cpu().numpy(),
@@ -45,22 +53,12 @@ def classify(
 
 def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[Any]:
     """(tokens,) cross-entropy of every token that carries a label."""
-    model.eval()
     losses = []
-    with torch.no_grad():
-        for batch in loader:
-            batch = {
-                name: value.to(device) if isinstance(value, torch.Tensor) else value
-                for name, value in batch.items()
-            }
-            truth = batch.pop("labels")[:, 1:]
-            logits = model(**batch).logits[:, :-1]
-            # Row by row: (tokens, vocabulary) in float32 is the largest tensor of an evaluation.
-            for row, labels in zip(logits, truth, strict=True):
-                counted = labels != _IGNORED
-                losses.append(
-                    cross_entropy(row[counted].float(), labels[counted], reduction="none")
-                )
+    for logits, truth in outputs(model, loader, device):
+        # Row by row: (tokens, vocabulary) in float32 is the largest tensor of an evaluation.
+        for row, labels in zip(logits[:, :-1], truth[:, 1:], strict=True):
+            counted = labels != UNLABELLED
+            losses.append(cross_entropy(row[counted].float(), labels[counted], reduction="none"))
     found: NDArray[Any] = torch.cat(losses).double().cpu().numpy()
     return found
 
@@ -70,16 +68,17 @@ def classification_metrics(
     labels: NDArray[Any],
     predictions: NDArray[Any],
     confidences: NDArray[Any],
-) -> tuple[dict[str, float], dict[str, float]]:
+) -> Scores:
     """Metrics and their standard errors; most of these by a bootstrap over rows.
 
     Where only two labels are told apart, f1_binary is that of the second.
     """
     n = len(labels)
     hits = (labels == predictions).astype(float)
-    rng = np.random.default_rng(0)
-    resampled = (rng.integers(n, size=n) for _ in range(_RESAMPLES))
-    calibration = [calibration_error(hits[rows], confidences[rows]) for rows in resampled]
+
+    def calibration(rows: NDArray[Any]) -> dict[str, float]:
+        return {"calibration_error": calibration_error(hits[rows], confidences[rows])}
+
     classes = max(2, int(max(labels.max(), predictions.max())) + 1)
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     counts = cells.reshape(classes, classes)
@@ -98,7 +97,7 @@ def classification_metrics(
         "eval_loss": float(losses.std() / np.sqrt(n)),
         "f1": float(np.std(macro_f1(draws))),
         "matthews_correlation": float(np.std(matthews(draws))),
-        "calibration_error": float(np.std(calibration)),
+        **resampled(n, calibration),
     }
     if classes == 2:
         metrics["f1_binary"] = float(binary_f1(counts))
@@ -155,12 +154,19 @@ def matthews(counts: NDArray[Any]) -> NDArray[Any]:
     return correlation
 
 
-def language_metrics(losses: NDArray[Any]) -> tuple[dict[str, float], dict[str, float]]:
+def language_metrics(losses: NDArray[Any]) -> Scores:
     """Token-mean cross-entropy, its perplexity, and standard errors, tokens taken as independent.
 
-    That of the perplexity follows from the loss's by the slope of exp.
+    losses: (tokens,).
     """
-    loss, error = float(losses.mean()), float(losses.std() / np.sqrt(len(losses)))
+    return with_perplexity(float(losses.mean()), float(losses.std() / np.sqrt(len(losses))))
+
+
+def with_perplexity(loss: float, error: float) -> Scores:
+    """A loss of tokens and its perplexity, infinite where that is no number; with their errors.
+
+    That of the perplexity follows from the loss's by the slope of exp (delta method).
+    """
     with np.errstate(over="ignore"):
         perplexity = float(np.exp(loss))
     return (

@@ -6,7 +6,7 @@ without a formula come from a bootstrap over rows.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,40 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from autopeft.training.measure import macro_f1
+from autopeft.training.batches import UNLABELLED, outputs
+from autopeft.training.measure import Scores, macro_f1, resampled, with_perplexity
 
 Array = NDArray[Any]
-Scores = tuple[dict[str, float], dict[str, float]]
-"""Metrics by name, and their standard errors."""
 
-_RESAMPLES = 200
-_UNLABELLED = -100
 _TAG = re.compile(r"O|[BIES]-.+")
-
-
-def _outputs(
-    model: Any, loader: Any, device: torch.device, *, labels: bool = False
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits and labels of every batch; labels: whether the model is given them too."""
-    model.eval()
-    with torch.no_grad():
-        for batch in loader:
-            batch = {name: value.to(device) for name, value in batch.items()}
-            truth = batch["labels"] if labels else batch.pop("labels")
-            yield model(**batch).logits, truth
-
-
-def _resampled(n: int, statistic: Callable[[Array], Mapping[str, float]]) -> dict[str, float]:
-    """Standard errors of a statistic of rows: its deviation over draws of n rows."""
-    rng = np.random.default_rng(0)
-    draws = [statistic(rng.integers(n, size=n)) for _ in range(_RESAMPLES)]
-    return {name: float(np.std([draw[name] for draw in draws])) for name in draws[0]}
 
 
 def predicted_numbers(model: Any, loader: Any, device: torch.device) -> tuple[Array, Array]:
     """(n,) labels and (n,) predictions of a regression."""
     labels, predictions = [], []
-    for logits, truth in _outputs(model, loader, device):
+    for logits, truth in outputs(model, loader, device):
         labels.append(truth)
         predictions.append(logits.squeeze(-1))
     return (
@@ -77,7 +55,7 @@ def regression_metrics(labels: Array, predictions: Array) -> Scores:
     stderr = {
         "eval_loss": float((errors**2).std() / np.sqrt(n)),
         "mae": float(np.abs(errors).std() / np.sqrt(n)),
-        **_resampled(n, correlations),
+        **resampled(n, correlations),
     }
     return metrics, stderr
 
@@ -99,7 +77,7 @@ def _ranks(values: Array) -> Array:
 def predicted_labels(model: Any, loader: Any, device: torch.device) -> tuple[Array, Array, Array]:
     """(n,) loss of a row, (n, k) labels and (n, k) predicted labels: those likelier than not."""
     losses, labels, predictions = [], [], []
-    for logits, truth in _outputs(model, loader, device):
+    for logits, truth in outputs(model, loader, device):
         loss = binary_cross_entropy_with_logits(logits.float(), truth.float(), reduction="none")
         losses.append(loss.mean(-1))
         labels.append(truth > 0)
@@ -136,7 +114,7 @@ def multi_label_metrics(losses: Array, labels: Array, predictions: Array) -> Sco
     stderr = {
         "eval_loss": float(losses.std() / np.sqrt(n)),
         "accuracy": float(np.sqrt(accuracy * (1 - accuracy) / n)),
-        **_resampled(n, scores),
+        **resampled(n, scores),
     }
     return metrics, stderr
 
@@ -160,9 +138,9 @@ class Tagged:
 def tagged(model: Any, loader: Any, device: torch.device) -> list[Tagged]:
     """Every row, in the loader's order."""
     rows = []
-    for logits, truth in _outputs(model, loader, device):
+    for logits, truth in outputs(model, loader, device):
         for row, labels in zip(logits, truth, strict=True):
-            counted = labels != _UNLABELLED
+            counted = labels != UNLABELLED
             row, labels = row[counted].float(), labels[counted]
             losses = cross_entropy(row, labels, reduction="none").double()
             parts = (losses, labels, row.argmax(-1))
@@ -203,7 +181,7 @@ def tag_metrics(rows: Sequence[Tagged], names: Mapping[int, str]) -> Scores:
     stderr = {
         "eval_loss": _ratio_error(np.array([row.losses.sum() for row in rows]), counts),
         "accuracy": _ratio_error(right, counts),
-        **_resampled(n, lambda draw: {"f1": f1(draw)}),
+        **resampled(n, lambda draw: {"f1": f1(draw)}),
     }
     return metrics, stderr
 
@@ -243,10 +221,10 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 def target_losses(model: Any, loader: Any, device: torch.device) -> list[Array]:
     """(t,) cross-entropy of the tokens of every row's target."""
     rows = []
-    for logits, truth in _outputs(model, loader, device, labels=True):
+    for logits, truth in outputs(model, loader, device, labels=True):
         # Virtual tokens of a tuner stand before the target's own.
         for row, labels in zip(logits[:, -truth.shape[1] :], truth, strict=True):
-            counted = labels != _UNLABELLED
+            counted = labels != UNLABELLED
             losses = cross_entropy(row[counted].float(), labels[counted], reduction="none")
             rows.append(losses.double().cpu().numpy())
     return rows
@@ -257,11 +235,7 @@ def target_metrics(rows: Sequence[Array]) -> Scores:
     loss = float(np.concatenate(rows).mean())
     counts = np.array([len(row) for row in rows])
     error = _ratio_error(np.array([row.sum() for row in rows]), counts)
-    perplexity = float(np.exp(loss))
-    return (
-        {"eval_loss": loss, "perplexity": perplexity},
-        {"eval_loss": error, "perplexity": perplexity * error},  # delta method
-    )
+    return with_perplexity(loss, error)
 
 
 def _ratio_error(sums: Array, counts: Array) -> float:

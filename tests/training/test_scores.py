@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn
 
-from autopeft.training.measure import classification_metrics
+from autopeft.training.measure import classification_metrics, language_metrics
 from autopeft.training.scores import (
     Tagged,
     entities,
@@ -111,6 +111,14 @@ def test_the_loss_of_targets_is_that_of_their_tokens_and_its_error_that_of_rows(
     ]
     assert errors["eval_loss"] == pytest.approx(np.std(draws), rel=0.15)
     assert errors["perplexity"] == pytest.approx(np.exp(loss) * errors["eval_loss"])
+
+
+@pytest.mark.parametrize(
+    "metrics", [lambda: target_metrics([np.full(3, 1e3)]), lambda: language_metrics(np.full(3, 1e3))]
+)
+def test_a_loss_beyond_measure_has_an_infinite_perplexity(metrics):
+    with np.errstate(all="raise"):
+        assert metrics()[0] == {"eval_loss": 1e3, "perplexity": np.inf}
 
 
 def test_two_labels_have_an_f1_of_the_second():

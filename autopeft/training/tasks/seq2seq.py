@@ -18,10 +18,15 @@ from transformers import (
 from autopeft.domain.tasks import KINDS
 from autopeft.training.scores import target_losses, target_metrics
 from autopeft.training.tasks.task import Measures, Task, only_texts
-from autopeft.training.tasks.texts import cut_remark, empty_remark, refuse_empty, text_remarks
+from autopeft.training.tasks.texts import (
+    cut_remark,
+    empty_remark,
+    first_rows,
+    refuse_empty,
+    text_remarks,
+)
 
 _KIND = KINDS["SEQ_2_SEQ_LM"]
-_LOOKED_AT = 2000
 
 
 class SequenceToSequence(Task):
@@ -59,7 +64,7 @@ class SequenceToSequence(Task):
         self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
     ) -> list[str]:
         most, most_of_target = lengths(data)
-        targets = split[: min(len(split), _LOOKED_AT)]["target"]
+        targets = first_rows(split)[:]["target"]
         cut = cut_remark(
             processor, (targets,), most_of_target, len(split), field="max_target_length"
         )

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from autopeft.domain.errors import AutopeftError
 
-_LOOKED_AT = 2000  # rows of a split whose length is counted: a second or two
+_LOOKED_AT = 2000  # rows of a split whose tokens are counted: a second or two
 _NAMED = 5
 
 
@@ -41,9 +41,14 @@ def refuse_empty(rows: Iterable[Sequence[int]]) -> None:
         )
 
 
+def first_rows(split: Dataset) -> Dataset:
+    """Those that remarks look at."""
+    return split.select(range(min(_LOOKED_AT, len(split))))
+
+
 def text_remarks(split: Dataset, tokenizer: Any, max_length: int) -> list[str]:
     """Empty texts, and rows that are cut."""
-    first = split.select(range(min(_LOOKED_AT, len(split))))
+    first = first_rows(split)
     batch = first[:]
     empty = sum(not any(text.strip() for text in row) for row in zip(*_texts(batch), strict=True))
     return [

@@ -19,16 +19,21 @@ from transformers import (
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
+from autopeft.training.batches import UNLABELLED
 from autopeft.training.scores import tag_metrics, tagged
 from autopeft.training.tasks.labels import numbers_of, refuse_other, refuse_unlabelled
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
-from autopeft.training.tasks.texts import cut_remark, empty_remark, refuse_empty, share_remark
+from autopeft.training.tasks.texts import (
+    cut_remark,
+    empty_remark,
+    first_rows,
+    refuse_empty,
+    share_remark,
+)
 
 _MAX_LENGTH = KINDS["TOKEN_CLS"].max_length
 _SPACED = ("bloom", "deberta", "gpt2", "longformer", "roberta")
 """Model types whose words start with a space, and whose tokenizers have to be told."""
-_UNLABELLED = -100
-_LOOKED_AT = 2000
 
 
 class TokenClassification(Task):
@@ -69,7 +74,7 @@ class TokenClassification(Task):
     def remarks(
         self, split: Dataset, processor: Any, data: Mapping[str, Any], labels: Sequence[str]
     ) -> list[str]:
-        words = split[: min(len(split), _LOOKED_AT)]["tokens"]
+        words = first_rows(split)[:]["tokens"]
         return [
             *share_remark((tag for row in split["tags"] for tag in row), labels),
             *empty_remark(sum(not row for row in words), len(words), len(split)),
@@ -112,7 +117,7 @@ def _aligned(words: Sequence[int | None], tags: Sequence[int]) -> list[int]:
     found, before = [], None
     for word in words:
         new = word is not None and word != before
-        found.append(tags[word] if word is not None and new else _UNLABELLED)
+        found.append(tags[word] if word is not None and new else UNLABELLED)
         before = word
     return found
 
