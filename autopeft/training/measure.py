@@ -7,7 +7,7 @@ that were taken for j. Losses are cross-entropy from the logits: a tuner's own p
 import ctypes
 import gc
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,16 @@ def classification_metrics(
     labels: NDArray[Any],
     predictions: NDArray[Any],
     confidences: NDArray[Any],
+    asked: Collection[str],
 ) -> Scores:
     """Metrics and their standard errors; most of these by a bootstrap over rows.
 
-    Where only two labels are told apart, f1_binary is that of the second.
+    Where only two labels are told apart, f1_binary is that of the second. The calibration error has
+    a standard error where it is asked: 0.3 s for 40,000 rows, the others next to nothing
+    (2026-11-21).
     """
     n = len(labels)
     hits = (labels == predictions).astype(float)
-
-    def calibration(rows: NDArray[Any]) -> dict[str, float]:
-        return {"calibration_error": calibration_error(hits[rows], confidences[rows])}
-
     classes = max(2, int(max(labels.max(), predictions.max())) + 1)
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     counts = cells.reshape(classes, classes)
@@ -97,8 +96,12 @@ def classification_metrics(
         "eval_loss": float(losses.std() / np.sqrt(n)),
         "f1": float(np.std(macro_f1(draws))),
         "matthews_correlation": float(np.std(matthews(draws))),
-        **resampled(n, calibration),
     }
+    if "calibration_error" in asked:
+        errors |= resampled(
+            n,
+            lambda rows: {"calibration_error": calibration_error(hits[rows], confidences[rows])},
+        )
     if classes == 2:
         metrics["f1_binary"] = float(binary_f1(counts))
         errors["f1_binary"] = float(np.std(binary_f1(draws)))

@@ -247,7 +247,9 @@ def _evaluated(bench: Bench, segment: Segment) -> Any:
 def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
     """split: its name, where the trainer has several."""
     loader = trainer.get_eval_dataloader(split)
-    metrics, errors = bench.task.measure(trainer.model, loader, trainer.args.device)
+    metrics, errors = bench.task.measure(
+        trainer.model, loader, trainer.args.device, bench.spec.asked
+    )
     for name, value in metrics.items():
         # What the test split says decides nothing.
         if split != "test" and not math.isfinite(value):

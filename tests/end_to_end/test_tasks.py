@@ -148,4 +148,5 @@ def measured_as_the_card_says(spec, out, folder):
         processing_class=processor,
         data_collator=task.collator(found["model"], processor),
     )
-    return task.measure(found["model"], trainer.get_eval_dataloader(), torch.device("cpu"))[0]
+    loader = trainer.get_eval_dataloader()
+    return task.measure(found["model"], loader, torch.device("cpu"), spec.asked)[0]

@@ -43,9 +43,9 @@ def test_the_errors_of_the_bootstrap_are_those_of_repeated_draws():
 
     labels, predictions = split()
     sure = np.full(400, 0.9)
-    metrics, errors = classification_metrics(np.ones(400), labels, predictions, sure)
+    metrics, errors = classification_metrics(np.ones(400), labels, predictions, sure, ())
     repeated = [
-        classification_metrics(np.ones(400), *split(), sure)[0]["matthews_correlation"]
+        classification_metrics(np.ones(400), *split(), sure, ())[0]["matthews_correlation"]
         for _ in range(100)
     ]
     assert errors["matthews_correlation"] == pytest.approx(np.std(repeated), rel=0.3)
@@ -86,13 +86,17 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert calibration_error(np.array([1.0, 0.0]), np.array([0.6, 0.4])) == pytest.approx(0.4)
 
 
-def test_the_calibration_error_has_a_standard_error():
+def test_the_calibration_error_has_a_standard_error_where_it_is_asked():
     rng = np.random.default_rng(0)
     labels = np.zeros(200, int)
     confidences = rng.uniform(0.5, 1, 200)
     predictions = (rng.random(200) > confidences).astype(int)  # calibrated
-    metrics, errors = classification_metrics(np.ones(200), labels, predictions, confidences)
+    rows = (np.ones(200), labels, predictions, confidences)
+    metrics, errors = classification_metrics(*rows, {"calibration_error"})
     assert 0 < errors["calibration_error"] < metrics["calibration_error"] < 0.15
+    plain, others = classification_metrics(*rows, {"accuracy"})
+    assert plain == metrics
+    assert others == {n: e for n, e in errors.items() if n != "calibration_error"}
 
 
 def test_language_losses_count_labelled_tokens_one_place_on():

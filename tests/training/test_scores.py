@@ -114,7 +114,8 @@ def test_the_loss_of_targets_is_that_of_their_tokens_and_its_error_that_of_rows(
 
 
 @pytest.mark.parametrize(
-    "metrics", [lambda: target_metrics([np.full(3, 1e3)]), lambda: language_metrics(np.full(3, 1e3))]
+    "metrics",
+    [lambda: target_metrics([np.full(3, 1e3)]), lambda: language_metrics(np.full(3, 1e3))],
 )
 def test_a_loss_beyond_measure_has_an_infinite_perplexity(metrics):
     with np.errstate(all="raise"):
@@ -133,4 +134,4 @@ def test_two_labels_have_an_f1_of_the_second():
 
 def measured(labels, predictions):
     ones = np.ones(len(labels))
-    return classification_metrics(ones, labels, predictions, ones)
+    return classification_metrics(ones, labels, predictions, ones, ())

@@ -3,7 +3,7 @@
 Rows have `text`, where the file says so `text_pair`, and `label`, an integer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,8 +45,10 @@ class Classification(Task):
     def trainer(self) -> tuple[Any, Any]:
         return Trainer, TrainingArguments
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
-        return classification_metrics(*classify(model, loader, device))
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
+        return classification_metrics(*classify(model, loader, device), asked)
 
 
 def length(data: Mapping[str, Any]) -> int:

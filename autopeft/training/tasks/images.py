@@ -4,7 +4,7 @@ Rows have `image`, as the Image feature of datasets decodes it, and `label`, an 
 resized and normalised by the model's own processor when a batch needs them; nothing is augmented.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,8 +63,10 @@ class ImageClassification(Task):
     def trainer(self) -> tuple[Any, Any]:
         return Trainer, TrainingArguments
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
-        return classification_metrics(*classify(model, loader, device))
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
+        return classification_metrics(*classify(model, loader, device), asked)
 
 
 class Images(TorchDataset):  # type: ignore[misc]

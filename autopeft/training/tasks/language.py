@@ -4,7 +4,7 @@ Rows keep `messages`, or `prompt` and `completion`, or `text`. `prompt`, `choice
 the right choice as `completion`; `tools` and `chat_template_kwargs` go to the chat template.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -43,7 +43,9 @@ class Language(Task):
 
         return SFTTrainer, SFTConfig
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
         return language_metrics(language_losses(model, loader, device))
 
 

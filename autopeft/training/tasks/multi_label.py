@@ -4,7 +4,7 @@ Rows have `text`, where the file says so `text_pair`, and `label`: a 0 or 1 for 
 data have a list of labels in a column, or a column of 0 and 1 for every label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,9 @@ class MultiLabel(Classification):
             told.append(f"no row has the labels {', '.join(never[:_SHOWN])}")
         return [*told, *text_remarks(split, processor, length(data))]
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
         return multi_label_metrics(*predicted_labels(model, loader, device))
 
 

@@ -3,7 +3,7 @@
 Rows have `text`, where the file says so `text_pair`, and `label`, a number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,9 @@ class Regression(Classification):
         )
         return [told, *text_remarks(split, processor, length(data))]
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
         return regression_metrics(*predicted_numbers(model, loader, device))
 
 

@@ -3,7 +3,7 @@
 Rows have `text` and `target`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,7 +77,9 @@ class SequenceToSequence(Task):
     def collator(self, model: Any, processor: Any) -> Any:
         return DataCollatorForSeq2Seq(processor, model=model)
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
         return target_metrics(target_losses(model, loader, device))
 
 

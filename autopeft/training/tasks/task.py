@@ -63,8 +63,13 @@ class Task(Protocol):
         """What puts rows into a batch; None: the trainer's own way."""
         return None
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
-        """Metrics of a model over a loader's batches; `eval_loss` among them, with no penalty."""
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
+        """Metrics of a model over a loader's batches; `eval_loss` among them, with no penalty.
+
+        asked: what the study decides by. Of others a standard error that takes long is left out.
+        """
 
 
 def tokenizer(path: str, *, trust_remote_code: bool, **options: Any) -> Any:

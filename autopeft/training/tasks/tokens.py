@@ -4,7 +4,7 @@ Rows have `tokens`, the words, and `tags`, an id for each. The first piece of a 
 label; further pieces and special tokens carry none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,7 +87,9 @@ class TokenClassification(Task):
     def collator(self, model: Any, processor: Any) -> Any:
         return DataCollatorForTokenClassification(processor)
 
-    def measure(self, model: Any, loader: Any, device: torch.device) -> Measures:
+    def measure(
+        self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
+    ) -> Measures:
         return tag_metrics(tagged(model, loader, device), model.config.id2label)
 
 
