@@ -5,9 +5,20 @@ from dataclasses import replace
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.space import Json
+from autopeft.domain.trial import Trial
 
 _CURVE_POINTS = 20
 MICRO_BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+def micro_batch(configuration: Configuration) -> dict[str, Json]:
+    """What the recipe says of it; None where it leaves that to the trainer."""
+    return {name: configuration.recipe.get(name) for name in MICRO_BATCH}
+
+
+def recipe_as_run(trial: Trial) -> dict[str, Json]:
+    """The recipe with the micro-batch that memory had room for."""
+    return {**trial.configuration.recipe, **trial.provenance.get("halved", {})}
 
 
 def halved(configuration: Configuration) -> Configuration | None:

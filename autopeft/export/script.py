@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from autopeft.domain.describe import describe
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.recipe import trainer_arguments
+from autopeft.domain.recipe import recipe_as_run, trainer_arguments
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -131,7 +131,7 @@ def title(spec: StudySpec, trial: Trial) -> str:
 def training_arguments(trial: Trial) -> dict[str, Json]:
     """The arguments of the trainer as the trial had them, but that progress may show."""
     arguments = trainer_arguments(
-        trial.configuration.recipe,
+        recipe_as_run(trial),
         seed=trial.seed,
         total_steps=trial.provenance["total_steps"],
         on_cpu=trial.provenance["device"] == "cpu",

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Report
-from autopeft.domain.recipe import MICRO_BATCH, halved
+from autopeft.domain.recipe import halved, micro_batch
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder
@@ -23,7 +24,7 @@ from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
 from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
-from autopeft.training.pausing import NotFiniteError
+from autopeft.training.pausing import NotFiniteError, progress_of
 from autopeft.training.tasks import task_of
 from autopeft.training.trial import Bench, run_segment
 
@@ -46,20 +47,32 @@ class TrialEvaluator:
     def run(self, segment: Segment, report: Report) -> Result | Failure:
         """Train and measure one segment; whatever goes wrong comes back as a Failure.
 
-        Where memory runs out, it starts again once, with half the micro-batch accumulated twice.
+        Where memory runs out, the trial starts again once, with half the micro-batch accumulated
+        twice, and keeps to that: rungs of different batches are no run that anyone could repeat.
         """
         clock = time.perf_counter()
-        result = self._attempt(segment, report)
         smaller = halved(segment.configuration)
+        if smaller is not None and self._began_as(smaller, segment):
+            return _marked(self._attempt(replace(segment, configuration=smaller), report), smaller)
+        result = self._attempt(segment, report)
         if not _out_of_memory(result) or smaller is None:
             return result
         release_memory()
-        again = self._attempt(replace(segment, configuration=smaller), report)
-        tried = {name: smaller.recipe[name] for name in MICRO_BATCH}
+        again = self._attempt(replace(segment, configuration=smaller, resume=False), report)
         if isinstance(again, Failure):
-            return replace(again, message=f"{again.message} (also as {tried})")
-        seconds = time.perf_counter() - clock
-        return replace(again, seconds=seconds, provenance={**again.provenance, "halved": tried})
+            return replace(again, message=f"{again.message} (also as {micro_batch(smaller)})")
+        return _marked(replace(again, seconds=time.perf_counter() - clock), smaller)
+
+    def _began_as(self, smaller: Configuration, segment: Segment) -> bool:
+        """Whether the checkpoint that a segment starts from was trained in the smaller batches."""
+        folder = StudyFolder(self._home / self._spec.name)
+        origin = folder.checkpoint(segment.trial, segment.rung - 1)
+        if not segment.resume or not origin.is_dir():
+            return False
+        try:
+            return progress_of(origin).get("micro_batch") == micro_batch(smaller)
+        except (OSError, ValueError):  # the attempt says so
+            return False
 
     def _attempt(self, segment: Segment, report: Report) -> Result | Failure:
         started, clock = time.time(), time.perf_counter()
@@ -107,6 +120,12 @@ class TrialEvaluator:
             self._bench = open_bench(spec, data, self._home)
             self._provenance = provenance(self._bench, data)
         return self._bench
+
+
+def _marked(result: Result | Failure, smaller: Configuration) -> Result | Failure:
+    if isinstance(result, Failure):
+        return result
+    return replace(result, provenance={**result.provenance, "halved": micro_batch(smaller)})
 
 
 def _out_of_memory(result: Result | Failure) -> bool:

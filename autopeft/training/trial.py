@@ -20,7 +20,7 @@ from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.fit import loads_quantised
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Report
-from autopeft.domain.recipe import trainer_arguments
+from autopeft.domain.recipe import micro_batch, trainer_arguments
 from autopeft.domain.serving import unmerged_because
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
@@ -121,6 +121,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "step_seconds": [*before["step_seconds"], *stop.step_seconds],
             "peak_memory_gib": max(before["peak_memory_gib"], memory.peak_gib),
             "ranks": ranks,
+            "micro_batch": micro_batch(segment.configuration),
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
         }
         if segment.last:

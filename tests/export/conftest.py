@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import study_spec
+from scarce_memory import room_for
 from tiny_models import chats, make_model
 
 from autopeft.domain.architecture import canonical
@@ -29,6 +30,7 @@ TREES = {
     "adalora": {"modules": [LORA], "layers": {"last": 2}, "allocation": "adalora"},
     "prefix": {"modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}]},
     "int8": {"modules": [LORA], "layers": {"last": 2}},
+    "halved": {"modules": [LORA], "layers": {"last": 2}},
     "full": {"full_fine_tuning": True},
     "distilbert": {"modules": [LORA | {"target_modules": ["q_lin"]}]},
     "sft": {"modules": [SFT_LORA]},
@@ -69,7 +71,7 @@ TREES = {
     },
 }
 IN_RUNGS = ("adalora", "sft", "ist", "increlora", "lisa", "owlore", "spt", "composite")
-IN_RUNGS += ("init eva", "corda", "lora_ga sft", "int8")
+IN_RUNGS += ("init eva", "corda", "lora_ga sft", "int8", "halved")
 RECIPE = {
     "learning_rate": 2e-3,
     "per_device_train_batch_size": 16,
@@ -116,7 +118,7 @@ def exported(tmp_path_factory):
             spec.model, folder=spec.folder, num_labels=1 if name.endswith("sft") else 2
         )
         prepared = prepare(spec, shape)
-        trial = train(spec, shape, home, TREES[name], in_rungs=name in IN_RUNGS)
+        trial = train(spec, shape, home, TREES[name], name)
         adapter = home / spec.name / "adapters" / f"trial-{NUMBER}"
         files = export_trial(
             spec, trial, shape=shape, adapter=adapter, to=home / "out", prepared=prepared
@@ -180,19 +182,23 @@ def prepare(spec: StudySpec, shape: ModelShape) -> Prepared:
     )
 
 
-def train(spec: StudySpec, shape: ModelShape, home: Path, tree: dict, *, in_rungs: bool) -> Trial:
-    """The trial as the session would have it, after the evaluator ran its segments."""
+def train(spec: StudySpec, shape: ModelShape, home: Path, tree: dict, name: str) -> Trial:
+    """The trial as the session would have it, after the evaluator ran its segments.
+
+    `halved` runs out of memory at its second rung.
+    """
     configuration = canonical(
         tree, branch="b", shape=shape, training=RECIPE | spec.training, defaults=PEFT_DEFAULTS
     )
     known = known_metrics(configuration.architecture, shape)
     trial = Trial(NUMBER, configuration, SEED, {}, known)
     evaluator = TrialEvaluator(spec, home)
-    stops = (Stop(steps=2), Stop(steps=6), Stop()) if in_rungs else (Stop(),)
+    stops = (Stop(steps=2), Stop(steps=6), Stop()) if name in IN_RUNGS else (Stop(),)
     for index, stop in enumerate(stops):
         last = index == len(stops) - 1
         segment = Segment(spec.name, NUMBER, configuration, SEED, index, stop, index > 0, last)
-        result = evaluator.run(segment, lambda step, metrics: None)
+        with room_for(8 if name == "halved" and index == 1 else None):
+            result = evaluator.run(segment, lambda step, metrics: None)
         assert isinstance(result, Result), result
         rung = Rung(index, result.step, result.metrics, result.stderr, result.seconds)
         trial = replace(trial.advanced(rung, last=last), provenance=result.provenance)

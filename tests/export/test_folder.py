@@ -95,6 +95,16 @@ def test_the_recipe_is_read_by_the_trainers_own_parser(exported):
     assert yaml.safe_load(path.read_text())["adam_epsilon"] == 1e-8
 
 
+def test_the_batch_is_the_one_that_memory_had_room_for(exported, tmp_path):
+    done = exported("lora")
+    smaller = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+    halved = replace(done.trial, provenance={**done.trial.provenance, "halved": smaller})
+    write(done, tmp_path / "out", trial=halved)
+    given = yaml.safe_load((tmp_path / "out" / "training_args.yaml").read_text())
+    assert smaller.items() <= given.items()
+    assert '"gradient_accumulation_steps": 2' in (tmp_path / "out" / "train.py").read_text()
+
+
 def test_provenance_names_metrics_errors_versions_fingerprints_and_the_machine(exported):
     done = exported("lora")
     written = json.loads((done.folder / "provenance.json").read_text())

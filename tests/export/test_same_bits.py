@@ -15,6 +15,7 @@ PLAIN = ["lora", "ia3", "prefix", "distilbert", *ALLOCATED, *BY_DATA]
 # Of what the script has in common with another, one: a process takes ten seconds.
 RETRAINED = ["lora", "adalora", "ist", "spt", "init eva", "int8", "full", "composite", "sft"]
 LONG = ["prefix", "increlora", "owlore", "corda", "lora_ga", "lisa", "ist sft", "corda sft"]
+LONG += ["halved"]
 
 
 @pytest.fixture(scope="module")

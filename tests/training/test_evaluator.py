@@ -9,6 +9,7 @@ import torch
 from fakes import study_spec
 from peft import PeftModel
 from safetensors.torch import load_file
+from scarce_memory import room_for
 
 from autopeft.domain.architecture import canonical
 from autopeft.domain.counting import known_metrics
@@ -290,44 +291,45 @@ def test_whatever_goes_wrong_comes_back_as_a_value(
     assert "Traceback" in failure.details
 
 
-def test_memory_that_runs_out_is_tried_again_in_half_the_rows(evaluator, shape, trial, monkeypatch):
-    tried, run_segment = [], evaluator_module.run_segment
+SMALLER = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
 
-    def fail_once(bench, part, report):
-        tried.append(part.configuration.recipe)
-        if len(tried) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return run_segment(bench, part, report)
 
-    monkeypatch.setattr(evaluator_module, "run_segment", fail_once)
-    result = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+def test_memory_that_runs_out_is_tried_again_in_half_the_rows(evaluator, shape, trial):
+    with room_for(4) as tried:
+        result = evaluator.run(segment(shape, METHODS["lora"], trial, max_steps=3), no_report)
     assert isinstance(result, Result)
-    smaller = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
-    assert smaller.items() <= tried[1].items()
-    assert result.provenance["halved"] == smaller
-    monkeypatch.undo()
-    whole = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
-    assert result.step == whole.step
+    assert (result.step, tried) == (3, [8] + 6 * [4])
+    assert result.provenance["halved"] == SMALLER
+
+
+def test_a_trial_keeps_to_the_rows_that_memory_had_room_for(evaluator, shape, home, trial):
+    """Else nobody could train it again: an export has one batch size."""
+    meant = segment(shape, METHODS["lora"], trial + 1000, max_steps=7, **SMALLER)
+    whole = evaluator.run(meant, no_report)
     assert "halved" not in whole.provenance
+    rungs = [{"stop": Stop(steps=1), "last": False}, {"stop": Stop(steps=3), "last": False}, {}]
+    steps = []
+    for rung, (where, rows) in enumerate(zip(rungs, (None, 4, None), strict=True)):
+        with room_for(rows) as tried:
+            part = segment(shape, METHODS["lora"], trial, rung=rung, max_steps=7, **where)
+            result = evaluator.run(part, no_report)
+        steps.append(tried)
+    assert steps == [[8], [8] + 6 * [4], 8 * [4]]  # anew at rung 1, then from there
+    assert result.provenance["halved"] == SMALLER
+    assert result.metrics["eval_loss"] == whole.metrics["eval_loss"]
+    assert same(weights(home, trial), weights(home, trial + 1000))
 
 
-def test_memory_that_runs_out_again_is_the_failure_that_it_is(evaluator, shape, trial, monkeypatch):
-    tried = []
-
-    def fail(bench, part, report):
-        tried.append(part.configuration.recipe["per_device_train_batch_size"])
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(evaluator_module, "run_segment", fail)
-    failure = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
-    assert failure.reason is FailureReason.OUT_OF_MEMORY
-    assert "'per_device_train_batch_size': 4" in failure.message
-    assert tried == [8, 4]
-    odd = segment(shape, METHODS["lora"], trial)
-    recipe = {**odd.configuration.recipe, "per_device_train_batch_size": 3}
-    odd = replace(odd, configuration=replace(odd.configuration, recipe=recipe))
-    evaluator.run(odd, no_report)
-    assert tried == [8, 4, 3]
+def test_memory_that_runs_out_again_is_the_failure_that_it_is(evaluator, shape, trial):
+    with room_for(3) as tried:
+        failure = evaluator.run(segment(shape, METHODS["lora"], trial), no_report)
+        assert failure.reason is FailureReason.OUT_OF_MEMORY
+        assert "'per_device_train_batch_size': 4" in failure.message
+        assert tried == [8, 4]
+    with room_for(2) as tried:
+        odd = segment(shape, METHODS["lora"], trial, per_device_train_batch_size=3)
+        assert evaluator.run(odd, no_report).reason is FailureReason.OUT_OF_MEMORY
+        assert tried == [3]
 
 
 def test_data_that_is_not_there_is_an_error_of_the_study_not_of_the_trial(spec, shape, tmp_path):
