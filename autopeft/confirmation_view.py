@@ -199,7 +199,10 @@ def _about_test(spec: StudySpec, *, tested: bool) -> str:
     source = spec.data.get("test")
     if not tested:
         if spec.evaluator is not None:
-            return "Test: code of your own reports what it validates by, and no test split."
+            return (
+                "Test: your code returned no `test` beside its metrics, so none is reported; "
+                "it is asked for where context.test is true."
+            )
         if source is None:
             return (
                 "Test: the data has no test split, so none is reported; "

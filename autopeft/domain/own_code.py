@@ -5,7 +5,7 @@ is read here; how it is found and called is `autopeft.training.own_code`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -16,6 +16,9 @@ from autopeft.domain.data_inits import data_init
 from autopeft.domain.errors import OutcomeError
 from autopeft.domain.objective import METRICS, Metric
 from autopeft.domain.space import Json
+
+TEST = "test"
+"""Under this name stands what the code measured on a test split."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,16 @@ class OwnCode:
 class Returned:
     """What the user's code returned, read.
 
-    metrics, stderr: name -> number. left_out: names of values that are no finite numbers, or that
-    autopeft knows exactly; a trial's provenance tells them.
+    metrics, stderr: name -> number. test, test_stderr: the same of a test split, where it told
+    them. left_out: names of values that are no finite numbers, or that autopeft knows exactly; a
+    trial's provenance tells them.
     """
 
     metrics: Mapping[str, float]
     stderr: Mapping[str, float]
     left_out: tuple[str, ...] = ()
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_stderr: Mapping[str, float] = field(default_factory=dict)
 
 
 class MissingError(Exception):
@@ -80,6 +86,8 @@ def read_returned(
 ) -> Returned:
     """The metrics in what the user's function returned: numbers, or (number, standard error).
 
+    A mapping under `test` holds those of a test split; none of them has to be there.
+
     declared: the file's `metrics:`, which all have to be there. known: exact before training.
 
     Raises:
@@ -91,28 +99,41 @@ def read_returned(
             f"an evaluator returns a mapping of metrics, got {_short(value)}: "
             f"return {{{', '.join(f'{name!r}: ...' for name in declared)}}}"
         )
-    metrics: dict[str, float] = {}
-    stderr: dict[str, float] = {}
-    left_out = []
-    for name, entry in value.items():
-        number, error = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, None)
-        told = _number(number)
-        if str(name) in declared:
-            metrics[str(name)] = _declared(str(name), told, number)
-        elif told is None or not math.isfinite(told) or str(name) in known:
-            left_out.append(str(name))
-            continue
-        else:
-            metrics[str(name)] = told
-        spread = _number(error)
-        if spread is not None and math.isfinite(spread) and spread >= 0:
-            stderr[str(name)] = spread
+    split = value[TEST] if isinstance(value.get(TEST), Mapping) else {}
+    told = {str(name): entry for name, entry in value.items() if entry is not split}
+    metrics, stderr, left_out = _numbers(told, declared, known)
     if missing := [name for name in declared if name not in metrics]:
         raise MissingError(
             f"metrics: declares {', '.join(missing)}, which the evaluator did not return; "
             f"it returned {', '.join(map(str, value)) or 'nothing'}"
         )
-    return Returned(metrics, stderr, tuple(left_out))
+    tested = {str(name): entry for name, entry in split.items()}
+    test, test_stderr, more = _numbers(tested, {}, known)
+    left_out += [f"{TEST}.{name}" for name in more]
+    return Returned(metrics, stderr, tuple(left_out), test, test_stderr)
+
+
+def _numbers(
+    told: Mapping[str, Any], declared: Collection[str], known: Collection[str]
+) -> tuple[dict[str, float], dict[str, float], list[str]]:
+    """Numbers, their standard errors, and the names of what is neither."""
+    metrics: dict[str, float] = {}
+    stderr: dict[str, float] = {}
+    left_out = []
+    for name, entry in told.items():
+        number, error = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, None)
+        found = _number(number)
+        if name in declared:
+            metrics[name] = _declared(name, found, number)
+        elif found is None or not math.isfinite(found) or name in known:
+            left_out.append(name)
+            continue
+        else:
+            metrics[name] = found
+        spread = _number(error)
+        if spread is not None and math.isfinite(spread) and spread >= 0:
+            stderr[name] = spread
+    return metrics, stderr, left_out
 
 
 def computed(metric: str) -> bool:

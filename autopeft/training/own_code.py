@@ -95,6 +95,9 @@ class OwnCodeEvaluator:
             ended=time.time(),
             worker=f"{platform.node()}:{os.getpid()}",
             provenance={**self._provenance, "seed": segment.seed, **left_out},
+            # Of a trial of the search nobody asked for it, so that nothing is chosen by it.
+            test=returned.test if segment.test else {},
+            test_stderr=returned.test_stderr if segment.test else {},
         )
 
     def _open(self) -> Callable[..., Any]:

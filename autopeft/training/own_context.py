@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from transformers import TrainerCallback
 
 from autopeft.domain.model import ModelShape
+from autopeft.domain.own_code import TEST
 from autopeft.domain.ports import Report
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
@@ -27,6 +28,8 @@ class Context:
 
     seed: of the trial; `transformers.set_seed` was called with it.
     device: `cuda` or `cpu`.
+    test: whether to measure a test split too, where there is one, and return its metrics as a
+        mapping under `test`: true in a confirmation alone, which reports them.
     options: the file's `evaluator.options`.
     checkpoint: an empty folder; what is in it when the code returns is there when it goes on.
     resume_from: where to go on from: the newest `checkpoint-*` of the earlier call's folder, as a
@@ -48,6 +51,7 @@ class Context:
         assert spec.evaluator is not None
         self.seed = segment.seed
         self.device = device
+        self.test = segment.test
         self.options: Mapping[str, Json] = spec.evaluator.options
         self.checkpoint = _emptied(folder.checkpoint(segment.trial, segment.rung))
         earlier = folder.checkpoint(segment.trial, segment.rung - 1)
@@ -122,13 +126,22 @@ class Context:
         """Train to the rung or to the end, and return what `trainer.evaluate()` gives.
 
         Adds `callback()`, goes on from `resume_from`, and at the end of training saves the
-        weights in `adapter`.
+        weights in `adapter`. A Trainer whose eval_dataset has the splits `validation` and `test`
+        is measured on the first; on the second where `test` asks for it, and never while training.
         """
-        trainer.add_callback(self.callback())
+        splits = trainer.eval_dataset
+        tested = isinstance(splits, dict) and set(splits) == {"validation", TEST}
+        if tested:
+            trainer.eval_dataset = splits["validation"]
+        callback = self.callback()
+        trainer.add_callback(callback)
         trainer.train(resume_from_checkpoint=self.resume_from and str(self.resume_from))
         if self._segment.last:
             trainer.save_model(str(self.adapter))
         found: dict[str, Any] = trainer.evaluate()
+        if tested and self.test:
+            trainer.remove_callback(callback)  # else what it logs would be part of the curve
+            found[TEST] = trainer.evaluate(splits[TEST])
         return found
 
     def peft_config(self) -> Any:

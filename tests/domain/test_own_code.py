@@ -30,6 +30,16 @@ def test_what_is_undeclared_and_no_number_or_known_exactly_is_left_out_and_told(
     assert found.left_out == ("note", "nan", "adapter_params", "flag")
 
 
+def test_what_stands_under_test_is_read_beside_and_fails_nothing():
+    test = {"rouge": (0.25, 0.5), "loss": math.nan, "adapter_params": 5, "n": 2}
+    found = read_returned({"rouge": 1, "test": test}, DECLARED, {"adapter_params": 7.0})
+    assert (found.metrics, found.test) == ({"rouge": 1.0}, {"rouge": 0.25, "n": 2.0})
+    assert (found.stderr, found.test_stderr) == ({}, {"rouge": 0.5})
+    assert found.left_out == ("test.loss", "test.adapter_params")
+    assert read_returned({"rouge": 1, "test": {}}, DECLARED, {}).test == {}
+    assert read_returned({"rouge": 1, "test": 3}, DECLARED, {}).metrics["test"] == 3  # a metric
+
+
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [

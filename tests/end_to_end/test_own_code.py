@@ -149,3 +149,30 @@ def test_an_old_study_is_shown_without_its_code(folder, monkeypatch, capsys):
     assert autopeft(monkeypatch, "resume", "free", "--local") == 2
     assert "has no module my_package.train" in capsys.readouterr().err
     assert "my_package.train" not in sys.modules
+
+
+def test_a_confirmation_reports_the_test_split_that_the_code_measures(folder, monkeypatch, capsys):
+    body = """p = configuration.parameters
+    found = {"rouge": (score(p), 0.01), "size": p["rank"]}
+    return {**found, "test": {"rouge": score(p) - 0.125}} if context.test else found"""
+    write(folder, body)
+    assert autopeft(monkeypatch, *SEARCH, "-q") == 0
+    capsys.readouterr()
+    confirm = ("confirm", "free", "--seeds", "2", "--local", "-q")
+    assert autopeft(monkeypatch, *confirm, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["test"]
+    for row in report["parties"]:
+        assert set(row["test"]) == {"rouge"}
+        gap = row["validation"]["rouge"]["mean"] - row["test"]["rouge"]["mean"]
+        assert gap == pytest.approx(0.125)
+    assert autopeft(monkeypatch, "confirm", "free", "--report") == 0
+    told = capsys.readouterr().out
+    assert "Test: the test split is only reported; nothing is chosen by it." in told
+
+
+def test_a_confirmation_says_how_code_reports_a_test_split(folder, monkeypatch, capsys):
+    write(folder)
+    assert autopeft(monkeypatch, *SEARCH, "-q") == 0
+    assert autopeft(monkeypatch, "confirm", "free", "--seeds", "2", "--local", "-q") == 0
+    assert "returned no `test` beside its metrics" in capsys.readouterr().out

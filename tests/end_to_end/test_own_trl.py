@@ -93,3 +93,28 @@ def test_a_trial_that_pauses_at_a_rung_ends_as_one_that_never_did(folder):
     ended = run(1, 1, Stop(), last=True)
     assert (paused.step, ended.step, whole.step) == (8, 24, 24)
     assert ended.metrics["eval_loss"] == whole.metrics["eval_loss"] != paused.metrics["eval_loss"]
+
+
+def test_a_test_split_is_measured_where_it_is_asked_for_and_in_no_curve(folder):
+    code = (EXAMPLE / "evaluate_sft.py").read_text().replace("num_train_epochs=3", "max_steps=1")
+    split = 'eval_dataset={"validation": rows["validation"], "test": rows["train"]}'
+    code = code.replace('eval_dataset=rows["validation"]', split)
+    (folder / "evaluate_tested.py").write_text(code)
+    spec, shape = build.bound(
+        load(folder / "space.yaml", ["evaluator=evaluate_tested:evaluate", "study=tested"])
+    )
+    point = {"branch": "ia3", "training.learning_rate": 0.01}
+    configuration = build.problem(spec, shape).configure(point)
+    evaluator = build.make_evaluator(spec, folder / "home")
+
+    def run(trial, *, test):
+        curve = []
+        segment = Segment("tested", trial, configuration, 0, 0, Stop(), False, True, test)
+        return evaluator.run(segment, lambda step, metrics: curve.append(metrics)), curve
+
+    (asked, seen), (plain, seen_plain) = run(0, test=True), run(1, test=False)
+    assert asked.metrics["eval_loss"] == plain.metrics["eval_loss"] != asked.test["eval_loss"]
+    assert plain.test == {}
+    losses = [metrics["eval_loss"] for metrics in seen if "eval_loss" in metrics]
+    assert losses == [asked.metrics["eval_loss"]]
+    assert len(seen) == len(seen_plain)

@@ -49,13 +49,13 @@ class World:
         self.problem: Problem = build.problem(self.spec, shape)
         return build.make_evaluator(self.spec, self.folder / "home")
 
-    def run(self, evaluator, point=None, *, rung=0, stop=None, last=True, seed=7):
+    def run(self, evaluator, point=None, *, rung=0, stop=None, last=True, seed=7, test=False):
         if point is None:
             point = {"branch": "main", "parameters.rank": 2, "parameters.lr": 1e-3}
             point |= {"parameters.targets": (1, 0, 1)}
         configuration = self.problem.configure(point)
         segment = Segment(
-            "free", 0, configuration, seed, rung, stop or Stop(), resume=rung > 0, last=last
+            "free", 0, configuration, seed, rung, stop or Stop(), rung > 0, last, test
         )
         return evaluator.run(segment, lambda step, metrics: self.curve.append((step, metrics)))
 
@@ -78,6 +78,16 @@ def test_the_context_tells_seed_device_options_and_the_parameters_are_taken(worl
     assert result.provenance["seed"] == 7
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "talk\n")  # stdout is ours
+
+
+def test_a_test_split_is_asked_for_and_else_dropped(world):
+    tested = '{"rouge": (0.25, 0.5), "asked": int(context.test)}'
+    evaluator = world.evaluator(f'return {{"rouge": 1, "size": 2, "test": {tested}}}')
+    asked, plain = world.run(evaluator, test=True), world.run(evaluator)
+    assert asked.metrics == plain.metrics == {"rouge": 1.0, "size": 2.0}
+    assert asked.test == {"rouge": 0.25, "asked": 1.0}
+    assert asked.test_stderr == {"rouge": 0.5}
+    assert plain.test == plain.test_stderr == {}
 
 
 def test_a_trial_goes_on_at_the_next_rung_from_what_it_left(world):
