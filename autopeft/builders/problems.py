@@ -23,16 +23,19 @@ from autopeft.domain.study import StudySpec
 def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, ModelShape]:
     """Read the model's shape and check the spec against it.
 
-    source: the file that it came from, for the lines of mistakes.
+    source: the file that it came from, for the places of mistakes.
 
     Raises:
-        SpecError: something that this model cannot take.
+        SpecError: something that this model cannot take, data that are not there.
         StudyError: the study was imported.
     """
     from autopeft.importing import refuse_imported
 
     refuse_imported(spec)
-    shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
+    try:
+        shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
+    except AutopeftError as error:
+        raise config.relocated(error, source, spec.document) from error
     return config.bind(spec, shape, source=source), shape
 
 

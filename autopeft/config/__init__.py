@@ -2,6 +2,7 @@
 
 from autopeft.config.binding import bind
 from autopeft.config.change import difference, widens
+from autopeft.config.reading import relocated
 from autopeft.config.spec import is_study_name, load, parse
 
-__all__ = ["bind", "difference", "is_study_name", "load", "parse", "widens"]
+__all__ = ["bind", "difference", "is_study_name", "load", "parse", "relocated", "widens"]

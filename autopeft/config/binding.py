@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from autopeft.config.layer_sizes import numbers_of, spread
+from autopeft.config.names import nearest
 from autopeft.config.placement import bind_layers, reached_layers
-from autopeft.config.reading import Lines, line_of, read
+from autopeft.config.places import Places
+from autopeft.config.reading import read
 from autopeft.config.tree import Complain, options_of
 from autopeft.domain.architecture import canonical
 from autopeft.domain.capabilities import CAPABILITIES
@@ -35,16 +37,17 @@ _DRAWS = 32
 def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> StudySpec:
     """The spec on this model: layer bits get their length, and everything is checked against it.
 
-    source: the file that the spec came from, for line numbers.
+    source: the file that the spec came from, for the places of mistakes.
 
     Raises:
         SpecError: every target that matches nothing, layer that is not there, size too large.
     """
-    lines: Lines = read(source)[1] if source is not None else {}
+    places = read(source)[1] if source is not None else Places()
     mistakes: dict[str, Mistake] = {}
 
     def complain(path: str, message: str, suggestion: str = "") -> None:
-        mistakes.setdefault(path, Mistake(path, message, suggestion, line_of(lines, path)))
+        mistake = places.mistake(path, message, suggestion, checked=spec.document)
+        mistakes.setdefault(path, mistake)
 
     branches = []
     for branch in spec.space.branches:
@@ -147,8 +150,15 @@ def _matched(
             try:
                 found += match_targets(entry, shape, module["peft_type"])
             except ValueError as error:
-                complain(at + inner, str(error))
+                complain(at + inner, str(error), _nearest_target(entry, shape))
     return found
+
+
+def _nearest_target(entry: Json, shape: ModelShape) -> str:
+    """The name of a module that a text is most like."""
+    targets = (*shape.modules, *shape.blocks)
+    known = [name for m in targets for name in (m.kind.rpartition(".")[2], m.kind, m.role) if name]
+    return nearest(entry, dict.fromkeys(known)) if isinstance(entry, str) else ""
 
 
 def _entries(entries: Json) -> Iterator[tuple[str, Json]]:

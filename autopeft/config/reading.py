@@ -1,11 +1,11 @@
-"""A YAML 1.2 file as plain data and the line of every path.
+"""A YAML 1.2 file as plain data and the place of every path.
 
 YAML 1.2 reads `1e-5` as a number and `no` as a string. Anchors are expanded: each place of an alias
 is a value of its own.
 """
 
+import copy
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,16 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, CommentedSet, Tagge
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from autopeft.domain.errors import Mistake, SpecError
+from autopeft.config.places import LOST, Place, Places, located
+from autopeft.config.tree import STEP
+from autopeft.domain.errors import AutopeftError, Mistake, Span, SpecError
 
-Lines = Mapping[str, int]
 _MOST_NODES = 20_000  # of a file with its aliases expanded
 _PLAIN_TAGS = (None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_LOST = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What ruamel raises, beside its own errors, at text that is far from YAML (a mapping as a key)."""
-
-_STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
 
 
-def read(path: Path) -> tuple[dict[str, Any], Lines]:
-    """The document and its lines.
+def read(path: Path) -> tuple[dict[str, Any], Places]:
+    """The document, and where everything in it stands.
 
     Raises:
         SpecError: no such file, not text, not YAML, or not a mapping.
@@ -43,15 +40,14 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         said = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise _refusal(
-            path, f"not YAML: {said}", None if mark is None else mark.line + 1
-        ) from error
-    except _LOST as error:
+        spot = None if mark is None else Places(text).spot(mark.line, mark.column)
+        raise _refusal(path, f"not YAML: {said}", spot) from error
+    except LOST as error:
         raise _refusal(path, f"not YAML: {error}") from error
     if not isinstance(loaded, CommentedMap):
         what = "an empty file" if loaded is None else f"a {_kind(loaded)}"
         raise _refusal(path, f"a space file is a mapping (`key: value`), got {what}")
-    expansion = _Expansion()
+    expansion = _Expansion(text)
     try:
         document = expansion.plain(loaded, "")
     except RecursionError as error:
@@ -62,7 +58,8 @@ def read(path: Path) -> tuple[dict[str, Any], Lines]:
     if expansion.mistakes:
         raise SpecError(expansion.mistakes, str(path))
     assert isinstance(document, dict)
-    return document, expansion.lines
+    # A copy: `override` changes the document, and not what the file says.
+    return document, Places(text, copy.deepcopy(document), expansion.at)
 
 
 def override(document: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -76,13 +73,13 @@ def override(document: dict[str, Any], settings: Sequence[str]) -> dict[str, Any
     mistakes = []
     for setting in settings:
         path, equals, text = setting.partition("=")
-        steps = _STEP.findall(path.strip())
+        steps = STEP.findall(path.strip())
         if not equals or not steps:
             mistakes.append(Mistake("--set", f"takes key.path=value, got {setting!r}"))
             continue
         try:
             value = _literal(text)
-        except (YAMLError, *_LOST):
+        except (YAMLError, *LOST):
             mistakes.append(Mistake("--set", f"the value of {path} is not YAML: {text!r}"))
             continue
         if not _put(document, steps, value):
@@ -125,20 +122,24 @@ def _put(document: Any, steps: Sequence[str], value: Any) -> bool:
     return True
 
 
-def line_of(lines: Lines, path: str) -> int | None:
-    """The line of a path, or of the nearest place above it."""
-    while path:
-        if path in lines:
-            return lines[path]
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return None
+def relocated(
+    error: AutopeftError, source: Path | None, checked: Mapping[str, Any]
+) -> AutopeftError:
+    """An error of the file's model or data at its place in the file, as far as it has one.
+
+    source: None where the spec came from no file. checked: the document, with what `--set` said.
+    """
+    if source is None or isinstance(error, SpecError):
+        return error
+    return located(error, source, checked=checked, places=read(source)[1])
 
 
 class _Expansion:
-    """One walk over a loaded file: plain values, their lines, and what cannot be taken."""
+    """One walk over a loaded file: plain values, their places, and what cannot be taken."""
 
-    def __init__(self) -> None:
-        self.lines: dict[str, int] = {}
+    def __init__(self, text: str = "") -> None:
+        self.at: dict[str, Place] = {}
+        self._text = text
         self.mistakes: list[Mistake] = []
         self._count = 0
 
@@ -151,7 +152,8 @@ class _Expansion:
         if isinstance(node, CommentedSeq) and not _tagged(node):
             items = []
             for i, value in enumerate(node):
-                self.lines.setdefault(f"{path}[{i}]", node.lc.item(i)[0] + 1)
+                place = node.lc.item(i)
+                self.at.setdefault(f"{path}[{i}]", Place(*place, *place))
                 items.append(self.plain(value, f"{path}[{i}]"))
             return items
         return self._scalar(node, path)
@@ -165,7 +167,7 @@ class _Expansion:
             inner = f"{path}.{key}" if path else str(key)
             # A merged key (`<<`) has no place of its own in this mapping.
             if key in node.lc.data:
-                self.lines.setdefault(inner, node.lc.key(key)[0] + 1)
+                self.at.setdefault(inner, Place(*node.lc.key(key), *node.lc.value(key)))
             found[str(key)] = self.plain(value, inner)
         return found
 
@@ -184,9 +186,8 @@ class _Expansion:
         return None if value is None else str(value)  # dates and the like: what the file says
 
     def _refuse(self, path: str, message: str) -> None:
-        self.mistakes.append(
-            Mistake(path, message, "write a plain value", line_of(self.lines, path))
-        )
+        places = Places(self._text, {}, self.at)
+        self.mistakes.append(places.mistake(path, message, "write a plain value"))
 
 
 def _tagged(node: CommentedMap | CommentedSeq) -> bool:
@@ -198,5 +199,6 @@ def _kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "text" if isinstance(value, str) else "value"
 
 
-def _refusal(path: Path, message: str, line: int | None = None) -> SpecError:
-    return SpecError([Mistake("file", message, line=line)], str(path))
+def _refusal(path: Path, message: str, spot: Span | None = None) -> SpecError:
+    line = None if spot is None else spot.line
+    return SpecError([Mistake("file", message, line=line, span=spot)], str(path))

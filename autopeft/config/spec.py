@@ -28,8 +28,9 @@ from autopeft.config.goals import (
 )
 from autopeft.config.names import check_names
 from autopeft.config.parts import check_data, check_model, check_trainer
+from autopeft.config.places import Places
 from autopeft.config.quantization import written_out
-from autopeft.config.reading import Lines, line_of, override, read
+from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
 from autopeft.config.tree import grow, told
 from autopeft.config.values import is_number
@@ -77,9 +78,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     Raises:
         SpecError: every mistake of the file.
     """
-    document, lines = read(path)
+    document, places = read(path)
     folder = str(path.resolve().parent)
-    return parse(override(document, overrides), folder=folder, source=str(path), lines=lines)
+    return parse(override(document, overrides), folder=folder, source=str(path), places=places)
 
 
 def parse(
@@ -87,25 +88,27 @@ def parse(
     *,
     folder: str,
     source: str = "space file",
-    lines: Lines | None = None,
+    places: Places | None = None,
 ) -> StudySpec:
     """Check a plain document; see `load`.
 
     Args:
         folder: where relative paths start from.
-        source: what mistakes call the document; lines: path -> line in it.
+        source: what mistakes call the document; places: where its paths stand.
     """
-    return _Parser(document, folder, source, lines or {}).spec()
+    return _Parser(document, folder, source, places or Places()).spec()
 
 
 class _Parser:
     """One pass over a document; collects every mistake on the way."""
 
-    def __init__(self, document: Mapping[str, Any], folder: str, source: str, lines: Lines) -> None:
+    def __init__(
+        self, document: Mapping[str, Any], folder: str, source: str, places: Places
+    ) -> None:
         self._document = document
         self._folder = folder
         self._source = source
-        self._lines = lines
+        self._places = places
         self._mistakes: dict[str, Mistake] = {}
         self._own = check_evaluator(document.get("evaluator"), self.complain)
         # One that makes no sense is one all the same: nothing else is wrong then.
@@ -191,7 +194,7 @@ class _Parser:
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:
         # One place, one mistake: what follows from the first would only bury it.
-        mistake = Mistake(path, message, suggestion, line_of(self._lines, path))
+        mistake = self._places.mistake(path, message, suggestion, checked=self._document)
         self._mistakes.setdefault(path, mistake)
 
     def _head(self) -> None:

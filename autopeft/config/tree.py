@@ -1,5 +1,6 @@
 """Plain data to a tree with variables: the five forms that vary."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from autopeft.domain.space import Choice, Json, Range, Subset
 
 Complain = Callable[..., None]
 """complain(path, message, suggestion="")"""
+STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
+"""One step of a path: a key, or `[position]`."""
+
 _LONGEST = 100
 
 _FORMS = {

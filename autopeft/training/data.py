@@ -178,5 +178,9 @@ def _carve(
     try:
         kept, carved = train_test_split(rows, test_size=share, random_state=seed, stratify=by)
     except ValueError:  # a class with a single row cannot be stratified
+        if len(rows) < 2:
+            raise AutopeftError(
+                f"data.{name}.carve needs two rows of {origin} or more, got {len(rows)}: add rows"
+            ) from None
         kept, carved = train_test_split(rows, test_size=share, random_state=seed)
     splits[origin], splits[name] = source.select(sorted(kept)), source.select(sorted(carved))
