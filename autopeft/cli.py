@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from autopeft import __version__
-from autopeft.commands import confirming, exploring, importing, looking, running
+from autopeft.commands import confirming, exploring, importing, looking, running, starting
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -94,6 +94,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
             print(remark)
 
 
+app.command("config-schema")(starting.config_schema)
 app.command()(running.search)
 app.command()(running.resume)
 app.command()(running.stop)

@@ -7,7 +7,8 @@ from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
 from autopeft.domain.study import Budget, Confirm
 
-_FEWEST = 2  # seeds: of one there is no interval
+CONFIRM = ("seeds", "trials")
+FEWEST = 2  # seeds: of one there is no interval
 
 
 def check_confirm(
@@ -22,10 +23,10 @@ def check_confirm(
     if not isinstance(given, Mapping):
         complain("confirm", f"takes {{seeds: number}}, got {told(given)}", "confirm: {seeds: 5}")
         return None
-    check_names("confirm", given, ("seeds", "trials"), "confirm", complain)
+    check_names("confirm", given, CONFIRM, "confirm", complain)
     seeds, trials = given.get("seeds", Confirm.seeds), given.get("trials")
-    if not _whole(seeds) or seeds < _FEWEST:
-        rule = f"takes a whole number from {_FEWEST}, got {told(seeds)}"
+    if not _whole(seeds) or seeds < FEWEST:
+        rule = f"takes a whole number from {FEWEST}, got {told(seeds)}"
         complain("confirm.seeds", rule, "an interval needs more than one seed")
         return None
     least = seeds * (1 + baselines)

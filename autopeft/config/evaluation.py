@@ -8,7 +8,9 @@ from autopeft.config.tree import Complain, told
 from autopeft.domain.generation import GENERATED, OPTIONS, Generation
 from autopeft.domain.tasks import TaskKind
 
-_COUNTS = ("rows", "max_new_tokens", "batch_size")
+COUNTS = ("rows", "max_new_tokens", "batch_size")
+EVALUATION = ("generate",)
+GENERATE = (*COUNTS, *OPTIONS)
 _DRAWN = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "min_p", "epsilon_cutoff")
 _PATH = "evaluation.generate"
 
@@ -25,7 +27,7 @@ def check_evaluation(
     if not isinstance(given, Mapping):
         complain("evaluation", f"takes {{generate: {{rows: 200, ...}}}}, got {told(given)}")
         return Generation()
-    check_names("evaluation", given, ("generate",), "evaluation", complain)
+    check_names("evaluation", given, EVALUATION, "evaluation", complain)
     generate = given.get("generate", {})
     if not isinstance(generate, Mapping):
         complain(_PATH, f"takes {{rows, max_new_tokens, ...}}, got {told(generate)}")
@@ -42,13 +44,13 @@ def check_evaluation(
             rule = f"draws no token, so that a model has one score: got {name}"
             complain(f"{_PATH}.{name}", rule, "remove it")
     rest = [name for name in generate if name not in _DRAWN]
-    check_names(_PATH, rest, (*_COUNTS, *OPTIONS), "generate", complain)
+    check_names(_PATH, rest, GENERATE, "generate", complain)
     return Generation(**_counts(generate, complain), options=_options(generate, complain))
 
 
 def _counts(generate: Mapping[str, Any], complain: Complain) -> dict[str, int]:
     sound = {}
-    for name in (name for name in _COUNTS if name in generate):
+    for name in (name for name in COUNTS if name in generate):
         value = generate[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             complain(f"{_PATH}.{name}", f"takes a whole number from 1, got {told(value)}")

@@ -10,10 +10,11 @@ from autopeft.domain.objective import METRICS, Metric
 from autopeft.domain.own_code import OwnCode, computed
 from autopeft.domain.space import Json
 
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _METRIC = re.compile(r"[A-Za-z_]\w*")
 _PARAMETER = re.compile(r"[A-Za-z_][\w-]*")
-_KEYS = ("function", "working_dir", "options")
+EVALUATOR = ("function", "working_dir", "options")
+METRIC = ("goal", "unit")
 _HINT = "evaluator: my_package.train:evaluate"
 
 
@@ -26,12 +27,12 @@ def check_evaluator(given: Any, complain: Complain) -> OwnCode | None:
         return None
     at = "evaluator"
     if isinstance(given, Mapping):
-        check_names("evaluator", given, _KEYS, "an evaluator", complain)
+        check_names("evaluator", given, EVALUATOR, "an evaluator", complain)
         function, at = given.get("function"), "evaluator.function"
         where, options = given.get("working_dir", "."), given.get("options") or {}
     else:
         function, where, options = given, ".", {}
-    if not isinstance(function, str) or not _FUNCTION.fullmatch(function):
+    if not isinstance(function, str) or not FUNCTION.fullmatch(function):
         complain(at, f"takes the import path of a function, got {told(function)}", _HINT)
         return None
     if not isinstance(where, str) or not where:
@@ -79,7 +80,7 @@ def _metric(name: Any, said: Any, path: str, complain: Complain) -> Metric | Non
     if not isinstance(said, Mapping):
         complain(path, f"takes {{goal: maximize}} or {{goal: minimize}}, got {told(said)}")
         return None
-    check_names(path, said, ("goal", "unit"), "a metric", complain)
+    check_names(path, said, METRIC, "a metric", complain)
     goal, unit = said.get("goal"), said.get("unit", "")
     if goal not in ("maximize", "minimize"):
         complain(f"{path}.goal", f"takes maximize or minimize, got {told(goal)}")

@@ -13,7 +13,7 @@ from autopeft.domain.tasks import KINDS, TaskKind
 
 _OF_TASKS = {metric for kind in KINDS.values() for metric in kind.metrics}
 _SIGNED = ("matthews_correlation", "forgetting", "pearson", "spearmanr")
-_SAMPLERS = (
+SAMPLERS = (
     "autopeft",
     "random",
     "optuna.TPESampler",
@@ -22,8 +22,15 @@ _SAMPLERS = (
     "botorch.qLogNParEGO",
     "botorch.AutoPEFT",
 )
+OBJECTIVE = ("metric", "goal", "scale", "reference")
+BUDGET: Mapping[str, float] = {"trials": 1, "gpu_hours": 0, "wall_hours": 0}  # and their least
+RESOURCES: Mapping[str, float] = {"cpus_per_trial": 0, "gpus_per_trial": 0, "price_per_hour": 0}
+SEARCH = ("sampler", "parallel", "rungs", "seed", "seeds", "stop", "warm_start")
+SAMPLER = ("name", "options")
+STOP = ("min_gain", "min_gain_per_gpu_hour", "patience")
+RUNGS = ("epochs", "steps", "eta")
 _PROMISING = ("autopeft",)  # they tell `Suggestion.gain`
-_OPTUNA = re.compile(r"optuna\.\w+Sampler")
+OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 
 def check_objectives(
@@ -52,7 +59,7 @@ def _objective(
     if not isinstance(item, Mapping):
         complain(path, f"takes {{metric, goal}}, got {told(item)}")
         return None
-    check_names(path, item, ("metric", "goal", "scale", "reference"), "an objective", complain)
+    check_names(path, item, OBJECTIVE, "an objective", complain)
     metric = item.get("metric")
     if not _metric(f"{path}.metric", metric, task, metrics, complain):
         return None
@@ -161,7 +168,7 @@ def check_asked(
 
 def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
     """None where it makes no sense."""
-    sound = _numbers("budget", given, {"trials": 1, "gpu_hours": 0, "wall_hours": 0}, complain)
+    sound = _numbers("budget", given, BUDGET, complain)
     if not is_number(given.get("trials", 1)) or isinstance(given.get("trials"), float):
         complain("budget.trials", f"takes a whole number, got {told(given['trials'])}")
     for name in ("gpu_hours", "wall_hours"):
@@ -176,8 +183,7 @@ def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
 
 
 def check_resources(given: Mapping[str, Any], complain: Complain) -> Resources:
-    known = {"cpus_per_trial": 0, "gpus_per_trial": 0, "price_per_hour": 0}
-    return Resources(**_numbers("resources", given, known, complain))
+    return Resources(**_numbers("resources", given, RESOURCES, complain))
 
 
 def _numbers(
@@ -200,18 +206,17 @@ def check_search(
     objectives: Sequence[Objective],
     complain: Complain,
 ) -> SearchSettings:
-    known = ("sampler", "parallel", "rungs", "seed", "seeds", "stop", "warm_start")
-    check_names("search", given, known, "search", complain)
+    check_names("search", given, SEARCH, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
     if isinstance(sampler, Mapping):
-        check_names("search.sampler", sampler, ("name", "options"), "a sampler", complain)
+        check_names("search.sampler", sampler, SAMPLER, "a sampler", complain)
         options, sampler = sampler.get("options") or {}, sampler.get("name")
     if not isinstance(options, Mapping):
         complain("search.sampler.options", f"takes a mapping, got {told(options)}")
         options = {}
-    if sampler not in _SAMPLERS and not (isinstance(sampler, str) and _OPTUNA.fullmatch(sampler)):
-        hint = nearest(sampler, _SAMPLERS, f"one of {', '.join(_SAMPLERS)}")
+    if sampler not in SAMPLERS and not (isinstance(sampler, str) and OPTUNA.fullmatch(sampler)):
+        hint = nearest(sampler, SAMPLERS, f"one of {', '.join(SAMPLERS)}")
         complain("search.sampler", f"there is no sampler {told(sampler)}", hint)
     whole = {}
     for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0), ("seeds", 1, 1)):
@@ -256,12 +261,12 @@ def _check_seeds(
 def _stop(given: Any, sampler: Any, complain: Complain) -> StopRule | None:
     if given is None:
         return None
-    path, limits = "search.stop", ("min_gain", "min_gain_per_gpu_hour")
+    path, limits = "search.stop", STOP[:2]
     if not isinstance(given, Mapping) or not set(limits) & set(given):
         rule = f"takes {{min_gain: share}} or {{min_gain_per_gpu_hour: share}}, got {told(given)}"
         complain(path, rule, "stop: {min_gain: 0.001}")
         return None
-    check_names(path, given, (*limits, "patience"), "stop", complain)
+    check_names(path, given, STOP, "stop", complain)
     sound: dict[str, Any] = {}
     for name in (name for name in limits if name in given):
         value, most = given[name], 1 if name == "min_gain" else float("inf")
@@ -285,11 +290,11 @@ def _stop(given: Any, sampler: Any, complain: Complain) -> StopRule | None:
 def _rungs(given: Any, recipe: Mapping[str, Any], complain: Complain) -> Rungs | None:
     if given is None:
         return None
-    path, units = "search.rungs", ("epochs", "steps")
+    path, units = "search.rungs", RUNGS[:2]
     if not isinstance(given, Mapping) or len(set(units) & set(given)) != 1:
         complain(path, f"takes {{epochs: [...]}} or {{steps: [...]}}, got {told(given)}")
         return None
-    check_names(path, given, (*units, "eta"), "rungs", complain)
+    check_names(path, given, RUNGS, "rungs", complain)
     unit = "epochs" if "epochs" in given else "steps"
     at, eta = given[unit], given.get("eta", 3)
     sound = isinstance(at, list) and bool(at) and all(is_number(v) and v > 0 for v in at)

@@ -13,7 +13,7 @@ from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Choice, Json, Range, Subset
 
-_INITS = (
+INITS = (
     True,
     False,
     "gaussian",
@@ -25,7 +25,7 @@ _INITS = (
     "corda",
     "lora_ga",
 )
-_DROPPED = (
+DROPPED = (
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
@@ -36,7 +36,7 @@ _DROPPED = (
 """What an adapter_config.json holds beside the method: the file's `model:` and the installed PEFT
 say it, so it is read over."""
 
-_OUTCOMES = {"ADALORA": ("rank_pattern", "total_step")}
+OUTCOMES = {"ADALORA": ("rank_pattern", "total_step")}
 """Fields that an earlier run wrote and every run sets anew."""
 
 
@@ -49,7 +49,7 @@ def check_module(module: Json, path: str, complain: Complain) -> None:
     if not isinstance(peft_type, str) or peft_type not in SEARCHABLE:
         _refuse_type(peft_type, f"{path}.peft_type", complain)
         return
-    for name in (*_DROPPED, *_OUTCOMES.get(peft_type, ())):
+    for name in (*DROPPED, *OUTCOMES.get(peft_type, ())):
         module.pop(name, None)
     _check_fields(module, path, complain)
     if "layers" in module:
@@ -124,11 +124,11 @@ def _check_variants(module: Mapping[str, Json], path: str, complain: Complain) -
     """Fields of which this version takes some values only."""
     if module["peft_type"] == "LORA":
         for suffix, init in options_of(module.get("init_lora_weights", True)):
-            if init not in _INITS:
+            if init not in INITS:
                 complain(
                     f"{path}.init_lora_weights{suffix}",
                     f"this version has no initialisation {told(init)}",
-                    nearest(init, map(str, _INITS), f"one of {', '.join(map(str, _INITS))}"),
+                    nearest(init, map(str, INITS), f"one of {', '.join(map(str, INITS))}"),
                 )
     biases = ("none", "lora_only") if module["peft_type"] == "LORA" else ("none",)
     for suffix, bias in options_of(module.get("bias", "none")):

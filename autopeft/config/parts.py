@@ -9,7 +9,7 @@ from autopeft.config.tree import Complain, told
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES, SINGLE_LABEL, TaskKind, task_kind
 
-_MODEL = (
+MODEL = (
     *("model_name_or_path", "task_type", "problem_type", "revision", "dtype", "torch_dtype"),
     "trust_remote_code",
     *("attn_implementation", "quantization_config", "device_map", "subfolder", "variant"),
@@ -21,12 +21,14 @@ _MODEL_OWNED = {
     "use_safetensors": "weights are read as safetensors only",
     "max_length": "it belongs under data:",
 }
-_DATA = (
+DATA = (
     *("train", "validation", "test", "general", "columns", "max_length", "max_target_length"),
     "limit",
 )
-_SPLITS = ("train", "validation", "test")
-_SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
+SPLITS = ("train", "validation", "test")
+LIMITS = (*SPLITS, "general")
+CARVED = ("carve", "from", "seed")
+SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
 _FILES = ("json", "csv", "parquet", "text")
 
 
@@ -36,7 +38,7 @@ def check_model(model: Mapping[str, Any], complain: Complain) -> TaskKind | None
         if key in model:
             complain(f"model.{key}", f"autopeft sets {key} itself: {why}", "remove it")
     rest = [key for key in model if key not in _MODEL_OWNED]
-    check_names("model", rest, _MODEL, "model", complain)
+    check_names("model", rest, MODEL, "model", complain)
     name = model.get("model_name_or_path")
     if not (isinstance(name, str) and name):
         complain("model.model_name_or_path", f"takes a folder or a hub name, got {told(name)}")
@@ -84,13 +86,13 @@ def check_trainer(trainer: Any, task: TaskKind | None, complain: Complain) -> st
 
 
 def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complain) -> None:
-    check_names("data", data, _DATA, "data", complain)
+    check_names("data", data, DATA, "data", complain)
     if "train" not in data:
         complain("data.train", "is needed, got nothing", "train: {path: json, data_files: ...}")
     if "validation" not in data:
         hint = "validation: {carve: 0.1, from: train, seed: 0} takes it from train"
         complain("data.validation", "is needed, got nothing", hint)
-    for split in _SPLITS:
+    for split in SPLITS:
         if split in data:
             _check_split(split, data[split], data, complain)
     if "general" in data:
@@ -113,7 +115,7 @@ def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complai
     if not isinstance(limit, Mapping):
         complain("data.limit", f"takes a number of rows by split, got {told(limit)}")
         return
-    check_names("data.limit", limit, (*_SPLITS, "general"), "limit", complain)
+    check_names("data.limit", limit, LIMITS, "limit", complain)
     for split, rows in limit.items():
         _check_count(f"data.limit.{split}", rows, complain)
 
@@ -133,7 +135,7 @@ def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Com
         complain(path, f"path: {source['path']} needs data_files, got nothing", hint)
     for key in source:
         # A builder of datasets has options of its own: only what looks misspelt is one.
-        if key not in _SOURCE and (hint := nearest(key, _SOURCE)) and _close(key):
+        if key not in SOURCE and (hint := nearest(key, SOURCE)) and _close(key):
             complain(f"{path}.{key}", f"load_dataset has no {key!r}", hint)
 
 
@@ -152,14 +154,14 @@ def _check_general(
 def _close(key: str) -> bool:
     return any(
         known != key and (known.rstrip("s") == key.rstrip("s") or sorted(known) == sorted(key))
-        for known in _SOURCE
+        for known in SOURCE
     )
 
 
 def _check_carved(
     path: str, split: str, source: Mapping[str, Any], data: Mapping[str, Any], complain: Complain
 ) -> None:
-    check_names(path, source, ("carve", "from", "seed"), "a carved split", complain)
+    check_names(path, source, CARVED, "a carved split", complain)
     share, origin, seed = source["carve"], source.get("from", "train"), source.get("seed", 0)
     if split == "train":
         complain(f"{path}.carve", "train is what the other splits are carved from")

@@ -8,7 +8,7 @@ from autopeft.config.values import check_value, settle
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
 from autopeft.domain.space import Json
 
-_OWNED = {
+OWNED = {
     "data_seed": "search.seed is the seed",
     "do_eval": "a trial evaluates",
     "do_predict": "a trial does not predict",
@@ -35,7 +35,7 @@ _OWNED = {
 }
 """What autopeft does itself: dropped at the trainer's default, refused at another value."""
 
-_SILENT = (
+SILENT = (
     "disable_tqdm",
     "hub_token",
     "logging_dir",
@@ -72,13 +72,13 @@ def check_recipe(
     kept: dict[str, Json] = {}
     for name, value in training.items():
         at = f"{path}.{name}"
-        if name in _SILENT or _masked(name, value):
+        if name in SILENT or _masked(name, value):
             continue
         if name not in defaults:
             complain(at, f"{arguments} has no field {name!r}", nearest(name, defaults))
-        elif name in _OWNED:
+        elif name in OWNED:
             if not _says_nothing(value, defaults[name]):
-                message = f"autopeft sets {name} itself ({_OWNED[name]}), got {told(value)}"
+                message = f"autopeft sets {name} itself ({OWNED[name]}), got {told(value)}"
                 complain(at, message, "remove it")
         else:
             check_value(at, name, value, defaults[name], complain)

@@ -42,14 +42,14 @@ from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
 
 _SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
-_KEYS = (
+KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
     *("constraints", "baselines", "budget", "resources", "search", "evaluation", "confirm"),
     *("evaluator", "metrics", "parameters"),
     *_SHORT,
 )
-_STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-_BRANCH = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
+STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
 LEARNING_RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 """Of every branch that neither sets it nor inherits it from the study's training."""
 
@@ -66,7 +66,7 @@ BASELINES = {
 
 def is_study_name(name: Any) -> bool:
     """Letters, digits, - _ and, not first, a point."""
-    return isinstance(name, str) and _STUDY.fullmatch(name) is not None
+    return isinstance(name, str) and STUDY.fullmatch(name) is not None
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
@@ -199,7 +199,7 @@ class _Parser:
 
     def _head(self) -> None:
         document = self._document
-        check_names("", document, _KEYS, "a space file", self.complain)
+        check_names("", document, KEYS, "a space file", self.complain)
         version = document.get("autopeft")
         if version != 1 or isinstance(version, bool):
             message = f"the format version is 1, got {told(version)}"
@@ -249,7 +249,7 @@ class _Parser:
         found = []
         for group, members in (("space", searched), ("baselines", baselines)):
             for name, (path, tree) in members.items():
-                if not _BRANCH[group].fullmatch(name):
+                if not BRANCH_NAMES[group].fullmatch(name):
                     self.complain(path, f"a name here takes letters, digits and _, got {name!r}")
                 if isinstance(tree, Mapping):
                     grown = self._branch(tree, path, trainer, recipe)

@@ -13,8 +13,8 @@ _REAL = ("logging_steps", "lora_alpha", "warmup_steps")
 _OPEN = ("debug", "fsdp", "include_num_input_tokens_seen", "pad_to_multiple_of")
 """Fields whose default does not tell their type."""
 
-_ABOVE: Mapping[str, float] = {"learning_rate": 0, "num_train_epochs": 0}
-_LEAST: Mapping[str, float] = {
+ABOVE: Mapping[str, float] = {"learning_rate": 0, "num_train_epochs": 0}
+LEAST: Mapping[str, float] = {
     "gradient_accumulation_steps": 1,
     "lora_alpha": 0,
     "lora_dropout": 0,
@@ -24,7 +24,7 @@ _LEAST: Mapping[str, float] = {
     "warmup_steps": 0,
     "weight_decay": 0,
 }
-_MOST: Mapping[str, float] = {"lora_dropout": 1}
+MOST: Mapping[str, float] = {"lora_dropout": 1}
 
 
 def check_value(at: str, name: str, value: Json, default: Json, complain: Complain) -> None:
@@ -32,10 +32,10 @@ def check_value(at: str, name: str, value: Json, default: Json, complain: Compla
     for suffix, option in options_of(value):
         if option is None or isinstance(option, Expr):
             continue
-        wanted = _wanted(name, default)
-        if wanted and not _is(option, wanted, name):
+        kind = wanted(name, default)
+        if kind and not _is(option, kind, name):
             hint = f"write {{choice: {told(option)}}}" if isinstance(option, list) else ""
-            complain(at + suffix, f"{name} takes {wanted}, got {told(option)}", hint)
+            complain(at + suffix, f"{name} takes {kind}, got {told(option)}", hint)
             continue
         _bounds(at + suffix, name, option, complain)
 
@@ -53,7 +53,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _wanted(name: str, default: Json) -> str:
+def wanted(name: str, default: Json) -> str:
+    """What a field takes, in words, as its default shows it; "" where that does not."""
     if name in _OPEN:
         return ""
     match default:
@@ -87,9 +88,9 @@ def _bounds(at: str, name: str, value: Json, complain: Complain) -> None:
     low, high = (value.low, value.high) if isinstance(value, Range) else (value, value)
     if not is_number(low):
         return
-    if name in _ABOVE and low <= _ABOVE[name]:
-        complain(at, f"{name} is above {_ABOVE[name]}, got {low}")
-    if name in _LEAST and low < _LEAST[name]:
-        complain(at, f"{name} is at least {_LEAST[name]}, got {low}")
-    if name in _MOST and high > _MOST[name]:
-        complain(at, f"{name} is at most {_MOST[name]}, got {high}")
+    if name in ABOVE and low <= ABOVE[name]:
+        complain(at, f"{name} is above {ABOVE[name]}, got {low}")
+    if name in LEAST and low < LEAST[name]:
+        complain(at, f"{name} is at least {LEAST[name]}, got {low}")
+    if name in MOST and high > MOST[name]:
+        complain(at, f"{name} is at most {MOST[name]}, got {high}")
