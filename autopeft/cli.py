@@ -160,15 +160,18 @@ def sync(study: StudyName) -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Show versions, devices, the store, MLflow and Ray; exits 1 when a part is broken."""
+def doctor(as_json: AsJson = False) -> None:
+    """Show versions, devices, hub, store, MLflow and Ray; exits 1 when a part is broken."""
     from autopeft.doctor import checks
 
-    broken = False
-    for name, good, text in checks(Home.from_environment()):
-        broken |= not good
-        print(f"{'ok ' if good else 'BAD'} {name}: {text}")
-    if broken:
+    found = []
+    for check in checks(Home.from_environment()):
+        found.append(check)
+        if not as_json:
+            print("\n".join(check.lines()), flush=True)
+    if as_json:
+        print(json.dumps([vars(check) for check in found], indent=2))
+    if any(check.state == "BAD" for check in found):
         raise typer.Exit(1)
 
 

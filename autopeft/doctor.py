@@ -1,78 +1,199 @@
-"""What `autopeft doctor` looks at: one line a part, good or not."""
+"""What `autopeft doctor` looks at: one row a part, good, broken, or worth knowing."""
 
+import importlib
 import os
+import platform
 import shutil
+import socket
+import sys
+import textwrap
+import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+from urllib.parse import urlsplit
 
+from autopeft import __version__
 from autopeft.home import Home
 
 _PACKAGES = ("torch", "peft", "transformers", "datasets", "optuna", "botorch", "ray", "mlflow")
+_EXTRAS = {"trl": "language models", "bitsandbytes": "load_in_4bit", "rouge-score": "rouge metrics"}
+_TIMEOUT_S = 3.0  # of what is asked over the network
+_HUB = "https://huggingface.co"
+_COLUMNS = 80
+
+State = Literal["ok", "note", "BAD"]
 
 
-def checks(home: Home) -> Iterator[tuple[str, bool, str]]:
-    """Yield (part, good, text) for every part."""
-    for name, look in _LOOKS.items():
+@dataclass(frozen=True)
+class Check:
+    """One part. state: `BAD` is what no search works without; a `note` is worth knowing."""
+
+    part: str
+    state: State
+    text: str
+
+    def lines(self) -> list[str]:
+        """For people, in 80 columns."""
+        head = f"{self.state:<4} {self.part:<9} "
+        indent = " " * len(head)
+        text = self.text if self.text else "-"
+        return textwrap.wrap(
+            text, _COLUMNS, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+        )
+
+
+def checks(home: Home) -> Iterator[Check]:
+    """Look at every part, each when it is asked for."""
+    for part, look in _LOOKS.items():
         try:
-            yield name, True, look(home)
+            state, text = look(home)
         except Exception as error:  # whatever is broken is what the verb is there to show
-            yield name, False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            said = str(error).splitlines()
+            state, text = "BAD", f"{type(error).__name__}: {said[0] if said else ''}"
+        yield Check(part, state, text)
 
 
-def _versions(_: Home) -> str:
-    found = []
-    for package in (*_PACKAGES, "trl"):
+def _autopeft(_: Home) -> tuple[State, str]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return "ok", f"{__version__}, Python {python}, {platform.system()} {platform.machine()}"
+
+
+def _versions(_: Home) -> tuple[State, str]:
+    found, missing = [], []
+    for package in _PACKAGES:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            if package in _PACKAGES:
-                raise
-            found.append(f"{package} is not installed (needed for trl.SFTTrainer)")
-    return ", ".join(found)
+            missing.append(f"{package} is not installed")
+    return ("BAD" if missing else "ok"), ", ".join([*missing, *found])
 
 
-def _devices(_: Home) -> str:
+def _extras(_: Home) -> tuple[State, str]:
+    found, missing = [], []
+    for package, need in _EXTRAS.items():
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            missing.append(f"{package} is not installed ({need})")
+    return ("note" if missing else "ok"), ", ".join([*found, *missing])
+
+
+def _devices(_: Home) -> tuple[State, str]:
     import torch
 
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return ", ".join(names)
-    return f"no GPU, {len(os.sched_getaffinity(0))} CPU cores"
+    cpu = f"{len(os.sched_getaffinity(0))} CPU cores" + _memory()
+    if not torch.cuda.is_available():
+        why = (
+            f"this torch is built for CUDA {torch.version.cuda}, and " if torch.version.cuda else ""
+        )
+        return "ok", f"{why}no GPU is seen; {cpu}"
+    gpus = []
+    for i in range(torch.cuda.device_count()):
+        seen = torch.cuda.get_device_properties(i)
+        gpus.append(f"{seen.name} ({seen.total_memory / 2**30:.0f} GiB)")
+    bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+    return "ok", f"{', '.join(gpus)}, CUDA {torch.version.cuda}, {bf16}; {cpu}"
 
 
-def _folder(home: Home) -> str:
+def _memory() -> str:
+    import psutil
+
+    return f", {psutil.virtual_memory().total / 2**30:.0f} GiB of memory"
+
+
+def _hub(_: Home) -> tuple[State, str]:
+    """A hub that is away breaks nothing: models and data may be local."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return "note", "HF_HUB_OFFLINE is set: local folders and what is cached"
+    endpoint = os.environ.get("HF_ENDPOINT", _HUB)
+    answers: list[str] = []
+
+    def ask() -> None:
+        began = time.monotonic()
+        request = urllib.request.Request(endpoint, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
+        except urllib.error.HTTPError:
+            pass  # it answered
+        except (OSError, ValueError):
+            return
+        answers.append(f"{(time.monotonic() - began) * 1000:.0f} ms")
+
+    # A thread, for the name of a host is looked up without any limit of time.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_TIMEOUT_S + 1)
+    if not answers:
+        return "note", f"{endpoint} does not answer: give local folders for models and data"
+    return "ok", f"{endpoint} answers in {answers[0]}"
+
+
+def _folder(home: Home) -> tuple[State, str]:
     home.folder.mkdir(parents=True, exist_ok=True)
     probe = home.folder / ".doctor"
     probe.write_text("")
     probe.unlink()
-    return f"{home.folder}, {shutil.disk_usage(home.folder).free / 2**30:.0f} GiB free"
+    return "ok", f"{home.folder}, {shutil.disk_usage(home.folder).free / 2**30:.0f} GiB free"
 
 
-def _store(home: Home) -> str:
+def _store(home: Home) -> tuple[State, str]:
     from autopeft.build import open_store
 
-    return f"{len(open_store(home).studies())} studies"
+    where = _shown(home.store_url)
+    if _unmade(home.store_url):
+        return "ok", f"{where}, made by the first search"
+    return "ok", f"{where}, {len(open_store(home).studies())} studies"
 
 
-def _mlflow(home: Home) -> str:
+def _mlflow(home: Home) -> tuple[State, str]:
+    where = _shown(home.mlflow_uri)
+    if _unmade(home.mlflow_uri):
+        importlib.import_module("mlflow")
+        return "ok", f"{where}, made by the first search"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{_TIMEOUT_S:.0f}")
     from mlflow import MlflowClient
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     count = len(MlflowClient(home.mlflow_uri).search_experiments())
-    return f"{home.mlflow_uri}, {count} experiments"
+    return "ok", f"{where}, {count} experiments"
 
 
-def _ray(_: Home) -> str:
+def _ray(_: Home) -> tuple[State, str]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
-    where = f"cluster {address}" if address else "a local one is started for a search"
-    return f"ray {ray.__version__}, {where}"
+    if not address:
+        return "ok", f"{ray.__version__}, a local one is started for a search"
+    parts = urlsplit(address if "://" in address else f"ray://{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT_S).close()
+        return "ok", f"{ray.__version__}, cluster {address} answers"
+    return "ok", f"{ray.__version__}, cluster {address}"
 
 
-_LOOKS: dict[str, Callable[[Home], str]] = {
+def _unmade(url: str) -> bool:
+    """Whether a URL names a file of SQLite that is not there yet."""
+    path = url.removeprefix("sqlite:///")
+    return path != url and not os.path.exists(path)
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
+
+
+_LOOKS: dict[str, Callable[[Home], tuple[State, str]]] = {
+    "autopeft": _autopeft,
     "versions": _versions,
+    "extras": _extras,
     "devices": _devices,
+    "hub": _hub,
     "folder": _folder,
     "store": _store,
     "mlflow": _mlflow,
