@@ -6,7 +6,7 @@ Heavy libraries are imported when a function needs them, so that `validate` of a
 
 from autopeft.builders.exports import export, export_suite, peft_config
 from autopeft.builders.imports import ImportedStudy, import_study
-from autopeft.builders.problems import bound, check_own_code, own_shape, problem
+from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
     Search,
     make_evaluator,
@@ -34,5 +34,6 @@ __all__ = [
     "peft_config",
     "problem",
     "sampler_options",
+    "shape_of",
     "study_explorer",
 ]

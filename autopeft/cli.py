@@ -57,6 +57,9 @@ def root(
         raise typer.Exit
 
 
+app.command()(starting.init)
+
+
 @app.command()
 def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     """Check a space file, first alone, then against its model and data. Trains nothing."""
@@ -76,20 +79,18 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Show what the space contains and what its budget costs. Trains nothing."""
+    """Show what the space holds, what a trial takes and what the budget buys. Trains nothing."""
     from autopeft import build
     from autopeft.config import load
-    from autopeft.plan_view import cost_of, plan_rows, print_plan
+    from autopeft.plan_view import plan_of, print_plan
     from autopeft.training.remarks import data_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
-    rows = plan_rows(build.problem(spec, shape))
-    cost, remarks = cost_of(spec, shape), data_remarks(spec)
+    found, remarks = plan_of(spec, build.problem(spec, shape)), data_remarks(spec)
     if as_json:
-        told = {"study": spec.name, "branches": rows, "cost": cost, "data": remarks}
-        print(json.dumps(told, indent=2))
+        print(json.dumps({"study": spec.name, **found, "data": remarks}, indent=2))
     else:
-        print_plan(spec, rows, cost)
+        print_plan(spec, found)
         for remark in remarks:
             print(remark)
 

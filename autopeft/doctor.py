@@ -17,7 +17,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
-from autopeft import __version__
 from autopeft.home import Home
 
 _PACKAGES = ("torch", "peft", "transformers", "datasets", "optuna", "botorch", "ray", "mlflow")
@@ -60,7 +59,11 @@ def checks(home: Home) -> Iterator[Check]:
 
 def _autopeft(_: Home) -> tuple[State, str]:
     python = ".".join(map(str, sys.version_info[:3]))
-    return "ok", f"{__version__}, Python {python}, {platform.system()} {platform.machine()}"
+    try:
+        ours = version("autopeft")
+    except PackageNotFoundError:
+        ours = "a checkout that is not installed"
+    return "ok", f"{ours}, Python {python}, {platform.system()} {platform.machine()}"
 
 
 def _versions(_: Home) -> tuple[State, str]:

@@ -1,127 +1,194 @@
-"""`autopeft plan`: the table of branches, and what the budget costs."""
+"""`autopeft plan`: what the space holds, what a trial takes, and what the budget buys."""
 
 import math
+import textwrap
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
-from autopeft.domain.model import ModelShape
+from autopeft.domain.estimates.time import CORE, GPU
 from autopeft.domain.plan import plan_branch
 from autopeft.domain.ports import Problem
+from autopeft.domain.purchase import purchase
 from autopeft.domain.study import StudySpec
-from autopeft.terminal import clock, out
+from autopeft.terminal import out
 
 _SHARE_OF_PEAK = 0.4  # of a large matrix product that training reaches: an assumption, and said so
 _PROBE = 1024
-_IMAGE_TOKENS = 197  # of a ViT with patches of 16 on 224 pixels
+_COLUMNS = 80
+_HOUR, _MINUTE = 3600, 60
 
 
-def plan_rows(problem: Problem) -> list[dict[str, Any]]:
-    """One JSON row a branch; an infinite count is null."""
-    rows = []
+def plan_of(spec: StudySpec, problem: Problem) -> dict[str, Any]:
+    """The plan as JSON: a row a branch (an infinite count is null), and what the budget buys.
+
+    Times are those of the estimates' formula on a machine that computes as fast as this one, where
+    a trial runs on the kind of device that is here.
+    """
+    rows: list[dict[str, Any]] = []
     for branch in problem.space.branches:
-        row = plan_branch(branch, problem)
+        found = plan_branch(branch, problem, rungs=spec.search.rungs)
         counted = {
-            name: None if math.isinf(number := getattr(row, name)) else int(number)
+            name: None if math.isinf(number := getattr(found, name)) else int(number)
             for name in ("parameter_sets", "architectures")
         }
-        rows.append({**vars(row), **counted})
-    return rows
-
-
-def cost_of(spec: StudySpec, shape: ModelShape) -> dict[str, Any]:
-    """What the budget buys: steps and FLOPs of a full trial, hours at this machine's speed.
-
-    FLOPs: 4 N per token of an adapter's step (forward, and backward through activations), N the
-    backbone's parameters in its layers; the machine's speed is measured by one matrix product.
-    """
-    if spec.evaluator is not None:  # only the user's code knows how long it trains
-        return {"trials": spec.budget.trials, "parallel": spec.search.parallel}
-    from autopeft.training.data import load_data
-
-    data = load_data(spec.data, folder=spec.folder, task=spec.task)
-    recipe = spec.training
-    batch = int(recipe.get("per_device_train_batch_size", 8))
-    batch *= int(recipe.get("gradient_accumulation_steps", 1))
-    epochs = float(recipe.get("num_train_epochs", 3.0))
-    steps = int(recipe.get("max_steps", -1))
-    if steps <= 0:
-        steps = math.ceil(len(data.train) / batch * epochs)
-    tokens = steps * batch * _row_tokens(spec)
-    flops = 4.0 * sum(module.parameters for module in shape.modules) * tokens
-    seconds = flops / (_flops_per_second() * _SHARE_OF_PEAK)
-    trials = spec.budget.trials
-    return {
-        "steps_per_full_trial": steps,
-        "tokens_per_full_trial_at_most": tokens,
-        "petaflops_per_full_trial_at_most": flops / 1e15,
-        "seconds_per_full_trial_estimated": seconds,
-        "hours_at_most_estimated": None if trials is None else trials * seconds / 3600,
-        "trials": trials,
-        "parallel": spec.search.parallel,
-    }
-
-
-def _row_tokens(spec: StudySpec) -> int:
-    """The most tokens of a row."""
-    kind = spec.task
-    if "image" in kind.columns:
-        return _IMAGE_TOKENS
-    length = int(spec.data.get("max_length", kind.max_length or 128))
-    return length + int(spec.data.get("max_target_length", kind.max_target_length or 0))
-
-
-def print_plan(spec: StudySpec, rows: list[dict[str, Any]], cost: dict[str, Any]) -> None:
-    """The plan for people."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("branch", "architectures", "recipe varies", "adapter", "memory", "refused"):
-        left = name in ("branch", "recipe varies")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
+        rows.append({**vars(found), **counted})
+    if problem.estimates is None:  # only the user's code knows how long it trains
+        return {"branches": rows, "machine": None, "budget": vars(purchase(spec, None))}
+    slower, machine = _machine(spec)
     for row in rows:
-        table.add_row(
-            row["name"] + (" (baseline)" if row["baseline"] else ""),
-            _counted(row["architectures"]),
-            ", ".join(row["recipe"]) or "-",
-            _extent(row["adapter_params"]),
-            _extent(row["peak_memory_gib"], " GiB"),
-            f"{row['refused']:.0%}",
-        )
-    out.print(table)
+        if row["train_seconds"] is not None:
+            row["train_seconds"] = tuple(slower * value for value in row["train_seconds"])
+            row["mean_seconds"] *= slower
+    seconds = [row["mean_seconds"] for row in rows if row["mean_seconds"] is not None]
+    return {"branches": rows, "machine": machine, "budget": vars(purchase(spec, seconds))}
+
+
+def _machine(spec: StudySpec) -> tuple[float, str]:
+    """How much slower than the formula's machine a trial is here, and what it was told by."""
+    import torch
+
+    cores = max(1, int(spec.resources.cpus_per_trial))
+    here = f"{cores} CPU core{'' if cores == 1 else 's'} of this machine"
+    if spec.resources.gpus_per_trial == 0:
+        return CORE.operations / (_SHARE_OF_PEAK * _flops_per_second("cpu", cores)), here
+    if torch.cuda.is_available():
+        speed = _SHARE_OF_PEAK * _flops_per_second("cuda", cores)
+        return GPU.operations / speed, "this machine's GPU"
+    return 1.0, f"a GPU that reaches {GPU.operations / 1e12:.0f} TFLOP/s, as there is none here"
+
+
+def _flops_per_second(device: str, cores: int) -> float:
+    """Of a large matrix product; the best of a few, as others may be at work here."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(cores, threads))
+    try:
+        square = torch.ones(_PROBE, _PROBE, device=device)
+        best = math.inf
+        for _ in range(5):
+            began = time.perf_counter()
+            (square @ square).sum().item()
+            best = min(best, time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * _PROBE**3 / best
+
+
+def print_plan(spec: StudySpec, plan: Mapping[str, Any]) -> None:
+    """The plan for people, in 80 columns."""
+    rows = plan["branches"]
+    _print_table(spec, rows)
+    out.print()
+    recipes: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        recipes.setdefault(row["recipe"], []).append(row["name"])
+    for recipe, names in recipes.items():
+        if recipe:
+            everywhere = "Everywhere" if len(recipes) == 1 else f"In {', '.join(names)}"
+            _say(f"{everywhere} the recipe varies too: {', '.join(recipe)}.")
+    for row in rows:
+        if row["refused"]:
+            _say(
+                f"{row['refused']:.0%} of the points of {row['name']} are refused by the model or "
+                "a known limit, and never tried."
+            )
     counts = [row["architectures"] for row in rows if not row["baseline"]]
     total = "infinitely many" if None in counts else f"{sum(counts):,}"
     sets = [row["parameter_sets"] for row in rows if not row["baseline"]]
     empty = "" if None in sets or sum(sets) == sum(counts) else f" of {sum(sets):,} parameter sets"
     if any(count != 0 for count in counts):
-        memory = "; memory is that of training at its peak, estimated"
-        out.print(f"\n{total} architectures to search{empty}, the recipe apart.")
-        out.print(
-            f"Sizes are the extent of {rows[0]['sampled']} random points a branch, without the head"
-            f"{'' if spec.evaluator else memory}."
+        measured = "" if spec.evaluator else "; memory is that of training at its peak, estimated"
+        _say(
+            f"{total} architectures to search{empty}, the recipe apart. Sizes are the extent of "
+            f"{rows[0]['sampled']} random points a branch, without the head{measured}.",
+            first=True,
         )
-    if spec.evaluator is not None:
-        limit = "no limit on" if cost["trials"] is None else f"{cost['trials']}"
-        out.print(
-            f"Your own training code: {limit} trials, {cost['parallel']} at a time; "
-            "what one costs shows when it ran."
+    _print_budget(spec, plan)
+
+
+def _print_table(spec: StudySpec, rows: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("branch", overflow="fold")
+    names = ["architectures", "adapter parameters"]
+    if spec.evaluator is None:
+        names += ["memory", "full trial"]
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        cells = [_counted(row["architectures"]), _extent(row["adapter_params"], _whole)]
+        if spec.evaluator is None:
+            cells += [
+                _extent(row["peak_memory_gib"], _gib),
+                _extent(row["train_seconds"], duration),
+            ]
+        table.add_row(row["name"] + (" (baseline)" if row["baseline"] else ""), *cells)
+    out.print(table)
+
+
+def _print_budget(spec: StudySpec, plan: Mapping[str, Any]) -> None:
+    buys, parallel = plan["budget"], spec.search.parallel
+    if plan["machine"] is None:
+        limit = "no limit on" if buys["trials"] is None else f"{buys['trials']}"
+        _say(
+            f"Your own training code: {limit} trials, {parallel} at a time; "
+            "what one costs shows when it ran.",
+            first=True,
         )
         return
-    hours = cost["hours_at_most_estimated"]
-    budget = "no limit on trials" if hours is None else f"{cost['trials']} trials"
-    text = (
-        f"A full trial: {cost['steps_per_full_trial']:,} steps, about "
-        f"{clock(cost['seconds_per_full_trial_estimated'])} on one worker here"
+    steps = [row["steps"] for row in plan["branches"] if row["steps"]]
+    if steps:
+        extent = _extent((min(s[0] for s in steps), max(s[1] for s in steps)), _whole)
+        _say(f"A full trial has {extent} steps.", first=True)
+    if buys["trials"] is not None:
+        _say(_bought(spec, buys))
+    if buys["work_hours"] is not None:
+        _say(_spent(spec, buys))
+    _say(
+        f"Times are estimates for {plan['machine']} by its speed at matrix products alone: good to "
+        "compare branches, and off by a factor of 2 or more in themselves; the first trials tell."
     )
-    if hours is not None:
-        text += (
-            f"; {budget} at most {clock(hours * 3600)} of work, "
-            f"{clock(hours * 3600 / spec.search.parallel)} with {spec.search.parallel} at a time"
+
+
+def _bought(spec: StudySpec, buys: Mapping[str, Any]) -> str:
+    """The trials, and what becomes of them."""
+    about = "" if buys["ends_by"] == "trials" else "about "
+    text = f"The budget buys {about}{buys['trials']:,} trials ({buys['ends_by']} ends it)"
+    parts = [f"{buys['baselines']} of baselines"] if buys["baselines"] else []
+    if buys["confirming"]:
+        parts.append(f"{buys['confirming']} or more that confirm")
+    rungs = spec.search.rungs
+    if rungs is not None:
+        at = ", ".join(f"{value:g}" for value in rungs.at)
+        parts.append(
+            f"{buys['finished']} trained to the end: of those that reach a rung (at {rungs.unit} "
+            f"{at}) one in {rungs.eta:g} goes on"
         )
-    out.print(
-        f"{text} (estimated: {_SHARE_OF_PEAK:.0%} of this machine's matrix speed, full length)."
-    )
-    if spec.search.rungs is not None:
-        out.print("Rungs stop most trials early, so the search takes less than that.")
+    return f"{text}{': ' if parts else ''}{', '.join(parts)}."
+
+
+def _spent(spec: StudySpec, buys: Mapping[str, Any]) -> str:
+    """Hours and money."""
+    unit = "GPU" if spec.resources.gpus_per_trial else "CPU"
+    text = f"They take {duration(buys['work_hours'] * _HOUR)} of work"
+    if spec.search.parallel > 1:
+        wall = duration(buys["wall_hours"] * _HOUR)
+        text += f", {wall} with {spec.search.parallel} at a time"
+    text += f": {buys['device_hours']:.2g} {unit} hours"
+    if buys["cost"] is not None:
+        text += f", {buys['cost']:.2f} at {spec.resources.price_per_hour:g} an hour"
+    return text + "."
+
+
+def _say(text: str, *, first: bool = False) -> None:
+    """A paragraph; first: with an empty line before."""
+    if first:
+        out.print()
+    for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _counted(architectures: int | None) -> str:
@@ -130,21 +197,29 @@ def _counted(architectures: int | None) -> str:
     return f"{architectures:,}" if architectures else "-"
 
 
-def _extent(pair: tuple[float, float] | None, unit: str = "") -> str:
+def _extent(pair: tuple[float, float] | None, told: Any) -> str:
+    """Smallest to largest; a unit that both have is said once."""
     if pair is None:
         return "-"
-    low, high = (f"{value:.2g}" if unit else f"{value:,.0f}" for value in pair)
-    return (low if low == high else f"{low} to {high}") + unit
+    low, high = (told(value) for value in pair)
+    if low == high:
+        return str(low)
+    (a, _, unit), (_, _, other) = low.partition(" "), high.partition(" ")
+    return f"{a if unit == other else low}-{high}"
 
 
-def _flops_per_second() -> float:
-    import torch
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e7 else f"{value / 1e6:,.0f} M"
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    square = torch.ones(_PROBE, _PROBE, device=device)
-    _ = square @ square
-    began = time.perf_counter()
-    for _ in range(3):
-        product = square @ square
-    product.sum().item()
-    return 3 * 2 * _PROBE**3 / (time.perf_counter() - began)
+
+def _gib(value: float) -> str:
+    return f"{value:.2g} GiB"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: `25 s`, `8.5 min`, `1.8 h`, `120 h`."""
+    for unit, length in (("h", _HOUR), ("min", _MINUTE)):
+        if seconds >= length:
+            value = seconds / length
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "1 s"

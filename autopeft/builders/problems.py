@@ -49,6 +49,13 @@ def _shape(spec: StudySpec) -> ModelShape:
     return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
 
 
+def shape_of(model: Mapping[str, str], *, folder: str) -> ModelShape:
+    """The shape of a `model:` whose labels nobody has counted: two of them."""
+    from autopeft.training.model import model_shape
+
+    return model_shape(model, folder=folder, num_labels=2)
+
+
 def own_shape(spec: StudySpec) -> ModelShape:
     """The shape of the model that an evaluator's study names, if any."""
     if not spec.model:

@@ -7,14 +7,16 @@ whose sizes by layer are 0 just where a varying placement has put the module.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.ports import Problem
+from autopeft.domain.purchase import share_of_run
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range, Subset
+from autopeft.domain.study import Rungs
 
 _SAMPLES = 500
 _RECIPE = ("training", "parameters")
@@ -30,6 +32,8 @@ class BranchPlan:
     adapter_params: (smallest, largest) over `sampled` random points; None when none is admissible.
     refused: share of the sampled points that the model or a known constraint refuses.
     peak_memory_gib: (smallest, largest) estimate of training's peak; None also without estimates.
+    steps: (fewest, most) of a full run. train_seconds: (shortest, longest) estimate of a full run;
+        mean_seconds: of a trial, with what the rungs leave of it.
     """
 
     name: str
@@ -42,16 +46,24 @@ class BranchPlan:
     trainable_params: tuple[float, float] | None
     refused: float
     peak_memory_gib: tuple[float, float] | None = None
+    steps: tuple[float, float] | None = None
+    train_seconds: tuple[float, float] | None = None
+    mean_seconds: float | None = None
 
 
-def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPlan:
-    """Count a branch and sample its sizes."""
+def plan_branch(
+    branch: Branch, problem: Problem, *, rungs: Rungs | None = None, seed: int = 0
+) -> BranchPlan:
+    """Count a branch and sample its sizes and costs."""
     rng = np.random.default_rng(seed)
     space = problem.space.only(branch.name)
     drawn = [problem.admissible(space.draw(rng)) for _ in range(_SAMPLES)]
     found = [c for c in drawn if c is not None]
     known = [problem.known(c.architecture) for c in found]
-    estimated = [problem.estimates(c) for c in found] if problem.estimates else []
+    estimated = [dict(problem.estimates(c)) for c in found] if problem.estimates else []
+    for c, costs in zip(found, estimated, strict=False):
+        costs["steps"] = float(round(1000 * costs["train_seconds"] / costs["step_ms"]))
+        costs["seconds"] = costs["train_seconds"] * share_of_run(rungs, c.recipe, costs["steps"])
     tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
     names = [p.name.split(".", 1) for p in branch.parameters]
     return BranchPlan(
@@ -65,6 +77,9 @@ def plan_branch(branch: Branch, problem: Problem, *, seed: int = 0) -> BranchPla
         trainable_params=_extent(known, "trainable_params"),
         refused=1 - len(known) / _SAMPLES,
         peak_memory_gib=_extent(estimated, "peak_memory_gib"),
+        steps=_extent(estimated, "steps"),
+        train_seconds=_extent(estimated, "train_seconds"),
+        mean_seconds=float(np.mean([e["seconds"] for e in estimated])) if estimated else None,
     )
 
 
@@ -129,6 +144,6 @@ def _zeros(size: Json) -> float:
             return float(size == 0)
 
 
-def _extent(rows: list[Mapping[str, float]], metric: str) -> tuple[float, float] | None:
+def _extent(rows: Sequence[Mapping[str, float]], metric: str) -> tuple[float, float] | None:
     values = [row[metric] for row in rows if metric in row]
     return (min(values), max(values)) if values else None

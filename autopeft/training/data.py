@@ -72,6 +72,18 @@ def general_rows(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> Dat
     return rows.select(range(min(limit, len(rows))))
 
 
+def rows_of_source(source: Mapping[str, Any], *, folder: str) -> Dataset:
+    """The rows of one source as a space file writes it, as they are.
+
+    Raises:
+        AutopeftError: it cannot be loaded.
+    """
+    rows = _split({"train": source}, "train", folder)
+    if rows is None:
+        raise AutopeftError("a carved split has no rows of its own")
+    return rows
+
+
 @lru_cache(maxsize=4)
 def _load(data_json: str, folder: str, task: TaskKind) -> Data:
     data = json.loads(data_json)
