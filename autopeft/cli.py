@@ -15,6 +15,7 @@ import typer
 
 from autopeft import __version__
 from autopeft.commands import confirming, exploring, importing, looking, running, starting
+from autopeft.commands.completing import trial_numbers
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -117,7 +118,10 @@ def export(
             help="The folder to write; `peft-suite`: in the layout of the PEFT comparison suite."
         ),
     ],
-    trial: Annotated[int | None, typer.Option(help="The trial; the pick when left out.")] = None,
+    trial: Annotated[
+        int | None,
+        typer.Option(help="The trial; the pick when left out.", autocompletion=trial_numbers),
+    ] = None,
     when: Annotated[str, typer.Option(help="Limits for the pick, as in `best`.")] = "",
     prefer: Annotated[str | None, typer.Option(help="As in `best`.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,

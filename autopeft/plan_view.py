@@ -155,8 +155,9 @@ def _print_budget(spec: StudySpec, plan: Mapping[str, Any]) -> None:
 
 def _bought(spec: StudySpec, buys: Mapping[str, Any]) -> str:
     """The trials, and what becomes of them."""
-    about = "" if buys["ends_by"] == "trials" else "about "
-    text = f"The budget buys {about}{buys['trials']:,} trials ({buys['ends_by']} ends it)"
+    text = f"The budget buys {buys['trials']:,} trials"
+    if buys["ends_by"] != "trials":
+        text = f"The budget buys about {buys['trials']:,} trials, which spend its {buys['ends_by']}"
     parts = [f"{buys['baselines']} of baselines"] if buys["baselines"] else []
     if buys["confirming"]:
         parts.append(f"{buys['confirming']} or more that confirm")

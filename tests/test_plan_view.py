@@ -47,7 +47,7 @@ def test_the_plan_says_what_the_budget_buys_in_80_columns(planned, capsys):
     assert max(map(len, said.splitlines())) <= 80
     text = " ".join(said.split())
     assert "3 architectures to search of 5 parameter sets" in text
-    assert "The budget buys 18 trials (trials ends it): 6 of baselines, 6 trained to" in text
+    assert "The budget buys 18 trials: 6 of baselines, 6 trained to the end" in text
     assert "at 2 an hour." in text
     assert "A full trial has 36-72 steps." in text
     varied = "Everywhere the recipe varies too: per_device_train_batch_size, learning_rate."

@@ -5,8 +5,13 @@ from typing import Annotated
 
 import typer
 
+from autopeft.commands.completing import study_names
+
 SpaceFile = Annotated[Path, typer.Argument(help="The space file (YAML).", metavar="SPACE.YAML")]
-StudyName = Annotated[str, typer.Argument(help="The study's name.", metavar="STUDY")]
+StudyName = Annotated[
+    str,
+    typer.Argument(help="The study's name.", metavar="STUDY", autocompletion=study_names),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: budget.trials=50.")
 ]

@@ -23,7 +23,8 @@ _BUILDERS: Mapping[str, Mapping[str, Any]] = {
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 _NAMES = {"validation": ("validation", "valid", "val", "dev", "eval"), "test": ("test",)}
-_SHARE = 0.1  # of the training rows, where nothing else validates
+_FEW = 2000
+_SHARES = (0.2, 0.1)  # of few training rows and of many, where nothing else validates
 
 
 def see_data(
@@ -48,7 +49,7 @@ def see_data(
         if found is not None and (given or _fits(found, rows, folder)):
             sources[name] = found
     if "validation" not in sources:
-        sources["validation"] = {"carve": _SHARE, "from": "train", "seed": 0}
+        sources["validation"] = {"carve": _SHARES[len(rows) >= _FEW], "from": "train", "seed": 0}
     sample = rows.select(range(min(_SAMPLE, len(rows))))
     columns = tuple(_column(sample, name) for name in rows.column_names)
     order: dict[str, Mapping[str, Any]] = {
