@@ -1,6 +1,8 @@
 """Mistakes are shown where they stand: line, column, the text itself, and what to write instead."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from fakes import bert_shape
@@ -148,3 +150,13 @@ def test_an_excerpt_keeps_to_80_columns_and_holds_the_place(column):
 def test_a_mistake_without_a_place_is_one_line():
     error = SpecError([Mistake("study", "takes a name", "name it"), Mistake("a.b", "is wrong")])
     assert str(error) == "space file: 2 mistakes\n  study: takes a name (name it)\n  a.b: is wrong"
+
+
+def test_the_mistakes_that_the_documents_show_are_shown(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "getting-started.md").read_text()
+    (space,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (told,) = re.findall(r"```text\nerror: (space.yaml: .*?)\n```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    path = Path("space.yaml")
+    path.write_text(space.replace("SEQ_CLS", "SEQ_CLASS").replace("[accuracy]", "[acuracy]"))
+    assert shown(path) == told
