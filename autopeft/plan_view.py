@@ -16,7 +16,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.terminal import out
 
 _SHARE_OF_PEAK = 0.4  # of a large matrix product that training reaches: an assumption, and said so
-_PROBE = 1024
+_PROBE = {"cpu": 1024, "cuda": 8192}  # rows of the product: what takes a device some time
 _COLUMNS = 80
 _HOUR, _MINUTE = 3600, 60
 
@@ -37,7 +37,7 @@ def plan_of(spec: StudySpec, problem: Problem) -> dict[str, Any]:
         rows.append({**vars(found), **counted})
     if problem.estimates is None:  # only the user's code knows how long it trains
         return {"branches": rows, "machine": None, "budget": vars(purchase(spec, None))}
-    slower, machine = _machine(spec)
+    slower, machine = _machine(spec, half=problem.shape.backbone_bytes == 2)
     for row in rows:
         if row["train_seconds"] is not None:
             row["train_seconds"] = tuple(slower * value for value in row["train_seconds"])
@@ -46,28 +46,34 @@ def plan_of(spec: StudySpec, problem: Problem) -> dict[str, Any]:
     return {"branches": rows, "machine": machine, "budget": vars(purchase(spec, seconds))}
 
 
-def _machine(spec: StudySpec) -> tuple[float, str]:
-    """How much slower than the formula's machine a trial is here, and what it was told by."""
+def _machine(spec: StudySpec, *, half: bool) -> tuple[float, str]:
+    """How much slower than the formula's machine a trial is here, and what it was told by.
+
+    half: the model computes in 16 bits.
+    """
     import torch
 
     cores = max(1, int(spec.resources.cpus_per_trial))
     here = f"{cores} CPU core{'' if cores == 1 else 's'} of this machine"
     if spec.resources.gpus_per_trial == 0:
-        return CORE.operations / (_SHARE_OF_PEAK * _flops_per_second("cpu", cores)), here
+        speed = _SHARE_OF_PEAK * _flops_per_second("cpu", torch.float32, cores=cores)
+        return CORE.operations / speed, here
     if torch.cuda.is_available():
-        speed = _SHARE_OF_PEAK * _flops_per_second("cuda", cores)
+        half = half or spec.training.get("bf16") is True or spec.training.get("fp16") is True
+        kind = torch.bfloat16 if half else torch.float32
+        speed = _SHARE_OF_PEAK * _flops_per_second("cuda", kind, cores=cores)
         return GPU.operations / speed, "this machine's GPU"
     return 1.0, f"a GPU that reaches {GPU.operations / 1e12:.0f} TFLOP/s, as there is none here"
 
 
-def _flops_per_second(device: str, cores: int) -> float:
+def _flops_per_second(device: str, kind: Any, *, cores: int) -> float:
     """Of a large matrix product; the best of a few, as others may be at work here."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(min(cores, threads))
     try:
-        square = torch.ones(_PROBE, _PROBE, device=device)
+        square = torch.ones(_PROBE[device], _PROBE[device], device=device, dtype=kind)
         best = math.inf
         for _ in range(5):
             began = time.perf_counter()
@@ -75,7 +81,7 @@ def _flops_per_second(device: str, cores: int) -> float:
             best = min(best, time.perf_counter() - began)
     finally:
         torch.set_num_threads(threads)
-    return 2 * _PROBE**3 / best
+    return 2 * _PROBE[device] ** 3 / best
 
 
 def print_plan(spec: StudySpec, plan: Mapping[str, Any]) -> None:
@@ -142,7 +148,7 @@ def _print_budget(spec: StudySpec, plan: Mapping[str, Any]) -> None:
     steps = [row["steps"] for row in plan["branches"] if row["steps"]]
     if steps:
         extent = _extent((min(s[0] for s in steps), max(s[1] for s in steps)), _whole)
-        _say(f"A full trial has {extent} steps.", first=True)
+        _say(f"A full trial has about {extent} steps.", first=True)
     if buys["trials"] is not None:
         _say(_bought(spec, buys))
     if buys["work_hours"] is not None:

@@ -1,13 +1,15 @@
 """The plan in 80 columns, with numbers that hang together."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from tiny_models import chats, make_model
 
 from autopeft import build
 from autopeft.config import load
-from autopeft.plan_view import _extent, duration, plan_of, print_plan
+from autopeft.plan_view import _extent, _machine, duration, plan_of, print_plan
 
 SPACE = """
 autopeft: 1
@@ -49,7 +51,7 @@ def test_the_plan_says_what_the_budget_buys_in_80_columns(planned, capsys):
     assert "3 architectures to search of 5 parameter sets" in text
     assert "The budget buys 18 trials: 6 of baselines, 6 trained to the end" in text
     assert "at 2 an hour." in text
-    assert "A full trial has 36-72 steps." in text
+    assert "A full trial has about 36-72 steps." in text
     varied = "Everywhere the recipe varies too: per_device_train_batch_size, learning_rate."
     assert varied in text
     assert "of the points of lora are refused by the model or a known limit" in text
@@ -70,6 +72,16 @@ def test_its_numbers_hang_together(planned):
     each = sum(row["mean_seconds"] for row in rows) / len(rows)
     assert budget["work_hours"] == pytest.approx(18 * each / 3600)
     assert budget["cost"] == pytest.approx(2 * budget["device_hours"])
+
+
+def test_a_gpu_that_is_not_here_is_said_to_be_none_here(planned):
+    spec, _ = planned
+    asked = replace(spec, resources=replace(spec.resources, gpus_per_trial=1))
+    if torch.cuda.is_available():
+        assert "this machine's GPU" in _machine(asked, half=True)[1]
+    else:
+        slower, said = _machine(asked, half=True)
+        assert (slower, "as there is none here" in said) == (1.0, True)
 
 
 @pytest.mark.parametrize(

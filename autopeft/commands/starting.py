@@ -65,7 +65,8 @@ def init(
     columns = start.columns_for(kind, rows, given, ask)
     _tell(f"model: {seen.model_type}, {seen.family}; data: {rows.rows:,} rows")
     read = ", ".join(f"{name} as {key}" for key, name in columns.items())
-    _tell(f"task: {next(n for n, k in KINDS.items() if k == kind)}, reading {read}")
+    name = next(name for name, known in KINDS.items() if known == kind)
+    _tell(f"task: {name}, reading {read} (--task and --column say otherwise)")
     lengths = start.see_lengths(seen, kind, columns, train, folder=folder)
     text = start.space_text(
         seen,

@@ -62,7 +62,8 @@ def plan_branch(
     known = [problem.known(c.architecture) for c in found]
     estimated = [dict(problem.estimates(c)) for c in found] if problem.estimates else []
     for c, costs in zip(found, estimated, strict=False):
-        costs["steps"] = float(round(1000 * costs["train_seconds"] / costs["step_ms"]))
+        steps = 1000 * costs["train_seconds"] / costs["step_ms"]
+        costs["steps"] = float(math.ceil(steps - 1e-6))  # what divided has to come out again
         costs["seconds"] = costs["train_seconds"] * share_of_run(rungs, c.recipe, costs["steps"])
     tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
     names = [p.name.split(".", 1) for p in branch.parameters]

@@ -19,7 +19,7 @@ from autopeft.config.schema import space_schema
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
 
-TEXTS = [{"text": f"what comes after {i % 9}", "label": ["low", "high"][i % 2]} for i in range(40)]
+TEXTS = [{"text": f"what comes after {i % 9}", "label": ["low", "high"][i % 2]} for i in range(24)]
 
 
 @pytest.fixture
