@@ -53,6 +53,11 @@ _ARGUMENTS = {
 _EMPTY: tuple[Json, ...] = (None, "", [], {}, "none", "no")
 
 
+def fields_of(trainer: str) -> Mapping[str, Json]:
+    """The fields that `training:` takes with a trainer, and their defaults."""
+    return TRAINER_DEFAULTS[trainer]
+
+
 def check_recipe(
     training: Mapping[str, Json],
     path: str,
@@ -67,7 +72,7 @@ def check_recipe(
         training: a grown tree.
         over: fields of the study's recipe, which a branch may set back to their default.
     """
-    defaults = TRAINER_DEFAULTS[trainer]
+    defaults = fields_of(trainer)
     arguments = _ARGUMENTS.get(trainer, "TrainingArguments")
     kept: dict[str, Json] = {}
     for name, value in training.items():

@@ -70,7 +70,7 @@ def recipes_of(trainer: str) -> Schema:
 def _recipe(trainer: str) -> Schema:
     fields = {
         name: field(name, default, TRAINER_VALUES.get(name, ()))
-        for name, default in TRAINER_DEFAULTS[trainer].items()
+        for name, default in recipe.fields_of(trainer).items()
     }
     owned = {
         name: {"description": f"autopeft sets it itself: {why}", "deprecated": True}
@@ -114,7 +114,9 @@ def _module(peft_type: str) -> Schema:
             mapping(("per_layer",), {"per_layer": whole}, type="object"),
             mapping(("per_group", "groups"), {"per_group": whole, "groups": COUNT}, type="object"),
         ]
-        details[size] = either(whole, *by_layer)
+        options = listed(either(whole, *by_layer, ref("varies")), least=1)
+        chosen = mapping(("choice",), {"choice": options}, type="object")
+        details[size] = either(whole, *by_layer, chosen)
     details |= {"peft_type": {"const": peft_type}, "layers": ref("layers"), **dropped}
     return mapping(details, details, type="object")
 
