@@ -3,6 +3,7 @@
 from autopeft.export.configs import peft_config
 from autopeft.export.folder import export_trial
 from autopeft.export.prepared import Prepared
+from autopeft.export.recipes import RECIPES, export_recipe
 from autopeft.export.suite import export_suite
 
-__all__ = ["Prepared", "export_suite", "export_trial", "peft_config"]
+__all__ = ["RECIPES", "Prepared", "export_recipe", "export_suite", "export_trial", "peft_config"]

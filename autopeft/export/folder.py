@@ -12,7 +12,7 @@ trial needs lie in `tuners/`, its allocation strategy and its start by data in `
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,13 @@ def export_trial(
     rows = {name: found for name, (found, _) in apart.items()}
     images = {f"data/{path}": image for _, found in apart.values() for path, image in found.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
-    files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
+    files |= {f"data/{name}.jsonl": json_lines(split) for name, split in rows.items()}
     said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
     files["provenance.json"] = json.dumps(said, indent=2) + "\n"
     weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
     names = [*files, *images, *(str(path.relative_to(adapter)) for path in weights)]
     files["README.md"] = card(spec, trial, prepared, names, confirmed=confirmed)
-    _make_room(to, adapter, force=force)
+    make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +153,15 @@ def _check_data(trial: Trial, prepared: Prepared) -> None:
         )
 
 
-def _make_room(to: Path, adapter: Path, *, force: bool) -> None:
-    if to.resolve() == adapter.resolve():
+def make_room(to: Path, adapter: Path | None, *, force: bool) -> None:
+    """An empty folder, or with `force` one without the weights of an earlier export.
+
+    adapter: where the study keeps the trial's weights; None: they are not asked for.
+
+    Raises:
+        ExportError: the folder is in use, or is that one.
+    """
+    if adapter is not None and to.resolve() == adapter.resolve():
         raise ExportError(f"{to} is where the study keeps the trial's weights: name another folder")
     if to.exists() and not to.is_dir():
         raise ExportError(f"export writes a folder, {to} is a file: name another")
@@ -166,5 +173,6 @@ def _make_room(to: Path, adapter: Path, *, force: bool) -> None:
     to.mkdir(parents=True, exist_ok=True)
 
 
-def _json_lines(rows: list[Mapping[str, Json]]) -> str:
+def json_lines(rows: Iterable[Mapping[str, Json]]) -> str:
+    """Rows as JSON, one a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
