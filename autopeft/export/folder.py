@@ -51,7 +51,7 @@ def export_trial(
     trial: Trial,
     *,
     shape: ModelShape,
-    adapter: Path,
+    adapter: Path | None,
     to: Path,
     prepared: Prepared,
     force: bool = False,
@@ -60,7 +60,7 @@ def export_trial(
     """Write a completed trial as a folder that loads and trains without autopeft.
 
     Args:
-        adapter: the folder that the trial's weights were saved in.
+        adapter: the folder that the trial's weights were saved in; None: the training alone.
         force: write into a folder that is in use; weights that lie there are replaced.
         confirmed: the configuration's fresh `seeds`, and over them `metrics` and `stderr`, where it
             was confirmed.
@@ -71,7 +71,7 @@ def export_trial(
     Raises:
         ExportError: the trial is not complete, trained no weights or lost them, or `to` is in use.
     """
-    _check(spec, trial, adapter)
+    check_trained(spec, trial, adapter)
     _check_data(trial, prepared)
     apart = {name: without_images(split, name) for name, split in prepared.splits.items()}
     rows = {name: found for name, (found, _) in apart.items()}
@@ -80,8 +80,8 @@ def export_trial(
     files |= {f"data/{name}.jsonl": json_lines(split) for name, split in rows.items()}
     said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
     files["provenance.json"] = json.dumps(said, indent=2) + "\n"
-    weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
-    names = [*files, *images, *(str(path.relative_to(adapter)) for path in weights)]
+    weights = {} if adapter is None else weight_files(adapter)
+    names = [*files, *images, *weights]
     files["README.md"] = card(spec, trial, prepared, names, confirmed=confirmed)
     make_room(to, adapter, force=force)
     written = []
@@ -93,11 +93,21 @@ def export_trial(
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(to / name)
         written.append(to / name)
-    for path in weights:
-        copy = to / path.relative_to(adapter)
-        copy.parent.mkdir(exist_ok=True)
-        written.append(Path(shutil.copy(path, copy)))
-    return tuple(written)
+    return (*written, *copied(weights, to))
+
+
+def weight_files(adapter: Path) -> dict[str, Path]:
+    """The files of a saved adapter or model, by their path in its folder."""
+    found = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
+    return {str(path.relative_to(adapter)): path for path in found}
+
+
+def copied(files: Mapping[str, Path], to: Path) -> list[Path]:
+    """The files in their places below `to`."""
+    for name, path in files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / name)
+    return [to / name for name in files]
 
 
 def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
@@ -119,7 +129,12 @@ def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
+def check_trained(spec: StudySpec, trial: Trial, adapter: Path | None) -> None:
+    """Nothing, if the trial trained the model to the end, and its weights lie in `adapter`.
+
+    Raises:
+        ExportError: what is missing, and what to do.
+    """
     if trial.state is not State.COMPLETED:
         reason = f" ({trial.failure.message})" if trial.failure else ""
         raise ExportError(
@@ -136,7 +151,8 @@ def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
             f"export takes a trial that autopeft's own evaluator ran, trial {trial.number} does "
             f"not say its {', '.join(missing)}: train it again with `autopeft search`"
         )
-    if not any(adapter.glob("*.safetensors")):
+    # Those of a composite lie one folder down.
+    if adapter is not None and not any(adapter.rglob("*.safetensors")):
         raise ExportError(
             f"trial {trial.number} has no weights in {adapter}: they are kept for the front and "
             f"the best baselines alone, choose one of `autopeft front {spec.name}`"
