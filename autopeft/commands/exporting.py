@@ -48,12 +48,14 @@ def export(
     from autopeft import build
     from autopeft.study import load_study
 
+    _check_to(to, out)
     _check(to, servable, rank, push_to_hub, public=public)
     found = load_study(study)
     if to == OPTUNA:
         _refuse_a_choice(trial, when, prefer)
         print(found.export_optuna(out or Path(f"{study}-optuna.db")))
         return
+    folder = out or Path(to)
     chosen = found.trial(trial) if trial is not None else found.best(when, prefer=prefer)
     if to == SUITE:
         written = chosen.export_suite(out or Path(SUITE))
@@ -65,8 +67,27 @@ def export(
         written = chosen.export(Path(to), force=force)
     for path in written:
         print(path)
+    if to == CONVERTED:
+        _tell_loss(folder, [objective.metric for objective in found.spec.objectives])
     if push_to_hub is not None:
         print(build.push(folder, push_to_hub, public=public))
+
+
+def _check_to(to: str, out: Path | None) -> None:
+    """A kind that is misspelt is no folder; a folder needs no other."""
+    from difflib import get_close_matches
+
+    from autopeft.domain.errors import ExportError
+
+    if to in KINDS:
+        return
+    if out is not None:
+        raise ExportError(f"--out goes with --to {', '.join(KINDS)}, got --to {to}: leave one out")
+    # Near enough to be a slip: `adapter` or `out` is the name of a folder.
+    if (meant := get_close_matches(to, KINDS, n=1, cutoff=0.8)) and not Path(to).exists():
+        raise ExportError(
+            f"--to {to} is no kind: did you mean {meant[0]}? A folder of that name is ./{to}"
+        )
 
 
 def _check(
@@ -101,6 +122,18 @@ def _rank(given: float) -> float:
             f"--rank takes a whole number, or a share of energy between 0 and 1, got {given:g}"
         )
     return int(given) if given >= 1 else given
+
+
+def _tell_loss(folder: Path, metrics: list[str]) -> None:
+    """What the conversion costs, of the objectives that it can change."""
+    import json
+
+    from autopeft.terminal import talk
+
+    told = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["converted"]
+    before, after = told["metrics_before"], told["metrics_after"]
+    for name in (metric for metric in metrics if metric in after):
+        talk.print(f"{name}: {before[name]:.6g}, converted {after[name]:.6g}", highlight=False)
 
 
 def _refuse_a_choice(trial: int | None, when: str, prefer: str | None) -> None:

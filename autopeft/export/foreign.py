@@ -131,7 +131,11 @@ def asked_of(spec: StudySpec, trial: Trial, shape: ModelShape, prepared: Prepare
     if "ADALORA" in kinds and strategy != "adalora":
         unsaid.append("peft_type ADALORA, which needs a call after every step")
     inits = [module.get("init_lora_weights") for module in described]
-    unsaid += [f"init_lora_weights {init}, which looks at rows" for init in inits if _by_data(init)]
+    unsaid += [
+        f"modules.init_lora_weights = {init}, which looks at rows"
+        for init in inits
+        if _by_data(init)
+    ]
     row = next(iter(prepared.splits["train"]), {})
     columns = tuple(name for name, value in row.items() if value is not None)
     return Asked(
@@ -184,7 +188,8 @@ def refuse(tool: str, asked: Asked, lacks: Iterable[str]) -> None:
     Raises:
         ExportError: it names every field that it has not.
     """
-    if said := [*asked.unsaid, *lacks]:
+    further = [lack for lack in lacks if not any(said.startswith(lack) for said in asked.unsaid)]
+    if said := [*asked.unsaid, *further]:
         raise ExportError(
             f"{tool} has no name for what trial {asked.number} has: {'; '.join(said)}. "
             "Take --to script, which says all of it, or another trial"

@@ -1,5 +1,6 @@
 """Every `export --to` of a study that the product itself searched, in one process."""
 
+import io
 import json
 
 import optuna
@@ -51,7 +52,8 @@ def folder(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("AUTOPEFT_HOME", str(folder / "home"))
         patch.delenv("AUTOPEFT_STORE", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        # No part of what is tested, and the slowest to start.
+        patch.setattr("autopeft.builders.tracked.find_spec", lambda name: None)
         autopeft("search", "space.yaml", "--local", "--quiet")
         yield folder
 
@@ -126,10 +128,30 @@ def test_optuna_has_every_trial_its_values_and_the_same_front(folder):
         autopeft("export", "tiny", "--to", "optuna", "--out", "tiny.db")
 
 
+def test_optuna_dashboard_opens_it(folder):
+    """`pip install --no-deps --target TOOLS optuna-dashboard bottle`, TOOLS on PYTHONPATH."""
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    autopeft("export", "tiny", "--to", "optuna", "--out", "seen.db")
+    app = dashboard.wsgi(f"sqlite:///{folder / 'seen.db'}")
+
+    def get(path):
+        asked = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO()}
+        return json.loads(b"".join(app(asked, lambda *_: None)))
+
+    (summary,) = get("/api/studies")["study_summaries"]
+    assert (summary["study_name"], summary["directions"]) == ("tiny", ["minimize"] * 2)
+    detail = get(f"/api/studies/{summary['study_id']}")
+    assert [trial["number"] for trial in detail["trials"]] == [0, 1, 2]
+    assert {trial["state"] for trial in detail["trials"]} == {"Complete"}
+    assert "branch" in {parameter["name"] for parameter in detail["union_search_space"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--to", "trl", "--servable", "vllm"), "--servable goes with --to peft or converted-lora"),
+        (("--to", "llamafactory"), "did you mean llama-factory. A folder of that name is ./llama"),
+        (("--to", "some/folder", "--out", "x"), "--out goes with --to peft, script"),
         (("--to", "peft", "--servable", "tgi"), "--servable takes vllm, got 'tgi'"),
         (("--to", "peft", "--rank", "4"), "--rank goes with --to converted-lora"),
         (("--to", "converted-lora", "--rank", "1.5"), "whole number, or a share of energy"),

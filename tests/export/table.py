@@ -13,13 +13,15 @@ from pathlib import Path
 import peft
 import torch
 import yaml
-from domain.matrix import FIELDS, base_of, logits, targets_of, tiny_shape
+from domain.matrix import base_of, logits, module_of, tiny_shape
 from fakes import study_spec
 from trl import ModelConfig, ScriptArguments, SFTConfig, TrlParser
 from trl.trainer.utils import get_peft_config
 
-from autopeft.domain.architecture import canonical
+from autopeft.allocation.data_inits import initial_adapter, save_plain_lora
+from autopeft.domain.architecture import Architecture, Configuration, Module, canonical
 from autopeft.domain.capabilities import CAPABILITIES
+from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.errors import ExportError
 from autopeft.domain.fit import unfit
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
@@ -48,17 +50,13 @@ _PROVENANCE = {
 }
 
 
-def trees():
-    """Name of the row -> (tree of a branch, ranks that its allocation found)."""
+def methods():
+    """Name of the row -> a placed module, or the tree of a branch."""
     shape = tiny_shape("llama")
     lora = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
     found = {}
     for kind in CAPABILITIES:
-        module = {"peft_type": kind, **FIELDS.get(kind, {})}
-        targets = targets_of(kind, "llama", shape)
-        if targets and kind not in ("LAYER_PREFIX", "PARALLEL_ADAPTER", "SERIAL_ADAPTER"):
-            module["target_modules"] = list(targets)
-        found[kind] = {"modules": [module]}
+        found[kind] = module_of(kind, "llama", shape)
     for name, more in {
         "rank_pattern": {"rank_pattern": {"q_proj": 2}},
         "use_rslora": {"use_rslora": True},
@@ -82,10 +80,8 @@ class Row:
     def __init__(self, tree, folder):
         self.shape = tiny_shape("llama")
         training = {"learning_rate": 1e-3, "warmup_steps": 2}
-        configuration = canonical(
-            tree, branch="b", shape=self.shape, training=training, defaults=PEFT_DEFAULTS
-        )
-        architecture = configuration.architecture
+        architecture = architecture_of(tree)
+        configuration = Configuration("b", architecture, training)
         provenance = dict(_PROVENANCE)
         if architecture.allocation[0] == "spt":
             (module,) = architecture.modules
@@ -127,11 +123,16 @@ class Row:
         model = (
             inject_composite(base, configs) if several else peft.get_peft_model(base, configs[0])
         )
+        initial = None
+        if any(map(rewrites_base, self.trial.configuration.architecture.modules)):
+            initial = initial_adapter(model)
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data += 0.05 * torch.randn_like(parameter)
         if several:
             save_composite(model, self.adapter)
+        elif initial is not None:
+            save_plain_lora(model, initial, self.adapter)
         else:
             model.save_pretrained(self.adapter)
         return model
@@ -161,8 +162,9 @@ def cells(tree, folder):
         try:
             found[column] = of(row, column)
         except ExportError as refused:
-            found[column] = "refused", _short(str(refused))
-    return found
+            found[column] = "refused", str(refused)
+    kinds = [m.peft_type for m in architecture_of(tree).modules] if isinstance(tree, Module) else []
+    return {column: (word, _short(reason, *kinds)) for column, (word, reason) in found.items()}
 
 
 def _peft(row, _):
@@ -224,7 +226,7 @@ def _converted(row, _):
     if off < _CLOSE:
         return EXACT, ""
     bucket = next((b for b in _BUCKETS if off < b), None)
-    return ("over 20 % off" if bucket is None else f"within {bucket:.0%}"), ""
+    return ("over 20 % off" if bucket is None else f"within {100 * bucket:g} %"), ""
 
 
 def _vllm(row, _):
@@ -263,25 +265,40 @@ def _same(config, row):
     assert told == expected
 
 
-def _short(said):
-    """The reason without the names of the trial and of the tool, which row and column are."""
-    for before in ("has no name for what trial 3 has: ", "does not take trial 3: "):
+def _short(said, *kinds):
+    """The reason without what row and column say: the type, the trial, the tool."""
+    for before in (
+        "has no name for what trial 3 has: ",
+        "does not take trial 3: ",
+        "trial 3 is or has ",
+    ):
         if before in said:
             said = said.partition(before)[2]
-    return said.partition(". Take --to script")[0].replace("trial 3", "it")
+    for after in (". Take --to script", ": choose another trial or"):
+        said = said.partition(after)[0]
+    for kind in kinds:
+        said = said.replace(f"peft_type {kind}", "this type").replace(kind, "this type")
+    return said.replace("trial 3", "it")
 
 
 def searchable():
     """Rows that a search on this model may hold."""
     shape = tiny_shape("llama")
-    for name, tree in trees().items():
-        kinds = [module["peft_type"] for module in tree.get("modules", ())]
-        if any(CAPABILITIES[kind].unsearchable for kind in kinds):
+    for name, tree in methods().items():
+        modules = architecture_of(tree).modules
+        if any(CAPABILITIES[m.peft_type].unsearchable for m in modules):
             continue
-        built = canonical(tree, branch="b", shape=shape, training={}, defaults=PEFT_DEFAULTS)
-        modules = built.architecture.modules
         if not any(unfit(m, shape=shape, task_type="CAUSAL_LM") for m in modules):
             yield name, tree
+
+
+def architecture_of(tree):
+    if isinstance(tree, Module):
+        return Architecture((tree,))
+    built = canonical(
+        tree, branch="b", shape=tiny_shape("llama"), training={}, defaults=PEFT_DEFAULTS
+    )
+    return built.architecture
 
 
 def render(rows):

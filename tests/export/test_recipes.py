@@ -200,7 +200,12 @@ def test_four_bits_are_quantised_as_the_trial_quantised_them(done):
             (tool, {"modules": [LORA], "allocation": "adalora"}, {}, ["allocation adalora"])
             for tool in RECIPES
         ),
-        ("trl", {"modules": [LORA | {"init_lora_weights": "eva"}]}, {}, ["init_lora_weights eva"]),
+        (
+            "trl",
+            {"modules": [LORA | {"init_lora_weights": "eva"}]},
+            {},
+            ["modules.init_lora_weights = eva, which looks"],
+        ),
         (
             "trl",
             {"modules": [LORA, {"peft_type": "SSF", "target_modules": ["norm"]}]},
