@@ -146,7 +146,6 @@ def _frozen(
         constraints=_constraints(spec, trials, trial) if complete else None,
         intermediate_values=_intermediate(spec, trial),
     )
-    made.number = trial.number
     made.datetime_start = None if trial.state is State.PLANNED else _time(trial.created)
     if state.is_finished():
         made.datetime_complete = _time(trial.rungs[-1].ended if trial.rungs else trial.created)
