@@ -7,6 +7,7 @@ is. What computes anything but such a change cannot be converted.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from autopeft.domain.architecture import Architecture
@@ -18,7 +19,13 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.adapter import written_texts
 from autopeft.export.card import card
-from autopeft.export.folder import check_trained, make_room, provenance
+from autopeft.export.folder import (
+    check_trained,
+    copied,
+    make_room,
+    provenance,
+    weight_files,
+)
 from autopeft.export.prepared import Prepared
 from autopeft.export.serving import fold_scaling, vllm_text
 
@@ -61,15 +68,17 @@ def export_converted(
     if vllm and shape.head:
         heads = ", ".join(shape.head)
         raise ExportError(f"vLLM does not serve an adapter with a trained {heads}")
-    make_room(to, adapter, force=force)
-    told = convert()(rank, to)
+    with TemporaryDirectory(prefix="autopeft-") as scratch:
+        told = convert()(rank, Path(scratch))
+        make_room(to, adapter, force=force)  # only now: a refusal leaves what is there
+        written = copied(weight_files(Path(scratch)), to)
     ending = conversion_text(trial.configuration.architecture.modules[0].peft_type, told)
     if vllm:
         ending += vllm_text(fold_scaling(to), prepared.model, spec.name)
     names = ["adapter_config.json", "adapter_model.safetensors", "provenance.json"]
     text = card(spec, trial, prepared, names) + ending
     said = {**provenance(spec, trial), "converted": told}
-    return (*(to / name for name in names[:2]), *written_texts(to, text, said, {}))
+    return (*written, *written_texts(to, text, said, {}))
 
 
 def unconvertible(architecture: Architecture) -> str | None:

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.export import export_adapter
+from autopeft.export import export_adapter, export_converted
 from autopeft.export.converted import to_lora, unconvertible
 from autopeft.export.hub import push
 from autopeft.export.serving import fold_scaling
@@ -186,6 +186,35 @@ def test_a_head_of_several_layers_is_converted_whole(tmp_path):
 def test_what_there_is_nothing_to_convert_of(architecture, said):
     found = unconvertible(architecture)
     assert (found is None) if said is None else (said in found)
+
+
+def test_a_conversion_that_peft_refuses_leaves_what_is_there(exported, tmp_path):
+    done = exported("sft")
+    (module,) = done.trial.configuration.architecture.modules
+    ia3 = replace(module, peft_type="IA3", fields={})
+    trial = replace(
+        done.trial,
+        configuration=replace(done.trial.configuration, architecture=Architecture((ia3,))),
+    )
+    config = peft.IA3Config(
+        target_modules=["v_proj"], feedforward_modules=[], task_type="CAUSAL_LM"
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "adapter_model.safetensors").write_text("an earlier one")
+    with pytest.raises(ExportError, match="PEFT cannot convert IA3: Some module types"):
+        export_converted(
+            done.spec,
+            trial,
+            shape=done.shape,
+            adapter=done.adapter,
+            to=tmp_path / "out",
+            prepared=done.prepared,
+            convert=lambda: (
+                lambda rank, folder: to_lora(peft.get_peft_model(base_of("llama"), config), rank)
+            ),
+            force=True,
+        )
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_text() == "an earlier one"
 
 
 class Hub(BaseHTTPRequestHandler):
