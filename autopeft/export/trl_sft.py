@@ -57,7 +57,7 @@ def trl_files(asked: Asked, shape: ModelShape) -> dict[str, str]:
     if asked.module:
         peft = peft_values([asked.module], shape)
     script = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        adapter="PEFT" if asked.module else "None  # full fine-tuning",
+        adapter="PEFT" if asked.module else "None",
         import_peft=peft["import_peft"].replace(", get_peft_model", ""),
         peft=peft["peft"],
     )

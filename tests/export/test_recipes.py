@@ -1,8 +1,10 @@
 """What the recipes of other tools say, by the tools' own classes where they are installed."""
 
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import peft
 import pytest
@@ -233,6 +235,21 @@ def test_what_trls_command_cannot_say_is_in_the_script_and_the_yaml_says_so(done
     )
     assert "use_peft" not in yaml.safe_load(files["sft.yaml"])
     assert "rank_pattern=" in files["sft.py"]
+
+
+@pytest.mark.parametrize("tree", [{"modules": [LORA]}, SPREAD, {"full_fine_tuning": True}])
+def test_sft_py_is_formatted(done, tmp_path, tree):
+    files = recipe_files("trl", done.spec, with_tree(done, tree), done.shape, done.prepared)
+    (tmp_path / "sft.py").write_text(files["sft.py"])
+    options = ["--line-length", "100", "--no-cache", "--isolated"]
+    for verb in (["format", "--diff"], ["check", "--select", "F,I,B,UP"]):
+        ran = subprocess.run(
+            [Path(sys.executable).parent / "ruff", *verb, *options, "sft.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stdout
 
 
 def test_rows_in_other_shapes_are_read_as_such(done):
