@@ -30,8 +30,8 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 coverage: export OMP_NUM_THREADS := 1
-coverage: $(STAMP)  ## docs/coverage.md, anew from what the tests see
-	AUTOPEFT_WRITE_COVERAGE=1 $(BIN)/python -m pytest -q tests/domain/test_matrix.py
+coverage: $(STAMP)  ## docs/coverage.md and the table of docs/exports.md, anew from what the tests see
+	AUTOPEFT_WRITE_COVERAGE=1 $(BIN)/python -m pytest -q tests/domain/test_matrix.py tests/export/test_table.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -4,7 +4,14 @@ Heavy libraries are imported when a function needs them, so that `validate` of a
 `front` of an old study answer at once.
 """
 
-from autopeft.builders.exports import export, export_suite, peft_config
+from autopeft.builders.exports import (
+    export,
+    export_as,
+    export_optuna,
+    export_suite,
+    peft_config,
+    push,
+)
 from autopeft.builders.imports import ImportedStudy, import_study
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
@@ -24,6 +31,8 @@ __all__ = [
     "check_own_code",
     "deliver",
     "export",
+    "export_as",
+    "export_optuna",
     "export_suite",
     "import_study",
     "make_evaluator",
@@ -33,6 +42,7 @@ __all__ = [
     "own_shape",
     "peft_config",
     "problem",
+    "push",
     "sampler_options",
     "shape_of",
     "study_explorer",

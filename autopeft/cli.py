@@ -14,8 +14,15 @@ from typing import Annotated
 import typer
 
 from autopeft import __version__
-from autopeft.commands import confirming, exploring, importing, looking, running, starting
-from autopeft.commands.completing import trial_numbers
+from autopeft.commands import (
+    confirming,
+    exploring,
+    exporting,
+    importing,
+    looking,
+    running,
+    starting,
+)
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
@@ -26,7 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-SUITE = Path("peft-suite")
 data_app = typer.Typer(help="Build data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -107,32 +113,7 @@ app.command("front")(looking.show_front)
 app.command()(looking.best)
 app.command()(exploring.report)
 app.command()(exploring.ui)
-
-
-@app.command()
-def export(
-    study: StudyName,
-    to: Annotated[
-        Path,
-        typer.Option(
-            help="The folder to write; `peft-suite`: in the layout of the PEFT comparison suite."
-        ),
-    ],
-    trial: Annotated[
-        int | None,
-        typer.Option(help="The trial; the pick when left out.", autocompletion=trial_numbers),
-    ] = None,
-    when: Annotated[str, typer.Option(help="Limits for the pick, as in `best`.")] = "",
-    prefer: Annotated[str | None, typer.Option(help="As in `best`.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder in use.")] = False,
-) -> None:
-    """Write a trial as an adapter, its recipe and a train.py that needs no autopeft."""
-    from autopeft.study import load_study
-
-    found = load_study(study)
-    chosen = found.trial(trial) if trial is not None else found.best(when, prefer=prefer)
-    for path in chosen.export_suite(to) if to == SUITE else chosen.export(to, force=force):
-        print(path)
+app.command()(exporting.export)
 
 
 @app.command()

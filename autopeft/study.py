@@ -85,6 +85,35 @@ class Chosen:
             confirmed=self.confirmed,
         )
 
+    def export_as(
+        self,
+        kind: str,
+        to: Path,
+        *,
+        force: bool = False,
+        servable: str | None = None,
+        rank: float | None = None,
+    ) -> tuple[Path, ...]:
+        """Write it for another tool: `peft`, `script`, `trl`, `axolotl`, ...; returns the files.
+
+        servable: `vllm`. rank: of `converted-lora`: a rank, or a share of energy in (0, 1).
+
+        Raises:
+            ExportError: the tool has no name for what the trial has, or `to` is in use.
+        """
+        return build.export_as(
+            kind,
+            self.study.spec,
+            self.study.shape,
+            self.trial,
+            self.adapter,
+            to,
+            force=force,
+            confirmed=self.confirmed,
+            servable=servable,
+            rank=rank,
+        )
+
     def export_suite(self, to: Path) -> tuple[Path, ...]:
         """Write the configuration as an experiment of the PEFT comparison suite.
 
@@ -120,6 +149,14 @@ class Study:
         """
         believed = build.modelled(self.spec, searched(self.trials))
         return front(self.spec.objectives, self.spec.constraints, believed)
+
+    def export_optuna(self, to: Path) -> Path:
+        """Write all trials as an Optuna storage (SQLite), for optuna-dashboard.
+
+        Raises:
+            ExportError: the file is there already.
+        """
+        return build.export_optuna(self.spec, self.trials, to)
 
     def trial(self, number: int) -> Chosen:
         """A trial by its number.

@@ -1,6 +1,6 @@
 """A trial, taken away."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from autopeft.domain.trial import Trial
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+
+    from autopeft.export import Prepared
 
 
 def peft_config(spec: StudySpec, shape: ModelShape, trial: Trial) -> "PeftConfig":
@@ -68,13 +70,99 @@ def export(
         from autopeft.export.own_code import export_own
 
         return export_own(spec, trial, shape=shape, adapter=adapter, to=to, force=force)
-    from autopeft.export import Prepared, export_trial
+    from autopeft.export import export_trial
+
+    return export_trial(
+        spec,
+        trial,
+        shape=shape,
+        adapter=adapter,
+        to=to,
+        prepared=_prepared(spec, shape),
+        force=force,
+        confirmed=confirmed,
+    )
+
+
+def export_as(
+    kind: str,
+    spec: StudySpec,
+    shape: ModelShape,
+    trial: Trial,
+    adapter: Path,
+    to: Path,
+    *,
+    force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
+    servable: str | None = None,
+    rank: float | None = None,
+) -> tuple[Path, ...]:
+    """Write a completed trial for another tool.
+
+    Args:
+        kind: `peft`, `script`, `trl`, `axolotl`, `llama-factory` or `converted-lora`.
+        servable: `vllm`: as it serves it; of `peft` and `converted-lora`.
+        rank: of `converted-lora`, see `autopeft.export.converted.to_lora`.
+
+    Raises:
+        ExportError: the trial cannot be exported so, or `to` is in use.
+    """
+    if spec.evaluator is not None:
+        raise ExportError(
+            f"--to {kind} needs a trial that autopeft trained, study {spec.name} trains by code of "
+            "its own: --to FOLDER writes its PEFT config and what that code saved"
+        )
+    from autopeft import export as exports
+
+    common: dict[str, Any] = {"shape": shape, "to": to, "prepared": _prepared(spec, shape)}
+    common["force"] = force
+    if kind in exports.RECIPES:
+        return exports.export_recipe(kind, spec, trial, **common)
+    if kind == "script":
+        return exports.export_trial(spec, trial, adapter=None, confirmed=confirmed, **common)
+    common |= {"adapter": adapter, "vllm": servable == "vllm"}
+    if kind == "peft":
+        return exports.export_adapter(spec, trial, confirmed=confirmed, **common)
+    from autopeft.builders.conversions import converter
+    from autopeft.export.converted import RANK
+
+    common["rank"] = RANK if rank is None else rank
+    return exports.export_converted(
+        spec, trial, convert=lambda: converter(spec, trial, adapter), **common
+    )
+
+
+def export_optuna(spec: StudySpec, trials: Sequence[Trial], to: Path) -> Path:
+    """Write all trials of a study as an Optuna storage, for optuna-dashboard.
+
+    Raises:
+        ExportError: the file is there already.
+    """
+    from autopeft.search.optuna_written import write_storage
+
+    write_storage(to, spec, trials)
+    return to
+
+
+def push(folder: Path, repository: str, *, public: bool) -> str:
+    """Upload an exported folder by the user's own token; returns its address.
+
+    Raises:
+        ExportError: the hub does not take it.
+    """
+    from autopeft.export.hub import push as upload
+
+    return upload(folder, repository, public=public)
+
+
+def _prepared(spec: StudySpec, shape: ModelShape) -> "Prepared":
+    from autopeft.export import Prepared
     from autopeft.training.data import load_data
     from autopeft.training.model import load_arguments, processor_arguments, resolve_model
     from autopeft.training.tasks.language import trained_columns
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
-    prepared = Prepared(
+    return Prepared(
         model=resolve_model(spec.model["model_name_or_path"], folder=spec.folder),
         load_arguments=load_arguments(spec.model, shape.head),
         labels=data.labels,
@@ -86,16 +174,6 @@ def export(
         max_length=spec.data.get("max_length", spec.task.max_length),
         max_target_length=spec.data.get("max_target_length", spec.task.max_target_length),
         processor_arguments=processor_arguments(spec.model, folder=spec.folder),
-    )
-    return export_trial(
-        spec,
-        trial,
-        shape=shape,
-        adapter=adapter,
-        to=to,
-        prepared=prepared,
-        force=force,
-        confirmed=confirmed,
     )
 
 

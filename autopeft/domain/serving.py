@@ -15,7 +15,9 @@ from autopeft.domain.fit import unmergeable
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 
-_LARGEST_RANK = 512
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What its `--max-lora-rank` takes."""
+LARGEST_RANK = RANKS[-1]
 _UNKNOWN = (
     *("alora_invocation_tokens", "kasa_config", "layer_replication", "lora_bias"),
     *("monteclora_config", "use_bdlora", "use_dora", "velora_config"),
@@ -44,6 +46,14 @@ def unmerged_because(
 
 def unserved_by_vllm(architecture: Architecture, shape: ModelShape) -> str | None:
     """Why vLLM cannot load it beside the base model; None: it can, or is a whole model."""
+    reason = unserved_after_folding(architecture, shape)
+    if reason is not None or architecture.full_fine_tuning:
+        return reason
+    return next(filter(None, map(_unevenly_scaled, deployed(architecture))), None)
+
+
+def unserved_after_folding(architecture: Architecture, shape: ModelShape) -> str | None:
+    """The same of an adapter whose uneven scalings are written into its weights."""
     if architecture.full_fine_tuning:
         return None
     if shape.head:
@@ -65,10 +75,15 @@ def _unloaded(module: Module) -> str | None:
     ranks = {name: _rank(module, name) for name in module.targets}
     # An adapter that starts from parts of the base is stored with them: as one of twice the rank.
     stored = max(ranks.values(), default=0) * (2 if rewrites_base(module) else 1)
-    if stored > _LARGEST_RANK:
-        return f"it takes ranks up to {_LARGEST_RANK}, got {stored}"
+    if stored > LARGEST_RANK:
+        return f"it takes ranks up to {LARGEST_RANK}, got {stored}"
+    return None
+
+
+def _unevenly_scaled(module: Module) -> str | None:
     own = _scaling(module, _field(module, "r"), _field(module, "lora_alpha"))
-    for name, rank in ranks.items():
+    for name in module.targets:
+        rank = _rank(module, name)
         alpha = matching(module.fields.get("alpha_pattern"), name)
         alpha = _field(module, "lora_alpha") if alpha is None else float(alpha)
         if not math.isclose(_scaling(module, rank, alpha), own):

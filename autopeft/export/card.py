@@ -5,6 +5,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from autopeft.domain.peft_config import OWN
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -36,6 +37,27 @@ _PACKAGES = {
 _FOLDERS = (*_PACKAGES, "data/train", "data/validation")
 
 
+_LOAD = """
+## Load
+
+```python
+{}
+```
+"""
+_AGAIN = """
+## Train again
+
+```sh
+pip install -r requirements.txt
+python train.py
+```
+
+It needs no autopeft. With the same versions, seed, threads and kind of machine it ends with the
+eval_loss above, to the last bit.
+"""
+_Z95 = 1.96  # of standard errors to each side
+
+
 def card(
     spec: StudySpec,
     trial: Trial,
@@ -46,6 +68,7 @@ def card(
 ) -> str:
     """The text of README.md. confirmed: see `folder.export_trial`."""
     full = trial.configuration.architecture.full_fine_tuning
+    weights = any(name.endswith(".safetensors") for name in files)
     local = Path(prepared.model).is_absolute()
     template = Template((TEMPLATES / "README.md.tmpl").read_text(encoding="utf-8"))
     return template.substitute(
@@ -57,7 +80,9 @@ def card(
         seed=trial.seed,
         metrics="\n".join(_metric_rows(trial)),
         confirmed=_confirmed(spec, confirmed),
-        load=_load(spec, prepared, full=full, files=files),
+        load=_LOAD.format(_load(spec, prepared, full=full, files=files)) if weights else "",
+        needs=_needs(trial, files) if weights else "",
+        again=_AGAIN if "train.py" in files else "",
         files="\n".join(f"- `{name}`: {_what(name)}" for name in _listed(files)),
     )
 
@@ -68,7 +93,11 @@ def _confirmed(spec: StudySpec, told: Mapping[str, Any] | None) -> str:
     errors = told["stderr"]
     values = ", ".join(
         f"{o.metric} {told['metrics'][o.metric]:.6g}"
-        + (f" (s.e. {errors[o.metric]:.2g})" if o.metric in errors else "")
+        + (
+            f" ({_interval(told['metrics'][o.metric], errors[o.metric])})"
+            if o.metric in errors
+            else ""
+        )
         for o in spec.objectives
     )
     count = len(told["seeds"])
@@ -96,9 +125,27 @@ def _what(name: str) -> str:
 def _metric_rows(trial: Trial) -> list[str]:
     rows = []
     for name, value in trial.metrics.items():
-        error = f"{trial.stderr[name]:.2g}" if name in trial.stderr else ""
-        rows.append(f"| {name} | {value:.6g} | {error} |")
+        error, interval = "", ""
+        if name in trial.stderr:
+            error, interval = f"{trial.stderr[name]:.2g}", _interval(value, trial.stderr[name])
+        rows.append(f"| {name} | {value:.6g} | {error} | {interval} |")
     return rows
+
+
+def _interval(value: float, error: float) -> str:
+    return f"{value - _Z95 * error:.4g} to {value + _Z95 * error:.4g}"
+
+
+def _needs(trial: Trial, files: Sequence[str]) -> str:
+    """What plain PEFT lacks to load it."""
+    if f"{TUNERS}/__init__.py" not in files:
+        return ""
+    kinds = sorted({m.peft_type for m in trial.configuration.architecture.modules} & set(OWN))
+    what = f"{', '.join(kinds)} to PEFT" if kinds else "several modules in one model to PEFT"
+    return (
+        f"\nPEFT alone does not load it: `{TUNERS}/` of this folder (`autopeft.tuners` of an "
+        f"installed autopeft) adds {what}.\n"
+    )
 
 
 def _load(spec: StudySpec, prepared: Prepared, *, full: bool, files: Sequence[str]) -> str:

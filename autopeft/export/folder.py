@@ -12,7 +12,7 @@ trial needs lie in `tuners/`, its allocation strategy and its start by data in `
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def export_trial(
     trial: Trial,
     *,
     shape: ModelShape,
-    adapter: Path,
+    adapter: Path | None,
     to: Path,
     prepared: Prepared,
     force: bool = False,
@@ -60,7 +60,7 @@ def export_trial(
     """Write a completed trial as a folder that loads and trains without autopeft.
 
     Args:
-        adapter: the folder that the trial's weights were saved in.
+        adapter: the folder that the trial's weights were saved in; None: the training alone.
         force: write into a folder that is in use; weights that lie there are replaced.
         confirmed: the configuration's fresh `seeds`, and over them `metrics` and `stderr`, where it
             was confirmed.
@@ -71,19 +71,19 @@ def export_trial(
     Raises:
         ExportError: the trial is not complete, trained no weights or lost them, or `to` is in use.
     """
-    _check(spec, trial, adapter)
+    check_trained(spec, trial, adapter)
     _check_data(trial, prepared)
     apart = {name: without_images(split, name) for name, split in prepared.splits.items()}
     rows = {name: found for name, (found, _) in apart.items()}
     images = {f"data/{path}": image for _, found in apart.values() for path, image in found.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
-    files |= {f"data/{name}.jsonl": _json_lines(split) for name, split in rows.items()}
+    files |= {f"data/{name}.jsonl": json_lines(split) for name, split in rows.items()}
     said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
     files["provenance.json"] = json.dumps(said, indent=2) + "\n"
-    weights = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
-    names = [*files, *images, *(str(path.relative_to(adapter)) for path in weights)]
+    weights = {} if adapter is None else weight_files(adapter)
+    names = [*files, *images, *weights]
     files["README.md"] = card(spec, trial, prepared, names, confirmed=confirmed)
-    _make_room(to, adapter, force=force)
+    make_room(to, adapter, force=force)
     written = []
     for name, text in files.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +93,21 @@ def export_trial(
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(to / name)
         written.append(to / name)
-    for path in weights:
-        copy = to / path.relative_to(adapter)
-        copy.parent.mkdir(exist_ok=True)
-        written.append(Path(shutil.copy(path, copy)))
-    return tuple(written)
+    return (*written, *copied(weights, to))
+
+
+def weight_files(adapter: Path) -> dict[str, Path]:
+    """The files of a saved adapter or model, by their path in its folder."""
+    found = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
+    return {str(path.relative_to(adapter)): path for path in found}
+
+
+def copied(files: Mapping[str, Path], to: Path) -> list[Path]:
+    """The files in their places below `to`."""
+    for name, path in files.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / name)
+    return [to / name for name in files]
 
 
 def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
@@ -119,7 +129,12 @@ def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
+def check_trained(spec: StudySpec, trial: Trial, adapter: Path | None) -> None:
+    """Nothing, if the trial trained the model to the end, and its weights lie in `adapter`.
+
+    Raises:
+        ExportError: what is missing, and what to do.
+    """
     if trial.state is not State.COMPLETED:
         reason = f" ({trial.failure.message})" if trial.failure else ""
         raise ExportError(
@@ -136,7 +151,8 @@ def _check(spec: StudySpec, trial: Trial, adapter: Path) -> None:
             f"export takes a trial that autopeft's own evaluator ran, trial {trial.number} does "
             f"not say its {', '.join(missing)}: train it again with `autopeft search`"
         )
-    if not any(adapter.glob("*.safetensors")):
+    # Those of a composite lie one folder down.
+    if adapter is not None and not any(adapter.rglob("*.safetensors")):
         raise ExportError(
             f"trial {trial.number} has no weights in {adapter}: they are kept for the front and "
             f"the best baselines alone, choose one of `autopeft front {spec.name}`"
@@ -153,8 +169,15 @@ def _check_data(trial: Trial, prepared: Prepared) -> None:
         )
 
 
-def _make_room(to: Path, adapter: Path, *, force: bool) -> None:
-    if to.resolve() == adapter.resolve():
+def make_room(to: Path, adapter: Path | None, *, force: bool) -> None:
+    """An empty folder, or with `force` one without the weights of an earlier export.
+
+    adapter: where the study keeps the trial's weights; None: they are not asked for.
+
+    Raises:
+        ExportError: the folder is in use, or is that one.
+    """
+    if adapter is not None and to.resolve() == adapter.resolve():
         raise ExportError(f"{to} is where the study keeps the trial's weights: name another folder")
     if to.exists() and not to.is_dir():
         raise ExportError(f"export writes a folder, {to} is a file: name another")
@@ -166,5 +189,6 @@ def _make_room(to: Path, adapter: Path, *, force: bool) -> None:
     to.mkdir(parents=True, exist_ok=True)
 
 
-def _json_lines(rows: list[Mapping[str, Json]]) -> str:
+def json_lines(rows: Iterable[Mapping[str, Json]]) -> str:
+    """Rows as JSON, one a line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -105,7 +105,7 @@ def script_files(
     template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
     files = {
         "train.py": template.substitute(values),
-        "training_args.yaml": _yaml(training),
+        "training_args.yaml": yaml_text(training),
         "requirements.txt": _requirements(packages, trial),
     }
     return files | allocation_files(architecture, strategy) | tuner_files(described)
@@ -163,7 +163,7 @@ def _requirements(packages: Iterable[str], trial: Trial) -> str:
     return "".join(f"{name}=={versions[name].split('+')[0]}\n" for name in packages)
 
 
-def _yaml(values: Mapping[str, Json]) -> str:
+def yaml_text(values: Mapping[str, Json]) -> str:
     """In YAML 1.1, where `no` and 1e-05 need care: it is what the trainers' own parsers read."""
     yaml = YAML()
     yaml.version = (1, 1)

@@ -145,6 +145,13 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr)
 
 
+def remeasure(bench: Bench, segment: Segment, model: Any) -> Measures:
+    """Validation metrics and standard errors of a trained model, as its trial measures them."""
+    steps = total_steps(segment.configuration.recipe, len(bench.train))
+    with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
+        return _measure(bench, _trainer(bench, segment, model, steps, scratch))
+
+
 def _costs(
     bench: Bench, segment: Segment, trainer: Any, progress: Mapping[str, Any]
 ) -> dict[str, float]:
