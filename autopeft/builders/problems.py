@@ -67,7 +67,7 @@ def own_shape(spec: StudySpec) -> ModelShape:
 
 
 def check_own_code(spec: StudySpec) -> None:
-    """Whether an evaluator can be imported here and called; nothing where there is none.
+    """Whether an evaluator or metrics can be imported here and called; nothing without any.
 
     Raises:
         AutopeftError: it cannot; with the traceback of the user's code where that raised.
@@ -76,6 +76,10 @@ def check_own_code(spec: StudySpec) -> None:
         from autopeft.training.own_function import find_function
 
         find_function(spec.evaluator, folder=spec.folder)
+    if spec.own_metrics:
+        from autopeft.training.own_metrics import check_own_metrics
+
+        check_own_metrics(spec)
 
 
 def problem(spec: StudySpec, shape: ModelShape) -> Problem:

@@ -16,11 +16,16 @@ _PATH = "evaluation.generate"
 
 
 def check_evaluation(
-    given: Any, task: TaskKind | None, asked: Collection[str], complain: Complain
+    given: Any,
+    task: TaskKind | None,
+    asked: Collection[str],
+    complain: Complain,
+    *,
+    own: Collection[str] = (),
 ) -> Generation:
     """How texts are generated; the defaults where the file does not say.
 
-    asked: the metrics that objectives and constraints read.
+    asked: the metrics that are measured. own: those of the user's functions, which read texts.
     """
     if given is None:
         return Generation()
@@ -36,7 +41,7 @@ def check_evaluation(
     if task and not known:
         complain(_PATH, f"{task.task_type} generates no text", "remove it")
         return Generation()
-    if generate and not set(known) & set(asked):
+    if generate and not {*known, *own} & set(asked):
         rule = "generates texts that no objective and no constraint reads"
         complain(_PATH, rule, f"an objective on {' or '.join(known)}, or remove it")
     for name in _DRAWN:

@@ -32,7 +32,7 @@ def check_evaluator(given: Any, complain: Complain) -> OwnCode | None:
         where, options = given.get("working_dir", "."), given.get("options") or {}
     else:
         function, where, options = given, ".", {}
-    if not isinstance(function, str) or not FUNCTION.fullmatch(function):
+    if not is_function(function):
         complain(at, f"takes the import path of a function, got {told(function)}", _HINT)
         return None
     if not isinstance(where, str) or not where:
@@ -41,22 +41,14 @@ def check_evaluator(given: Any, complain: Complain) -> OwnCode | None:
     if not isinstance(options, Mapping):
         complain("evaluator.options", f"takes a mapping, got {told(options)}")
         return None
-    return OwnCode(function, where, dict(options))
+    return OwnCode(str(function), where, dict(options))
 
 
-def check_metrics(given: Any, own: bool, complain: Complain) -> dict[str, Metric]:
-    """The metrics that the user's code returns.
-
-    own: whether the file names an evaluator.
-    """
+def check_metrics(given: Any, complain: Complain) -> dict[str, Metric]:
+    """The metrics that an evaluator returns."""
     if given in (None, {}):
-        if own:
-            hint = "metrics: {rouge: {goal: maximize}}"
-            complain("metrics", "an evaluator needs the metrics that it returns, got none", hint)
-        return {}
-    if not own:
-        rule = "declares what an evaluator returns, and there is none"
-        complain("metrics", rule, f"add {_HINT}, or remove it")
+        hint = "metrics: {rouge: {goal: maximize}}"
+        complain("metrics", "an evaluator needs the metrics that it returns, got none", hint)
         return {}
     if not isinstance(given, Mapping):
         rule = f"takes {{name: {{goal: maximize}}}}, got {told(given)}"
@@ -70,8 +62,7 @@ def check_metrics(given: Any, own: bool, complain: Complain) -> dict[str, Metric
 
 
 def _metric(name: Any, said: Any, path: str, complain: Complain) -> Metric | None:
-    if not isinstance(name, str) or not _METRIC.fullmatch(name):
-        complain(path, f"a metric's name takes letters, digits and _, got {told(name)}")
+    if not is_metric_name(name, path, complain):
         return None
     if computed(name):
         rule = f"autopeft computes {name} from the modules itself"
@@ -80,14 +71,38 @@ def _metric(name: Any, said: Any, path: str, complain: Complain) -> Metric | Non
     if not isinstance(said, Mapping):
         complain(path, f"takes {{goal: maximize}} or {{goal: minimize}}, got {told(said)}")
         return None
+    if "function" in said:
+        rule = "comes from the evaluator, which returns its metrics itself: got a function"
+        complain(f"{path}.function", rule, "remove it, or the evaluator")
+        return None
     check_names(path, said, METRIC, "a metric", complain)
+    return declared(name, said, path, "returned by the evaluator", complain)
+
+
+def is_metric_name(name: Any, path: str, complain: Complain) -> bool:
+    """Whether objectives and constraints can name it."""
+    if isinstance(name, str) and _METRIC.fullmatch(name):
+        return True
+    complain(path, f"a metric's name takes letters, digits and _, got {told(name)}")
+    return False
+
+
+def is_function(given: Any) -> bool:
+    """Whether it is `package.module:name`."""
+    return isinstance(given, str) and FUNCTION.fullmatch(given) is not None
+
+
+def declared(
+    name: str, said: Mapping[str, Any], path: str, meaning: str, complain: Complain
+) -> Metric | None:
+    """A metric of the user's, from its goal and unit."""
     goal, unit = said.get("goal"), said.get("unit", "")
     if goal not in ("maximize", "minimize"):
         complain(f"{path}.goal", f"takes maximize or minimize, got {told(goal)}")
     elif not isinstance(unit, str):
         complain(f"{path}.unit", f"takes a text, got {told(unit)}")
     else:
-        return Metric(name, unit, goal, False, "returned by the evaluator")
+        return Metric(name, unit, goal, False, meaning)
     return None
 
 

@@ -7,6 +7,7 @@ from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, settle
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
 from autopeft.domain.space import Json
+from autopeft.domain.stopping import ARGUMENTS, CALLBACK
 
 OWNED = {
     "data_seed": "search.seed is the seed",
@@ -14,15 +15,11 @@ OWNED = {
     "do_predict": "a trial does not predict",
     "do_train": "a trial trains",
     "eval_on_start": "autopeft evaluates at rungs",
-    "eval_steps": "autopeft evaluates at rungs",
-    "eval_strategy": "autopeft evaluates at rungs",
     "generation_config": "autopeft evaluates",
     "generation_max_length": "autopeft evaluates",
     "generation_num_beams": "autopeft evaluates",
     "hub_model_id": "export first",
     "label_names": "autopeft knows the labels",
-    "load_best_model_at_end": "the end of training is what is measured",
-    "metric_for_best_model": "objectives say what is best",
     "predict_with_generate": "autopeft evaluates",
     "push_to_hub": "export first",
     "remove_unused_columns": "autopeft knows the columns",
@@ -50,12 +47,15 @@ _ARGUMENTS = {
     "trl.SFTTrainer": "SFTConfig",
 }
 
+_CALLBACK = {**CALLBACK, "early_stopping_patience": None}
+"""A patience says something whatever it is; `check_stopping` says whether all makes sense."""
+
 _EMPTY: tuple[Json, ...] = (None, "", [], {}, "none", "no")
 
 
 def fields_of(trainer: str) -> Mapping[str, Json]:
     """The fields that `training:` takes with a trainer, and their defaults."""
-    return TRAINER_DEFAULTS[trainer]
+    return {**TRAINER_DEFAULTS[trainer], **_CALLBACK}
 
 
 def check_recipe(
@@ -90,6 +90,8 @@ def check_recipe(
             _check_known(at, name, value, complain)
             settled = settle(value, defaults[name])
             # The learning rate stays: it is what a recipe is first asked for.
+            if name in ARGUMENTS and name not in over and _says_nothing(value, defaults[name]):
+                continue
             if name in over or name == "learning_rate" or not _at_default(settled, defaults[name]):
                 kept[name] = settled
     return kept

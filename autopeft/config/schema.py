@@ -9,7 +9,7 @@ between two keys.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autopeft.config import confirm, evaluation, evaluator, goals, parts
+from autopeft.config import confirm, evaluation, evaluator, goals, own_metrics, parts
 from autopeft.config.quantization import SHORT
 from autopeft.config.schema_branches import definitions, placed, recipes_of
 from autopeft.config.schema_values import (
@@ -50,7 +50,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "evaluation": "What bounds the cost of generated texts.",
     "confirm": "Train the front and the baselines again on fresh seeds, inside the budget.",
     "evaluator": "Training code of your own: my_package.train:evaluate.",
-    "metrics": "What that code returns: {rouge: {goal: maximize}}.",
+    "metrics": "What that code returns: {rouge: {goal: maximize}}; or functions by import path.",
     "parameters": "Free parameters of that code.",
     "modules": "PEFT modules, trained together where there are several.",
     "layers": "Where they live: all, {first: k}, {last: k}, {range: [a, b]}, {bits: shared}.",
@@ -84,7 +84,8 @@ def _described(key: str) -> dict[str, str]:
 
 def _root() -> dict[str, Schema]:
     objective = either(one_of(METRICS), TEXT)
-    metric = mapping(evaluator.METRIC, {"goal": _GOAL, "unit": TEXT}, type="object")
+    said = {"function": _FUNCTION, "goal": _GOAL, "unit": TEXT, "key": TEXT}
+    metric = mapping(own_metrics.METRIC, said, type="object")
     own = mapping(evaluator.EVALUATOR, {"function": _FUNCTION, "working_dir": TEXT}, type="object")
     named = mapping(
         goals.OBJECTIVE,

@@ -13,7 +13,6 @@ from autopeft.config.evaluation import check_evaluation
 from autopeft.config.evaluator import (
     bare,
     check_evaluator,
-    check_metrics,
     check_own_branch,
     check_parameters,
     measurable,
@@ -27,11 +26,13 @@ from autopeft.config.goals import (
     check_search,
 )
 from autopeft.config.names import check_names
+from autopeft.config.own_metrics import check_declared
 from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.places import Places
 from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
+from autopeft.config.stopping import check_stopping, with_goal
 from autopeft.config.tree import grow, told
 from autopeft.config.values import is_number
 from autopeft.config.warm_start import check_warm_start
@@ -136,9 +137,13 @@ class _Parser:
         grown = grow(self._mapping("training"), "training", self.complain)
         given = self._tree(grown, "training")
         recipe = check_recipe(given, "training", trainer, self.complain)
+        declared, functions = check_declared(
+            document.get("metrics"), self.complain, evaluator=self._is_own
+        )
+        self._task, self._computed = task, declared if functions else {}
         space = self._space(trainer, recipe)
-        declared = check_metrics(document.get("metrics"), self._is_own, self.complain)
-        metrics = measurable(declared, model=bool(model)) if self._is_own else METRICS
+        own_only = measurable(declared, model=bool(model))
+        metrics = own_only if self._is_own else {**METRICS, **declared}
         wanted = document.get("objectives", benchmark_objectives(given_data))
         objectives = check_objectives(wanted, task, self.complain, metrics)
         constraints = check_constraints(
@@ -151,7 +156,11 @@ class _Parser:
         if self._is_own:
             self._check_computed(space, [o.metric for o in objectives])
         generation = check_evaluation(
-            document.get("evaluation"), task, asked(objectives, constraints), self.complain
+            document.get("evaluation"),
+            task,
+            asked(objectives, constraints) | set(functions),
+            self.complain,
+            own=set(functions),
         )
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
@@ -188,6 +197,7 @@ class _Parser:
             folder=self._folder,
             evaluator=self._own,
             metrics=declared,
+            own_metrics=functions,
             generation=generation,
             confirm=confirm,
         )
@@ -297,6 +307,14 @@ class _Parser:
         elif not bare(grown) and "learning_rate" not in {**recipe, **own, **free}:
             own["learning_rate"] = grow(LEARNING_RATE, at, self.complain)
         # A study-wide variable varies in every branch by itself.
-        grown["training"] = {**recipe, **own}
+        grown["training"] = with_goal({**recipe, **own}, self._computed)
+        check_stopping(
+            grown["training"],
+            lambda name: f"{at}.{name}" if name in own else f"training.{name}",
+            self._task,
+            self._computed,
+            self.complain,
+            evaluator=self._is_own,
+        )
         check_branch(grown, path, self.complain)
         return grown

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from autopeft.domain.space import Json
+from typing import Any
 
 GENERATED = ("exact_match", "rouge1", "rougeL", "numeric_answer")
 """Metrics that compare a generated text with the row's own."""
@@ -37,4 +36,4 @@ class Generation:
     rows: int = 200
     max_new_tokens: int = 64
     batch_size: int | None = None
-    options: Mapping[str, Json] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)

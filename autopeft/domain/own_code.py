@@ -1,7 +1,8 @@
-"""A study whose trials are run by the user's own training code.
+"""Code of the user's: what trains a study's trials, and what computes a metric of them.
 
-The code is a function `evaluate(configuration, context)` that returns its metrics. What it returns
-is read here; how it is found and called is `autopeft.training.own_code`.
+The first is a function `evaluate(configuration, context)` that returns its metrics, the second one
+that takes a `transformers.EvalPrediction`. What they return is read here; how they are found and
+called is `autopeft.training.own_code` and `own_metrics`.
 """
 
 import math
@@ -40,6 +41,23 @@ class OwnCode:
     @property
     def name(self) -> str:
         return self.function.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class OwnMetric:
+    """A metric that a function of the user's computes from what a model predicts.
+
+    name: what objectives and constraints call it. function: `package.module:name`, imported from
+    the space file's folder. key: of its value in a mapping that the function returns.
+    """
+
+    name: str
+    function: str
+    key: str
+
+    @property
+    def code(self) -> OwnCode:
+        return OwnCode(self.function)
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,33 @@ def _numbers(
         if spread is not None and math.isfinite(spread) and spread >= 0:
             stderr[name] = spread
     return metrics, stderr, left_out
+
+
+def read_metric(value: object, own: OwnMetric) -> tuple[float, float | None]:
+    """The metric in what the user's function returned, and its standard error where it told one.
+
+    value: a number, (number, standard error), or a mapping that holds one of them under `own.key`.
+
+    Raises:
+        MissingError: something else.
+        OutcomeError: the number is not finite.
+    """
+    where = f"metric {own.name} ({own.function})"
+    if isinstance(value, Mapping):
+        if own.key not in value:
+            raise MissingError(
+                f"{where} needs {own.key!r} in the mapping that the function returns, it has "
+                f"{', '.join(map(str, value)) or 'nothing'}: name one of them as key"
+            )
+        value = value[own.key]
+    number, error = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+    told, spread = _number(number), _number(error)
+    if told is None:
+        raise MissingError(f"{where} needs a number, got {_short(number)}")
+    if not math.isfinite(told):
+        raise OutcomeError(f"{where} needs a finite value, got {told}")
+    known = spread is not None and math.isfinite(spread) and spread >= 0
+    return told, spread if known else None
 
 
 def computed(metric: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.space import Json
+from autopeft.domain.stopping import ARGUMENTS, CALLBACK, EarlyStopping
 from autopeft.domain.trial import Trial
 
 _CURVE_POINTS = 20
@@ -38,8 +39,8 @@ def trainer_arguments(
 ) -> dict[str, Json]:
     """Keyword arguments for TrainingArguments or SFTConfig, `output_dir` apart.
 
-    The recipe's own fields win, but for the seed and for what autopeft does itself: evaluating,
-    saving and reporting.
+    The recipe's own fields win, but for the seed and for what autopeft does itself: evaluating
+    (early stopping apart), saving and reporting.
     """
     arguments: dict[str, Json] = {"logging_steps": max(1, total_steps // _CURVE_POINTS)}
     if on_cpu:
@@ -47,7 +48,7 @@ def trainer_arguments(
     if recipe.get("packing"):
         # Packs cut rows elsewhere than max_length does: their loss would be that of other texts.
         arguments["eval_packing"] = False
-    arguments |= dict(recipe)
+    arguments |= {k: v for k, v in recipe.items() if k not in (*CALLBACK, *ARGUMENTS)}
     arguments |= {
         "seed": seed,
         "report_to": "none",
@@ -56,4 +57,5 @@ def trainer_arguments(
         "disable_tqdm": True,
         "label_names": ["labels"],
     }
-    return arguments
+    stopping = EarlyStopping.of(recipe)
+    return arguments if stopping is None else arguments | stopping.arguments(recipe)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from autopeft.domain.generation import Generation
 from autopeft.domain.objective import Constraint, Metric, Objective
-from autopeft.domain.own_code import OwnCode
+from autopeft.domain.own_code import OwnCode, OwnMetric
 from autopeft.domain.space import Space
 from autopeft.domain.tasks import TaskKind, task_kind
 from autopeft.domain.trial import Stop, Trial
@@ -126,7 +126,7 @@ class StudySpec:
     document: the file's plain content; what is stored, compared and parsed again on resume.
     folder: the directory that relative paths of the file start from.
     evaluator: the user's own training code; model and data may then be empty.
-    metrics: what that code returns, by name.
+    metrics: what that code returns, by name; or what the functions of own_metrics compute.
     generation: of the texts that some metrics compare.
     confirm: what the search leaves of its budget to confirm its front; None: nothing.
     """
@@ -146,6 +146,7 @@ class StudySpec:
     folder: str = "."
     evaluator: OwnCode | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    own_metrics: Mapping[str, OwnMetric] = field(default_factory=dict)
     generation: Generation = field(default_factory=Generation)
     confirm: Confirm | None = None
 

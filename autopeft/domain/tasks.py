@@ -41,6 +41,11 @@ class TaskKind:
     def name(self) -> str:
         return f"{self.task_type} {self.problem_type}" if self.problem_type else self.task_type
 
+    @property
+    def writes(self) -> bool:
+        """Whether its models are judged by the texts that they generate."""
+        return any(metric in GENERATED for metric in self.metrics)
+
 
 _TEXTS = ("text", "text_pair")
 _OF_CLASSES = ("eval_loss", "accuracy", "f1", "matthews_correlation", "calibration_error")

@@ -28,11 +28,15 @@ _WHAT = {
     "composite.json": "the modules of the composite, in their order",
     "head.safetensors": "what is trained in full beside the backbone",
     "adapter_config.json": "PEFT's configuration",
+    "early_stopping.py": "when training ends early, and what it goes back to",
+    "study_metrics.py": "what hands predictions to the study's own metrics",
     "adapter_model.safetensors": "the trained weights",
 }
 _PACKAGES = {
     TUNERS: "PEFT tuners that PEFT does not have, and how several are put into one model",
     ALLOCATION: "what finds the start or spreads the budget while training",
+    "generating": "how texts are generated",
+    "own_code": "the functions that compute the study's own metrics",
 }
 _FOLDERS = (*_PACKAGES, "data/train", "data/validation")
 

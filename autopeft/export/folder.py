@@ -37,10 +37,14 @@ _OF_ONE_METHOD = (
     "adapter_model*.safetensors",
     "composite.json",
     "config.json",
+    "early_stopping.py",
     "generation_config.json",
     "head.safetensors",
+    "generating/*.py",
     "model*.safetensors",
     "module_*/*",
+    "own_code/**/*.py",
+    "study_metrics.py",
     "tuners/*.py",
 )
 """What an earlier export may have left that would mix with the weights of this one."""

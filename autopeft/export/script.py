@@ -20,8 +20,10 @@ from autopeft.domain.trial import Trial
 from autopeft.export.configs import config_arguments
 from autopeft.export.kinds import kind_values
 from autopeft.export.modules import peft_values, tuner_files
+from autopeft.export.own_metrics import own_files, own_requirements, own_values
 from autopeft.export.prepared import Prepared
 from autopeft.export.source import constant
+from autopeft.export.stopping import stopping_files, stopping_values
 from autopeft.export.strategies import allocation_files, start_values, strategy_values
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -99,15 +101,19 @@ def script_files(
         values |= kind_values(spec.task, prepared, shape)
         values["trained"] = values["trained"].replace("tokenizer", values["reader"])
         values["import_libraries"] = _libraries(spec, values)
-    ours = [values.pop(name) for name in ("import_start", "import_strategy", "import_ours")]
+    values |= own_values(spec, values.get("reader", "tokenizer"))
+    values |= stopping_values(spec, trial, values.get("trainer", "SFTTrainer"))
+    beside = ("import_start", "import_strategy", "import_stopping", "import_own", "import_ours")
+    ours = [values.pop(name) for name in beside]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)
     values["import_beside"] += "\n" if any(ours) else ""
     template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
     files = {
         "train.py": template.substitute(values),
         "training_args.yaml": yaml_text(training),
-        "requirements.txt": _requirements(packages, trial),
+        "requirements.txt": _requirements(packages, trial, own_requirements(spec)),
     }
+    files |= own_files(spec, prepared) | stopping_files(trial)
     return files | allocation_files(architecture, strategy) | tuner_files(described)
 
 
@@ -157,10 +163,16 @@ def _packages(spec: StudySpec, trial: Trial) -> list[str]:
     return [*packages, *(["bitsandbytes"] if "bitsandbytes" in versions else [])]
 
 
-def _requirements(packages: Iterable[str], trial: Trial) -> str:
-    """The versions that the trial ran with; a local part (`+cpu`) is no package index's."""
+def _requirements(packages: Iterable[str], trial: Trial, more: Iterable[str]) -> str:
+    """The versions that the trial ran with; a local part (`+cpu`) is no package index's.
+
+    more: lines for packages that the trial's versions do not tell.
+    """
     versions = trial.provenance["versions"]
-    return "".join(f"{name}=={versions[name].split('+')[0]}\n" for name in packages)
+    told = [f"{name}=={versions[name].split('+')[0]}" for name in packages]
+    names = {line.partition("==")[0] for line in told}
+    told += [line for line in more if line.partition("==")[0] not in names]
+    return "".join(f"{line}\n" for line in told)
 
 
 def yaml_text(values: Mapping[str, Json]) -> str:

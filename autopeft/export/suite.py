@@ -17,6 +17,7 @@ from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_config import OWN
 from autopeft.domain.space import Json
+from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.configs import config_arguments, config_class
@@ -72,6 +73,7 @@ def _check(spec: StudySpec, trial: Trial) -> None:
     refusals = {
         f"a task of type {spec.model['task_type']}": spec.model["task_type"] != "CAUSAL_LM",
         "the frozen model": architecture.frozen,
+        "early stopping": EarlyStopping.of(trial.configuration.recipe) is not None,
         f"allocation {architecture.allocation[0]}": architecture.allocation[0] != "uniform",
         f"{', '.join(ours)}, which PEFT does not have": bool(ours),
         f"{len(architecture.modules)} modules": len(architecture.modules) > 1,

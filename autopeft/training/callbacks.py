@@ -24,7 +24,7 @@ class Curve(TrainerCallback):  # type: ignore[misc]
         metrics = {
             name: float(value)
             for name, value in (logs or {}).items()
-            if name in ("loss", "grad_norm", "learning_rate")
+            if name in ("loss", "grad_norm", "learning_rate", "eval_loss")
         }
         if metrics:
             self._report(state.global_step, metrics | curve(self._record()))
@@ -40,6 +40,7 @@ class SegmentStop(StopAt):
         super().__init__(stop.steps)
         self._epochs = stop.epochs
         self._planned = planned
+        self._per_epoch = 1
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
@@ -49,6 +50,13 @@ class SegmentStop(StopAt):
                 f"the allocation's schedule counts on {self._planned} steps, the trainer does "
                 f"{state.max_steps}: set max_steps, or leave packing out"
             )
+        accumulated = math.ceil(len(train_dataloader) / args.gradient_accumulation_steps)
+        self._per_epoch = max(1, accumulated)
         if self._epochs is not None:
-            accumulated = math.ceil(len(train_dataloader) / args.gradient_accumulation_steps)
-            self._step = max(1, math.ceil(self._epochs * max(1, accumulated)))
+            self._step = max(1, math.ceil(self._epochs * self._per_epoch))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The Trainer ends an epoch also where a rung only interrupts it."""
+        interrupted = state.global_step == self._step and state.global_step < state.max_steps
+        if interrupted and state.global_step % self._per_epoch:
+            control.should_evaluate = False

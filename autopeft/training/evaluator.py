@@ -24,6 +24,8 @@ from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
 from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
+from autopeft.training.own_function import OwnCodeError
+from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
 from autopeft.training.tasks import task_of
 from autopeft.training.trial import Bench, run_segment
@@ -85,6 +87,8 @@ class TrialEvaluator:
             return _failure(FailureReason.NOT_FINITE, error)
         except UnfitError as error:
             return Failure(FailureReason.UNFIT, str(error), traceback.format_exc())
+        except OwnCodeError as error:
+            return Failure(FailureReason.ERROR, error.message, str(error))
         except AutopeftError as error:
             return Failure(FailureReason.ERROR, str(error), traceback.format_exc())
         except Exception as error:
@@ -156,6 +160,7 @@ def open_bench(spec: StudySpec, data: Data, home: Path) -> Bench:
         shape=shape,
         rows=rows,
         general=general,
+        own=OwnMetrics(spec),
     )
 
 
@@ -185,6 +190,7 @@ def provenance(bench: Bench, data: Data) -> dict[str, Any]:
         "system": platform.platform(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         **_cuda(),
+        **code_of(bench.own),
     }
 
 

@@ -19,6 +19,8 @@ from autopeft.domain.generation import GENERATED, Generation
 from autopeft.training.batches import padded
 
 Row = Mapping[str, Any]
+Scores = tuple[dict[str, float], dict[str, float]]
+"""Metrics by name, and their standard errors."""
 _NUMBER = re.compile(r"(?<![\d.])-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _MARK = "####"  # stands before the answer in GSM8K (Cobbe et al. 2021, arXiv 2110.14168)
 
@@ -32,8 +34,12 @@ def generation_metrics(
     *,
     batch_size: int,
     longest: int | None = None,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The asked metrics of `GENERATED` as means over `config.rows` rows, and standard errors."""
+    own: Callable[[list[str], list[str]], Scores] | None = None,
+) -> Scores:
+    """The asked metrics of `GENERATED` as means over `config.rows` rows, and standard errors.
+
+    own: what the texts and the rows' own are handed to besides, and what it makes of them.
+    """
     chosen = spread(rows, config.rows)
     texts = generate_texts(model, processor, chosen, config, batch_size=batch_size, longest=longest)
     references = [reference(row) for row in chosen]
@@ -43,17 +49,22 @@ def generation_metrics(
         scores = [score(*pair) for pair in zip(texts, references, strict=True)]
         metrics[name] = float(np.mean(scores))
         errors[name] = float(np.std(scores) / np.sqrt(len(scores)))
-    return metrics, errors
+    more = own(texts, references) if own else ({}, {})
+    return metrics | more[0], errors | more[1]
 
 
-def check_generated(rows: Sequence[Row], asked: Collection[str], config: Generation) -> None:
+def check_generated(
+    rows: Sequence[Row], asked: Collection[str], config: Generation, *, own: bool = False
+) -> None:
     """Whether the asked metrics can be measured on these rows at all.
+
+    own: whether metrics of the user's read the texts.
 
     Raises:
         AutopeftError: what is missing.
     """
     wanted = [name for name in GENERATED if name in asked]
-    if not wanted:
+    if not wanted and not own:
         return
     for name in wanted:
         scorer(name)
@@ -87,8 +98,9 @@ def prompt(row: Row) -> str | list[Row]:
     messages = row.get("messages") or []
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise AutopeftError(
-            f"{', '.join(GENERATED)} need validation rows with prompt and completion, or messages "
-            f"that end with the assistant's, got {', '.join(row)}: name them under data.columns"
+            f"{', '.join(GENERATED)} and metrics of your own need validation rows with prompt and "
+            f"completion, or messages that end with the assistant's, got {', '.join(row)}: "
+            "name them under data.columns"
         )
     return list(messages[:-1])
 

@@ -1,6 +1,6 @@
 """Metrics that need validation rows as texts: generated ones, and choices by likelihood."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -29,7 +29,8 @@ def check_judged(spec: StudySpec, rows: Sequence[Any]) -> None:
             f"rows with prompt, choices and answer, got {', '.join(rows[0])}: name them under "
             "data.columns"
         )
-    check_generated(rows, spec.asked & set(spec.task.metrics), spec.generation)
+    own = bool(spec.own_metrics) and spec.task.writes
+    check_generated(rows, spec.asked & set(spec.task.metrics), spec.generation, own=own)
 
 
 def judge(
@@ -40,17 +41,20 @@ def judge(
     *,
     batch_size: int,
     precision: AbstractContextManager[Any],
+    own: Callable[[Any, Any], Measures] | None = None,
 ) -> Measures:
     """The asked metrics that no loader's batches give, with standard errors.
 
     rows: the validation split before it was tokenized; precision: what the trainer evaluates in.
+    own: metrics of the user's of (generated texts, the rows' own), where the study has any.
     """
     metrics: dict[str, float] = {}
     errors: dict[str, float] = {}
     with precision:
         if chooses(spec) and "choices" in rows[0]:
             metrics, errors = choice_metrics(model, processor, rows, batch_size=batch_size)
-        if wanted := spec.asked & set(GENERATED) & set(spec.task.metrics):
+        wanted = spec.asked & set(GENERATED) & set(spec.task.metrics)
+        if wanted or (own and spec.task.writes):
             more = generation_metrics(
                 model,
                 processor,
@@ -59,6 +63,7 @@ def judge(
                 spec.generation,
                 batch_size=batch_size,
                 longest=spec.data.get("max_length", spec.task.max_length),
+                own=own,
             )
             metrics, errors = metrics | more[0], errors | more[1]
     return metrics, errors

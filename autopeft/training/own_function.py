@@ -1,4 +1,4 @@
-"""The user's own training function: found, and spoken of in its own words when it raises."""
+"""A function of the user's: found, and spoken of in its own words when it raises."""
 
 import hashlib
 import importlib
@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,21 @@ class OwnCodeError(AutopeftError):
         super().__init__(f"{message}\n{traceback}".rstrip())
 
 
-def find_function(own: OwnCode, *, folder: str) -> Callable[..., Any]:
-    """Import the evaluator; its working_dir stays the first place that imports look at.
+def find_function(
+    own: OwnCode,
+    *,
+    folder: str,
+    key: str = "evaluator",
+    takes: Sequence[str] = ("configuration", "context"),
+) -> Callable[..., Any]:
+    """Import a function; its working_dir stays the first place that imports look at.
 
-    folder: where a relative working_dir starts from.
+    folder: where a relative working_dir starts from. key: what messages call it. takes: its
+    positional arguments.
 
     Raises:
-        OwnCodeError: no such folder, module or function, one that does not take
-            (configuration, context), or an error of the user's code while it is imported.
+        OwnCodeError: no such folder, module or function, one that takes other arguments, or an
+            error of the user's code while it is imported.
     """
     root = root_of(own, folder)
     if not root.is_dir():
@@ -44,19 +51,19 @@ def find_function(own: OwnCode, *, folder: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(own.module)
     except (Exception, SystemExit) as error:
-        raise _unimportable(own, root, error) from error
+        raise _unimportable(own, key, root, error) from error
     function = getattr(module, own.name, None)
     if not callable(function):
         there = [n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_"]
         raise OwnCodeError(
-            f"evaluator {own.function} names a function, {module.__file__} has no {own.name!r}: "
+            f"{key} {own.function} names a function, {module.__file__} has no {own.name!r}: "
             f"it has {', '.join(there) or 'none'}"
         )
     try:
-        inspect.signature(function).bind(None, None)
+        inspect.signature(function).bind(*takes)
     except TypeError as error:
         raise OwnCodeError(
-            f"evaluator {own.function} has to take (configuration, context), it takes "
+            f"{key} {own.function} has to take ({', '.join(takes)}), it takes "
             f"{inspect.signature(function)}: {error}"
         ) from error
     except ValueError:  # of a builtin nobody knows
@@ -129,14 +136,14 @@ def _forget_namesake(package: str, root: Path) -> None:
             del sys.modules[name]
 
 
-def _unimportable(own: OwnCode, root: Path, error: BaseException) -> OwnCodeError:
+def _unimportable(own: OwnCode, key: str, root: Path, error: BaseException) -> OwnCodeError:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{own.module}.".startswith(f"{missing}."):
         names = (p.stem if p.is_file() else p.name for p in root.iterdir() if p.name[0] not in "._")
         there = sorted(set(names))
         return OwnCodeError(
-            f"evaluator {own.function} is imported from {root}, which has no module {missing}: "
+            f"{key} {own.function} is imported from {root}, which has no module {missing}: "
             f"it has {', '.join(there) or 'nothing'}"
         )
-    head = f"evaluator {own.function} cannot be imported from {root}: {told(error, root)}"
+    head = f"{key} {own.function} cannot be imported from {root}: {told(error, root)}"
     return OwnCodeError(head, their_traceback(error))

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from autopeft.allocation.adalora import allocator_state, restore_allocator
 
 _TENSORS, _ALLOCATOR, _PAUSE = "trainable.safetensors", "allocator.safetensors", "pause.json"
+_BEST = "best.safetensors"
 
 
 class NotFiniteError(Exception):
@@ -43,13 +44,18 @@ class StopAt(TrainerCallback):  # type: ignore[misc]
 
 
 class PausingMixin:
-    """Added in front of `transformers.Trainer` or one of its children."""
+    """Added in front of `transformers.Trainer` or one of its children.
+
+    best_weights: those to go back to, of a trainer that keeps any.
+    """
+
+    best_weights: dict[str, torch.Tensor] | None = None
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise NotFiniteError(
-                f"the training loss is {loss.item()} at step {self.state.global_step + 1}"  # type: ignore[attr-defined]
+                f"the training loss is {loss.item()} at step {self.state.global_step + 1}"
             )
         return loss
 
@@ -72,12 +78,20 @@ class PausingMixin:
                 for name, tensor in tensors.items()
             }
             save_file(flat, draft / _ALLOCATOR)
+        if self.best_weights is not None:
+            save_file(self.best_weights, draft / _BEST)
         (draft / _PAUSE).write_text(json.dumps({"ranks": ranks, "progress": progress}))
         self._save_optimizer_and_scheduler(str(draft))
         self._save_scaler(str(draft))
         self._save_rng_state(str(draft))
         self.state.save_to_json(str(draft / "trainer_state.json"))
         settle(draft, folder)
+
+    def rest(self: Any, folder: Path) -> None:
+        """Be what `pause` left in the folder, without training on."""
+        self._load_from_checkpoint(str(folder))
+        self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
+        self.accelerator.prepare_model(self.model, evaluation_mode=True)
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -90,12 +104,22 @@ class PausingMixin:
             raise RuntimeError(
                 f"the checkpoint holds tensors of another network: {sorted(tensors)}"
             )
+        if (folder / _BEST).exists():
+            self.best_weights = load_file(folder / _BEST)
         if (folder / _ALLOCATOR).exists():
             state: dict[str, dict[str, Any]] = {"ipt": {}, "exp_avg_ipt": {}, "exp_avg_unc": {}}
             for name, tensor in load_file(folder / _ALLOCATOR).items():
                 kind, _, parameter_name = name.partition("/")
                 state[kind][parameter_name] = tensor
             restore_allocator(self.model, state, json.loads((folder / _PAUSE).read_text())["ranks"])
+
+
+def carry_on(origin: Path, folder: Path) -> None:
+    """Make the checkpoint of a training that has ended also that of a later rung."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(origin, draft)
+    settle(draft, folder)
 
 
 def settle(draft: Path, folder: Path) -> None:

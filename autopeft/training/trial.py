@@ -4,7 +4,7 @@ import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Report
 from autopeft.domain.recipe import micro_batch, trainer_arguments
 from autopeft.domain.serving import unmerged_because
+from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
 from autopeft.home import StudyFolder
@@ -29,12 +30,15 @@ from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.costs import costs
+from autopeft.training.early import judge_early, judge_of, notes_told, patience_of, progress_told
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.judging import judge
 from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
-from autopeft.training.pausing import NotFiniteError, pausing, progress_of
+from autopeft.training.own_metrics import OwnMetrics, predicted
+from autopeft.training.pausing import NotFiniteError, carry_on, pausing, progress_of
 from autopeft.training.saving import save_adapter
+from autopeft.training.stopping import judged
 from autopeft.training.tasks import Measures, Task
 
 _NOTHING_YET: Mapping[str, Any] = {
@@ -75,6 +79,7 @@ class Bench:
     shape: ModelShape = field(kw_only=True)
     rows: Mapping[str, Any] = field(kw_only=True)  # split -> as it was before the trainer
     general: General | None = field(default=None, kw_only=True)
+    own: OwnMetrics = field(kw_only=True)
 
     @cached_property
     def test(self) -> Any:
@@ -112,10 +117,15 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
                 return {"ranks": ranks} if ranks else {}
 
             stop = SegmentStop(segment.stop, steps if counts else None)
-            callbacks = (stop, Curve(report, record), strategy)
+            patience = patience_of(segment.configuration, steps, before)
+            callbacks = (stop, Curve(report, record), strategy, patience)
             for callback in (c for c in callbacks if c is not None):
                 trainer.add_callback(callback)
-            trainer.train(resume_from_checkpoint=str(origin) if resume else None)
+            trainer.best_step = before.get("best_step", 0)
+            if before.get("stopped"):
+                trainer.rest(origin)
+            else:
+                trainer.train(resume_from_checkpoint=str(origin) if resume else None)
         progress = {
             "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
             "step_seconds": [*before["step_seconds"], *stop.step_seconds],
@@ -123,13 +133,20 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "ranks": ranks,
             "micro_batch": micro_batch(segment.configuration),
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
+            **progress_told(trainer, patience),
         }
+        if not segment.last:
+            to = bench.folder.checkpoint(segment.trial, segment.rung)
+            if before.get("stopped"):
+                carry_on(origin, to)
+            else:
+                trainer.pause(to, progress)
+            bench.folder.forget(segment.trial, after=segment.rung)
+        if patience is not None:
+            trainer.back_to_best()
         if segment.last:
             folder = bench.folder.adapter(segment.trial)
             save_adapter(trainer.model, folder, strategy=strategy, initial=initial)
-        else:
-            trainer.pause(bench.folder.checkpoint(segment.trial, segment.rung), progress)
-            bench.folder.forget(segment.trial, after=segment.rung)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
         metrics, stderr = _measure(bench, trainer, "validation" if tested else None)
         test, test_stderr = _measure(bench, trainer, "test") if tested else ({}, {})
@@ -141,6 +158,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         "resumed": resume,
     }
     notes |= {name: value for name, value in record().items() if value}
+    notes |= notes_told(trainer, patience)
     measured = {**metrics, **_costs(bench, segment, trainer, progress)}
     return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr)
 
@@ -222,6 +240,8 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
     if arguments.get("fp16") and not torch.cuda.is_available():
         raise UnfitError("fp16 needs a GPU, and this worker has none: take bf16: true, or neither")
     trainer_class, arguments_class = bench.task.trainer()
+    if EarlyStopping.of(segment.configuration.recipe) is not None:
+        trainer_class = judged(trainer_class)
     with refusals():
         trainer = pausing(trainer_class)(
             model=model,
@@ -238,6 +258,8 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
             "put gradient_checkpointing: false into training"
         )
     trainer.remove_callback(PrinterCallback)
+    split = "validation" if _tested(bench, segment) else None
+    judge_early(trainer, segment.configuration.recipe, judge_of(bench.task, bench.own, split))
     return trainer
 
 
@@ -263,6 +285,7 @@ def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
         if split != "test" and not math.isfinite(value):
             what = "the validation loss" if name == "eval_loss" else name
             raise NotFiniteError(f"{what} is {value} at step {trainer.state.global_step}")
+    own = partial(bench.own.of, finite=split != "test")
     more, their_errors = judge(
         bench.spec,
         trainer.model,
@@ -270,7 +293,11 @@ def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
         bench.rows[split or "validation"],
         batch_size=trainer.args.per_device_eval_batch_size,
         precision=trainer.accelerator.autocast(),
+        own=own if bench.own else None,
     )
+    if bench.own and not bench.spec.task.writes:
+        found, spread = own(*predicted(trainer, loader))
+        more, their_errors = more | found, their_errors | spread
     return {**metrics, **more}, {**errors, **their_errors}
 
 
