@@ -26,6 +26,7 @@ _TAKEN = ("allocation", "early_stopping", "generating", "study_metrics", "tuners
 _GENERATING = {
     "domain.errors": "errors",
     "domain.generation": "config",
+    "training.batches": "batches",
     "training.generating": "texts",
 }
 _LOGITS = '''def predicted(trainer, rows, reader):

@@ -37,7 +37,7 @@ def judge_of(
 
     def judge(trainer: Any) -> Mapping[str, float]:
         loader = trainer.get_eval_dataloader(split)
-        metrics, _ = task.measure(trainer.model, loader, trainer.args.device)
+        metrics, _ = task.measure(trainer.model, loader, trainer.args.device, ())
         if (name := str(trainer.args.metric_for_best_model)) in own:
             found, _ = own.of(*predicted(trainer, loader), finite=False)
             metrics[name] = found.get(name, math.nan)  # which is better than nothing

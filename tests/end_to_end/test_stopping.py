@@ -103,6 +103,8 @@ class World:
         )
         adapter = self.folder / "home" / "stop" / "adapters" / f"trial-{number}"
         build.export(self.spec, self.shape, trial, adapter, to)
+        for path in to.rglob("*.py"):
+            assert "from autopeft" not in path.read_text(), path
         for verb in (["format", "--diff"], ["check", "--select", "F,I,B,UP"]):
             options = ["--line-length", "100", "--no-cache", "--isolated"]
             files = ["train.py", "study_metrics.py"]
