@@ -35,6 +35,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long  # an evaluator as test_own_trl.py shows it, by another trainer of TRL
 def test_it_prefers_what_was_chosen_and_goes_on_after_a_rung_to_the_same_weights(folder):
     spec, shape = build.bound(load(folder / "space.yaml"))
     build.check_own_code(spec)
