@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
+from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.export.axolotl import axolotl_yaml
@@ -64,6 +65,11 @@ def export_recipe(
         raise ExportError(
             f"export takes a completed trial that autopeft trained, trial {trial.number} is "
             f"{trial.state}: choose one of `autopeft front {spec.name}`"
+        )
+    if EarlyStopping.of(trial.configuration.recipe) is not None:
+        raise ExportError(
+            f"a recipe of {tool} trains to its end, trial {trial.number} was stopped by its own "
+            "evaluations or went back to the best: take --to script, which does the same"
         )
     files = recipe_files(tool, spec, trial, shape, prepared)
     for name, rows in prepared.splits.items():
