@@ -26,9 +26,11 @@ from autopeft.config.goals import (
     check_resources,
     check_search,
 )
+from autopeft.config.harness import check_harness
 from autopeft.config.names import check_names
 from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.places import Places
+from autopeft.config.processes import check_processes
 from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
@@ -138,7 +140,10 @@ class _Parser:
         recipe = check_recipe(given, "training", trainer, self.complain)
         space = self._space(trainer, recipe)
         declared = check_metrics(document.get("metrics"), self._is_own, self.complain)
-        metrics = measurable(declared, model=bool(model)) if self._is_own else METRICS
+        harness, of_tasks = check_harness(document, task, self.complain)
+        declared |= of_tasks
+        own = measurable(declared, model=bool(model)) if self._is_own else METRICS
+        metrics = {**own, **of_tasks}
         wanted = document.get("objectives", benchmark_objectives(given_data))
         objectives = check_objectives(wanted, task, self.complain, metrics)
         constraints = check_constraints(
@@ -154,7 +159,14 @@ class _Parser:
             document.get("evaluation"), task, asked(objectives, constraints), self.complain
         )
         budget = check_budget(self._mapping("budget"), self.complain)
-        resources = check_resources(self._mapping("resources"), self.complain)
+        means = self._mapping("resources")
+        resources = check_processes(
+            check_resources(means, self.complain),
+            means,
+            model=model,
+            own=self._is_own,
+            complain=self.complain,
+        )
         check_asked(
             objectives,
             constraints,
@@ -190,6 +202,7 @@ class _Parser:
             metrics=declared,
             generation=generation,
             confirm=confirm,
+            harness=harness,
         )
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:
