@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-all unit check coverage format lock clean
+.PHONY: quickstart test test-all test-oldest unit check coverage format lock clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
@@ -17,6 +17,9 @@ test: check unit  ## all tests and checks
 
 test-all:  ## with the further cases that `test` leaves out
 	$(MAKE) test TEST_MARKS="long or not long"
+
+test-oldest: $(STAMP)  ## the tests that train, on the oldest versions of PEFT, transformers and TRL
+	MAIN=$(VENV) tests/oldest.sh
 
 # One thread a test process: two processes of as many threads as there are cores get in each other's way.
 unit: export OMP_NUM_THREADS := 1
@@ -52,4 +55,4 @@ lock: $(STAMP)  ## after `pip install` of new versions into the environment
 	mv requirements.new requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

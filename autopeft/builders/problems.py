@@ -1,6 +1,7 @@
 """What a study asks for, bound to its model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
+from autopeft.domain.processes import spread_out
 from autopeft.domain.serving import servable_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
@@ -41,10 +43,12 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
 def _shape(spec: StudySpec) -> ModelShape:
     from autopeft.training.data import label_names, load_data
+    from autopeft.training.harness import check_harness_tasks
     from autopeft.training.judging import check_judged
     from autopeft.training.model import model_shape
 
     labels = label_names(spec.data, folder=spec.folder, task=spec.task)
+    check_harness_tasks(spec)
     check_judged(spec, load_data(spec.data, folder=spec.folder, task=spec.task).validation)
     return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
 
@@ -99,6 +103,7 @@ def problem(spec: StudySpec, shape: ModelShape) -> Problem:
             task_type=spec.model.get("task_type", ""),
             quantized=loads_quantised(spec.model),
         )
+        spread_out(configuration, spec.resources.processes_per_trial)  # or refuse it
         if spec.evaluator is not None:
             refuse_unreachable(configuration.architecture)
         return configuration
@@ -138,6 +143,8 @@ def _estimates(
         return corpus_of(spec)
 
     def of(configuration: Configuration) -> Mapping[str, float]:
+        with suppress(ValueError):  # of a trial from before the resources were changed
+            configuration = spread_out(configuration, spec.resources.processes_per_trial)
         return estimates(configuration, shape=shape, corpus=corpus(), setting=setting)
 
     return of

@@ -38,6 +38,10 @@ def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
         from autopeft.training.own_code import OwnCodeEvaluator
 
         return OwnCodeEvaluator(spec, own_shape(spec), folder)
+    if spec.resources.processes_per_trial > 1:
+        from autopeft.training.group import GroupEvaluator
+
+        return GroupEvaluator(spec, folder)
     from autopeft.training.evaluator import TrialEvaluator
 
     return TrialEvaluator(spec, folder)

@@ -23,6 +23,7 @@ from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.placement import match_targets, wraps_layers
+from autopeft.domain.processes import spread_out
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 
@@ -237,6 +238,7 @@ def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
                 task_type=spec.model.get("task_type", ""),
                 quantized=loads_quantised(spec.model),
             )
+            spread_out(configuration, spec.resources.processes_per_trial)
             if spec.evaluator is not None:
                 refuse_unreachable(configuration.architecture)
         except ValueError as error:

@@ -9,7 +9,7 @@ from autopeft.domain.generation import GENERATED, OPTIONS, Generation
 from autopeft.domain.tasks import TaskKind
 
 COUNTS = ("rows", "max_new_tokens", "batch_size")
-EVALUATION = ("generate",)
+EVALUATION = ("generate", "lm_eval")
 GENERATE = (*COUNTS, *OPTIONS)
 _DRAWN = ("do_sample", "temperature", "top_k", "top_p", "typical_p", "min_p", "epsilon_cutoff")
 _PATH = "evaluation.generate"
@@ -33,7 +33,9 @@ def check_evaluation(
         complain("evaluation", f"takes {{generate: {{rows: 200, ...}}}}, got {told(given)}")
         return Generation()
     check_names("evaluation", given, EVALUATION, "evaluation", complain)
-    generate = given.get("generate", {})
+    if "generate" not in given:
+        return Generation()
+    generate = given["generate"]
     if not isinstance(generate, Mapping):
         complain(_PATH, f"takes {{rows, max_new_tokens, ...}}, got {told(generate)}")
         return Generation()

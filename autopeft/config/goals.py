@@ -183,7 +183,9 @@ def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
 
 
 def check_resources(given: Mapping[str, Any], complain: Complain) -> Resources:
-    return Resources(**_numbers("resources", given, RESOURCES, complain))
+    check_names("resources", given, (*RESOURCES, "processes_per_trial"), "resources", complain)
+    rest = {key: given[key] for key in RESOURCES if key in given}
+    return Resources(**_numbers("resources", rest, RESOURCES, complain))
 
 
 def _numbers(

@@ -9,7 +9,7 @@ between two keys.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autopeft.config import confirm, evaluation, evaluator, goals, own_metrics, parts
+from autopeft.config import confirm, evaluation, evaluator, goals, harness, own_metrics, parts
 from autopeft.config.quantization import SHORT
 from autopeft.config.schema_branches import definitions, placed, recipes_of
 from autopeft.config.schema_values import (
@@ -111,11 +111,17 @@ def _root() -> dict[str, Schema]:
         "constraints": either(listed(either(TEXT, servable)), NULL),
         "baselines": either(_branches("baselines"), {"const": False}),
         "budget": {**_numbers(goals.BUDGET), "minProperties": 1},
-        "resources": _numbers(goals.RESOURCES),
+        "resources": mapping(
+            (*goals.RESOURCES, "processes_per_trial"),
+            {**_least(goals.RESOURCES), "processes_per_trial": COUNT},
+        ),
         "search": _search(),
         "evaluation": mapping(
             evaluation.EVALUATION,
-            {"generate": mapping(evaluation.GENERATE, dict.fromkeys(evaluation.COUNTS, COUNT))},
+            {
+                "generate": mapping(evaluation.GENERATE, dict.fromkeys(evaluation.COUNTS, COUNT)),
+                "lm_eval": _harness(),
+            },
         ),
         "confirm": either(
             mapping(
@@ -140,11 +146,21 @@ _FUNCTION: Schema = {**TEXT, "pattern": f"^{evaluator.FUNCTION.pattern}$"}
 
 def _numbers(least: Mapping[str, float]) -> Schema:
     """Numbers by name, with the least that each can be."""
+    return mapping(least, _least(least))
+
+
+def _least(least: Mapping[str, float]) -> dict[str, Schema]:
     whole = {"trials": "integer"}
-    return mapping(
-        least,
-        {name: {"type": whole.get(name, "number"), "minimum": at} for name, at in least.items()},
-    )
+    return {name: {"type": whole.get(name, "number"), "minimum": at} for name, at in least.items()}
+
+
+def _harness() -> Schema:
+    counts = {
+        name: {"type": ["integer", "null"], "minimum": at} for name, at in harness.LEAST.items()
+    }
+    some: Schema = {**TEXT, "minLength": 1}
+    told = {"tasks": listed(some, least=1), "include_path": either(some, NULL)}
+    return mapping(harness.KEYS, {**counts, **told, "apply_chat_template": TRUTH})
 
 
 def _model() -> Schema:

@@ -25,10 +25,12 @@ from autopeft.config.goals import (
     check_resources,
     check_search,
 )
+from autopeft.config.harness import check_harness
 from autopeft.config.names import check_names
 from autopeft.config.own_metrics import check_declared
 from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.places import Places
+from autopeft.config.processes import check_alone, check_processes
 from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
@@ -142,7 +144,9 @@ class _Parser:
         )
         self._task, self._computed = task, declared if functions else {}
         space = self._space(trainer, recipe)
+        harness, of_tasks = check_harness(document, task, self.complain)
         own_only = measurable(declared, model=bool(model))
+        declared = {**declared, **of_tasks}
         metrics = own_only if self._is_own else {**METRICS, **declared}
         wanted = document.get("objectives", benchmark_objectives(given_data))
         objectives = check_objectives(wanted, task, self.complain, metrics)
@@ -163,7 +167,15 @@ class _Parser:
             own=set(functions),
         )
         budget = check_budget(self._mapping("budget"), self.complain)
-        resources = check_resources(self._mapping("resources"), self.complain)
+        means = self._mapping("resources")
+        resources = check_processes(
+            check_resources(means, self.complain),
+            means,
+            model=model,
+            own=self._is_own,
+            complain=self.complain,
+        )
+        check_alone(resources, document, functions, self.complain)
         check_asked(
             objectives,
             constraints,
@@ -200,6 +212,7 @@ class _Parser:
             own_metrics=functions,
             generation=generation,
             confirm=confirm,
+            harness=harness,
         )
 
     def complain(self, path: str, message: str, suggestion: str = "") -> None:

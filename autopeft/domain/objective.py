@@ -166,10 +166,11 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_METRIC = r"lm_eval/[\w./-]+|[A-Za-z_]\w*"
 _CONSTRAINT = re.compile(
-    r"^\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<operator><=|>=|<|>)\s*"
+    rf"^\s*(?P<metric>{_METRIC})\s*(?P<operator><=|>=|<|>)\s*"
     r"(?:(?P<number>[-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
-    r"|(?:(?P<factor>[-+]?\d*\.?\d+)\s*\*\s*)?baselines\.(?P<baseline>\w+)\.(?P<of>\w+)"
+    rf"|(?:(?P<factor>[-+]?\d*\.?\d+)\s*\*\s*)?baselines\.(?P<baseline>\w+)\.(?P<of>{_METRIC})"
     r"\s*(?:(?P<sign>[-+])\s*(?P<offset>\d*\.?\d+(?:[eE][-+]?\d+)?))?)\s*$"
 )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from autopeft.domain.generation import Generation
+from autopeft.domain.harness import Harness
 from autopeft.domain.objective import Constraint, Metric, Objective
 from autopeft.domain.own_code import OwnCode, OwnMetric
 from autopeft.domain.space import Space
@@ -27,11 +28,20 @@ class Budget:
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one trial. price_per_hour: of one device, in the user's currency; None: not given."""
+    """Of one trial. price_per_hour: of one device, in the user's currency; None: not given.
+
+    processes_per_trial: that train one trial together, on a GPU each where it has GPUs.
+    """
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
     price_per_hour: float | None = None
+    processes_per_trial: int = 1
+
+    @property
+    def threads(self) -> int:
+        """Of one process."""
+        return max(1, int(self.cpus_per_trial // self.processes_per_trial))
 
     @property
     def devices(self) -> float:
@@ -126,8 +136,9 @@ class StudySpec:
     document: the file's plain content; what is stored, compared and parsed again on resume.
     folder: the directory that relative paths of the file start from.
     evaluator: the user's own training code; model and data may then be empty.
-    metrics: what that code returns, by name; or what the functions of own_metrics compute.
+    metrics: what that code, the functions of own_metrics or the harness return, by name.
     generation: of the texts that some metrics compare.
+    harness: what is asked of the lm-evaluation-harness, its metrics in `metrics`; None: nothing.
     confirm: what the search leaves of its budget to confirm its front; None: nothing.
     """
 
@@ -149,6 +160,7 @@ class StudySpec:
     own_metrics: Mapping[str, OwnMetric] = field(default_factory=dict)
     generation: Generation = field(default_factory=Generation)
     confirm: Confirm | None = None
+    harness: Harness | None = None
 
     @property
     def task(self) -> TaskKind:

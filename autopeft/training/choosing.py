@@ -21,6 +21,7 @@ from torch.nn.functional import log_softmax
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.batches import padded
+from autopeft.training.ranks import rows_over_ranks
 
 Row = Mapping[str, Any]
 
@@ -65,7 +66,9 @@ def choice_metrics(
     model: Any, processor: Any, rows: Sequence[Row], *, batch_size: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """`accuracy` and `accuracy_norm` over rows, and their standard errors."""
-    found = likelihoods(model, processor, rows, batch_size=batch_size)
+    found = rows_over_ranks(
+        rows, lambda some: likelihoods(model, processor, some, batch_size=batch_size)
+    )
     right = np.array([row["answer"] for row in rows])
     plain = np.array([np.argmax(scores) for scores in found]) == right
     sizes = [np.array([len(c.encode()) for c in row["choices"]]) for row in rows]

@@ -55,12 +55,12 @@ class TrialEvaluator:
         clock = time.perf_counter()
         smaller = halved(segment.configuration)
         if smaller is not None and self._began_as(smaller, segment):
-            return _marked(self._attempt(replace(segment, configuration=smaller), report), smaller)
-        result = self._attempt(segment, report)
+            return _marked(self.attempt(replace(segment, configuration=smaller), report), smaller)
+        result = self.attempt(segment, report)
         if not _out_of_memory(result) or smaller is None:
             return result
         release_memory()
-        again = self._attempt(replace(segment, configuration=smaller, resume=False), report)
+        again = self.attempt(replace(segment, configuration=smaller, resume=False), report)
         if isinstance(again, Failure):
             return replace(again, message=f"{again.message} (also as {micro_batch(smaller)})")
         return _marked(replace(again, seconds=time.perf_counter() - clock), smaller)
@@ -76,7 +76,8 @@ class TrialEvaluator:
         except (OSError, ValueError):  # the attempt says so
             return False
 
-    def _attempt(self, segment: Segment, report: Report) -> Result | Failure:
+    def attempt(self, segment: Segment, report: Report) -> Result | Failure:
+        """The segment as it is, once."""
         started, clock = time.time(), time.perf_counter()
         try:
             bench = self._open()
@@ -113,7 +114,7 @@ class TrialEvaluator:
 
     def _open(self) -> Bench:
         if self._bench is None:
-            torch.set_num_threads(max(1, int(self._spec.resources.cpus_per_trial)))
+            torch.set_num_threads(self._spec.resources.threads)
             # A bit-equal resume and a bit-equal export need the same kernels each time.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -181,8 +182,9 @@ def versions(*more: str) -> dict[str, str]:
 def provenance(bench: Bench, data: Data) -> dict[str, Any]:
     """Versions and fingerprints: what someone needs to get the same bits again."""
     quantised = ("bitsandbytes",) if bits_and_bytes(bench.spec.model) else ()
+    harness = ("lm_eval",) if bench.spec.harness else ()
     return {
-        "versions": versions(*quantised),
+        "versions": versions(*quantised, *harness),
         "model": bench.base.path,
         "model_fingerprint": model_fingerprint(bench.base.path),
         "data_fingerprint": data.fingerprint,

@@ -17,6 +17,7 @@ from transformers import GenerationConfig
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import GENERATED, Generation
 from autopeft.training.batches import padded
+from autopeft.training.ranks import rows_over_ranks
 
 Row = Mapping[str, Any]
 Scores = tuple[dict[str, float], dict[str, float]]
@@ -41,7 +42,12 @@ def generation_metrics(
     own: what the texts and the rows' own are handed to besides, and what it makes of them.
     """
     chosen = spread(rows, config.rows)
-    texts = generate_texts(model, processor, chosen, config, batch_size=batch_size, longest=longest)
+    texts = rows_over_ranks(
+        chosen,
+        lambda some: generate_texts(
+            model, processor, some, config, batch_size=batch_size, longest=longest
+        ),
+    )
     references = [reference(row) for row in chosen]
     metrics, errors = {}, {}
     for name in (name for name in GENERATED if name in asked):

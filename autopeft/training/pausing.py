@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback, TrainerState
 
 from autopeft.allocation.adalora import allocator_state, restore_allocator
+from autopeft.training.ranks import barrier, gathered, rank
 
 _TENSORS, _ALLOCATOR, _PAUSE = "trainable.safetensors", "allocator.safetensors", "pause.json"
 _BEST = "best.safetensors"
@@ -64,9 +65,20 @@ class PausingMixin:
 
         progress: what the caller wants back when it resumes (JSON).
         """
-        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        draft = folder.with_name(f".{folder.name}.{gathered(os.getpid())[0]}")
+        if rank() == 0:
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+        barrier()
+        self._save_rng_state(str(draft))
+        barrier()
+        if rank() == 0:
+            self._write(draft, progress)
+            settle(draft, folder)
+        barrier()
+
+    def _write(self: Any, draft: Path, progress: dict[str, Any]) -> None:
+        """All of a checkpoint but the random states, of which every process has its own."""
         save_file(
             {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad},
             draft / _TENSORS,
@@ -83,9 +95,7 @@ class PausingMixin:
         (draft / _PAUSE).write_text(json.dumps({"ranks": ranks, "progress": progress}))
         self._save_optimizer_and_scheduler(str(draft))
         self._save_scaler(str(draft))
-        self._save_rng_state(str(draft))
         self.state.save_to_json(str(draft / "trainer_state.json"))
-        settle(draft, folder)
 
     def rest(self: Any, folder: Path) -> None:
         """Be what `pause` left in the folder, without training on."""

@@ -31,12 +31,23 @@ from autopeft.training.asked import General, asked_metrics
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.costs import costs
 from autopeft.training.early import judge_early, judge_of, notes_told, patience_of, progress_told
+from autopeft.training.harness import harness_measures
 from autopeft.training.inject import UnfitError, build, refusals, total_steps
 from autopeft.training.judging import judge
 from autopeft.training.measure import PeakMemory
 from autopeft.training.model import Base
+from autopeft.training.old_versions import refuse_what_is_broken
 from autopeft.training.own_metrics import OwnMetrics, predicted
 from autopeft.training.pausing import NotFiniteError, carry_on, pausing, progress_of
+from autopeft.training.ranks import (
+    OwnDraws,
+    average_over_processes,
+    on_one_device,
+    own_recipe,
+    peak_of_all,
+    rank,
+    world,
+)
 from autopeft.training.saving import save_adapter
 from autopeft.training.stopping import judged
 from autopeft.training.tasks import Measures, Task
@@ -118,7 +129,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
 
             stop = SegmentStop(segment.stop, steps if counts else None)
             patience = patience_of(segment.configuration, steps, before)
-            callbacks = (stop, Curve(report, record), strategy, patience)
+            callbacks = (stop, Curve(report, record), strategy, OwnDraws(), patience)
             for callback in (c for c in callbacks if c is not None):
                 trainer.add_callback(callback)
             trainer.best_step = before.get("best_step", 0)
@@ -129,7 +140,9 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         progress = {
             "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
             "step_seconds": [*before["step_seconds"], *stop.step_seconds],
-            "peak_memory_gib": max(before["peak_memory_gib"], memory.peak_gib),
+            "peak_memory_gib": max(
+                before["peak_memory_gib"], peak_of_all(memory.peak_gib, memory.kind)
+            ),
             "ranks": ranks,
             "micro_batch": micro_batch(segment.configuration),
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
@@ -141,10 +154,11 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
                 carry_on(origin, to)
             else:
                 trainer.pause(to, progress)
-            bench.folder.forget(segment.trial, after=segment.rung)
+            if rank() == 0:
+                bench.folder.forget(segment.trial, after=segment.rung)
         if patience is not None:
             trainer.back_to_best()
-        if segment.last:
+        if segment.last and rank() == 0:
             folder = bench.folder.adapter(segment.trial)
             save_adapter(trainer.model, folder, strategy=strategy, initial=initial)
         # After the checkpoint: what measuring draws cannot reach the training that goes on.
@@ -157,6 +171,8 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
         "total_steps": trainer.state.max_steps,
         "resumed": resume,
     }
+    if world() > 1:
+        notes["processes"] = world()
     notes |= {name: value for name, value in record().items() if value}
     notes |= notes_told(trainer, patience)
     measured = {**metrics, **_costs(bench, segment, trainer, progress)}
@@ -201,6 +217,9 @@ def _rewritten(segment: Segment) -> bool:
 def _model(
     bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | None, scratch: str
 ) -> Any:
+    if bench.spec.task.task_type == "CAUSAL_LM":
+        refuse_what_is_broken(segment.configuration.architecture, bench.spec.model)
+
     def by_data(model: Any, config: PeftConfig) -> Any:
         plain = _trainer(bench, segment, model, steps, scratch)
         return inject_by_data(plain, config, seed=segment.seed)
@@ -232,7 +251,7 @@ def _strategy(
 
 def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: str) -> Any:
     arguments = trainer_arguments(
-        segment.configuration.recipe,
+        own_recipe(segment.configuration.recipe),
         seed=segment.seed,
         total_steps=steps,
         on_cpu=not torch.cuda.is_available(),
@@ -245,7 +264,7 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
     with refusals():
         trainer = pausing(trainer_class)(
             model=model,
-            args=arguments_class(output_dir=scratch, **arguments),
+            args=on_one_device(arguments_class(output_dir=scratch, **arguments)),
             train_dataset=bench.train,
             eval_dataset=_evaluated(bench, segment),
             processing_class=bench.base.processor,
@@ -257,6 +276,7 @@ def _trainer(bench: Bench, segment: Segment, model: Any, steps: int, scratch: st
             "PREFIX_TUNING does not work with gradient checkpointing: "
             "put gradient_checkpointing: false into training"
         )
+    average_over_processes(trainer, by_tokens=bench.spec.task.task_type == "CAUSAL_LM")
     trainer.remove_callback(PrinterCallback)
     split = "validation" if _tested(bench, segment) else None
     judge_early(trainer, segment.configuration.recipe, judge_of(bench.task, bench.own, split))
@@ -298,7 +318,16 @@ def _measure(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
     if bench.own and not bench.spec.task.writes:
         found, spread = own(*predicted(trainer, loader))
         more, their_errors = more | found, their_errors | spread
-    return {**metrics, **more}, {**errors, **their_errors}
+    if split == "test":  # the tasks of the harness are what they are: measured once
+        return {**metrics, **more}, {**errors, **their_errors}
+    of_tasks, errors_of_tasks = harness_measures(
+        bench.spec,
+        trainer.model,
+        bench.base.processor,
+        batch_size=trainer.args.per_device_eval_batch_size,
+        precision=trainer.accelerator.autocast(),
+    )
+    return {**metrics, **more, **of_tasks}, {**errors, **their_errors, **errors_of_tasks}
 
 
 def _current_ranks(model: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 from fakes import study_spec
@@ -197,6 +198,9 @@ def test_a_trained_model_chooses_the_completion_that_it_learned(folder, tmp_path
     assert result.stderr["accuracy"] == 0
 
 
+@pytest.mark.skipif(
+    version("trl") < "1.15", reason="trl before 1.15 freezes DoRA's magnitudes: it is refused there"
+)
 def test_qlora_keeps_in_float32_what_is_not_quantised_and_stores_what_is_counted(folder, tmp_path):
     quantization = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
     model = {

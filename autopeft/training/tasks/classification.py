@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 
 from autopeft.domain.tasks import KINDS
 from autopeft.training.measure import classification_metrics, classify
+from autopeft.training.ranks import over_ranks
 from autopeft.training.tasks.labels import label_ids
 from autopeft.training.tasks.task import Measures, Task, named_labels, only_texts
 from autopeft.training.tasks.texts import share_remark, text_remarks, tokenize
@@ -48,7 +49,8 @@ class Classification(Task):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return classification_metrics(*classify(model, loader, device), asked)
+        losses, labels, predictions, confidences = over_ranks(classify, model, loader, device)
+        return classification_metrics(losses, labels, predictions, confidences, asked)
 
 
 def length(data: Mapping[str, Any]) -> int:

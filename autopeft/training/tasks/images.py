@@ -19,6 +19,7 @@ from transformers import (
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.measure import classification_metrics, classify
+from autopeft.training.ranks import over_ranks
 from autopeft.training.tasks.labels import label_ids
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
 from autopeft.training.tasks.texts import share_remark
@@ -66,7 +67,8 @@ class ImageClassification(Task):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return classification_metrics(*classify(model, loader, device), asked)
+        losses, labels, predictions, confidences = over_ranks(classify, model, loader, device)
+        return classification_metrics(losses, labels, predictions, confidences, asked)
 
 
 class Images(TorchDataset):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
 from autopeft.training.choosing import answer_index, completion
 from autopeft.training.measure import language_losses, language_metrics
+from autopeft.training.ranks import over_ranks
 from autopeft.training.tasks.task import Measures, Task, checked_column, renamed
 
 _COLUMNS = KINDS["CAUSAL_LM"].columns
@@ -46,7 +47,7 @@ class Language(Task):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return language_metrics(language_losses(model, loader, device))
+        return language_metrics(over_ranks(language_losses, model, loader, device))
 
 
 def _columns(split: Dataset, name: str, columns: Mapping[str, str]) -> Dataset:

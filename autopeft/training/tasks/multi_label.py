@@ -12,6 +12,7 @@ import torch
 from datasets import ClassLabel, Dataset, List, Value
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import multi_label_metrics, predicted_labels
 from autopeft.training.tasks.classification import Classification, labelled, length
 from autopeft.training.tasks.labels import numbers_of, refuse_other
@@ -58,7 +59,7 @@ class MultiLabel(Classification):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return multi_label_metrics(*predicted_labels(model, loader, device))
+        return multi_label_metrics(*over_ranks(predicted_labels, model, loader, device))
 
 
 _JOINED = "labels of the row"

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, Value
 
 from autopeft.domain.errors import AutopeftError
+from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import predicted_numbers, regression_metrics
 from autopeft.training.tasks.classification import Classification, labelled, length
 from autopeft.training.tasks.task import Measures
@@ -41,7 +42,7 @@ class Regression(Classification):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return regression_metrics(*predicted_numbers(model, loader, device))
+        return regression_metrics(*over_ranks(predicted_numbers, model, loader, device))
 
 
 def _numbers(split: Dataset, name: str) -> Dataset:

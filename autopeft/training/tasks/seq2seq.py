@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from autopeft.domain.tasks import KINDS
+from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import target_losses, target_metrics
 from autopeft.training.tasks.task import Measures, Task, only_texts
 from autopeft.training.tasks.texts import (
@@ -80,7 +81,7 @@ class SequenceToSequence(Task):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return target_metrics(target_losses(model, loader, device))
+        return target_metrics(over_ranks(target_losses, model, loader, device))
 
 
 def lengths(data: Mapping[str, Any]) -> tuple[int, int]:

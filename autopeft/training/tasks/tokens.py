@@ -20,6 +20,7 @@ from transformers import (
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
 from autopeft.training.batches import UNLABELLED
+from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import tag_metrics, tagged
 from autopeft.training.tasks.labels import numbers_of, refuse_other, refuse_unlabelled
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
@@ -90,7 +91,7 @@ class TokenClassification(Task):
     def measure(
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
-        return tag_metrics(tagged(model, loader, device), model.config.id2label)
+        return tag_metrics(over_ranks(tagged, model, loader, device), model.config.id2label)
 
 
 def _length(data: Mapping[str, Any]) -> int:
