@@ -21,7 +21,13 @@ from autopeft.domain.trial import Trial
 from autopeft.report.values import axes
 
 _FRONT, _BASELINE, _OTHER, _BELOW = "●", "◆", "·", "▾"
-_STYLES = {_FRONT: "bold cyan", _BASELINE: "yellow", _OTHER: "dim", **dict.fromkeys("─│╯", "cyan")}
+_STYLES = {
+    _FRONT: "bold cyan",
+    _BASELINE: "yellow",
+    _OTHER: "dim",
+    _BELOW: "dim",
+    **dict.fromkeys("─│╯", "cyan"),
+}
 _LEAST_WIDTH, _LEAST_HEIGHT = 24, 3
 
 

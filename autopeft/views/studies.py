@@ -45,7 +45,7 @@ def studies_table(rows: Sequence[dict[str, Any]]) -> Table:
     for name in ("trials", "completed", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("began", no_wrap=True)
-    table.add_column("model", overflow="fold")
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
     for row in rows:
         trials = row["trials"]
         table.add_row(

@@ -115,7 +115,7 @@ def _parts(
     yield from _section("why it was proposed", _why(trial))
     if trial.failure is not None:
         yield from _section("failure", _failure(trial))
-    if not (trial.configuration.parameters and trial.configuration.architecture.frozen):
+    if not _bare(trial):
         table = layers_table(
             trial.configuration.architecture, _layers(trials), trial.provenance.get("ranks")
         )
@@ -198,8 +198,15 @@ def _rungs(spec: StudySpec, trial: Trial) -> Table:
 
 
 def _configuration(trial: Trial) -> Table:
-    rows = dict(flat_params(trial.configuration))
+    rows = flat_params(trial.configuration)
+    if _bare(trial):
+        rows = {k: v for k, v in rows.items() if k not in ("method", "allocation")}
     return _pairs({**rows, "seed": trial.seed})
+
+
+def _bare(trial: Trial) -> bool:
+    """Whether its parameters are all there is: the user's own code makes of them what it likes."""
+    return bool(trial.configuration.parameters) and trial.configuration.architecture.frozen
 
 
 def _pairs(rows: Mapping[str, Json]) -> Table:

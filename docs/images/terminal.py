@@ -14,6 +14,7 @@ Takes about two minutes; needs no browser.
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -90,7 +91,7 @@ def searched(home: Home) -> None:
     spec = config.load(ROOT / "benchmarks" / "search" / "sst2.yaml", CHANGES)
     shape = model_shape(spec.model, folder=spec.folder, num_labels=2)
     problem, store = build.problem(spec, shape), build.open_store(home)
-    store.create(StudyRecord(spec.name, spec.document, spec.folder, 0.0, "running"))
+    store.create(StudyRecord(spec.name, spec.document, spec.folder, time.time(), "running"))
     workers = Workers(Replay(read(ROOT / "benchmarks" / "search" / "tables" / "sst2.parquet")))
     view = LiveView(spec, quiet=True, clock_s=lambda: workers.clock)
     session = StudySession(
@@ -168,7 +169,7 @@ class Workers:
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
-        self.clock = 0.0
+        self.clock = time.time()
         self.busy: list[tuple[float, Segment, Result | Failure]] = []
 
     @property
