@@ -12,6 +12,7 @@ Takes about two minutes; needs no browser.
 """
 
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -145,7 +146,7 @@ def said(*arguments: str) -> None:
 
 def shoot(name: str, *arguments: str) -> None:
     """The picture of what a verb prints."""
-    with picture(name, " ".join(("autopeft", *arguments))):
+    with picture(name, shlex.join(("autopeft", *arguments))):
         said(*arguments)
 
 
