@@ -70,7 +70,7 @@ def run_confirmation(
             session_class=ConfirmSession,
         ) as found,
         stops(found.stop, view.pausing) as interrupted,
-        view.watch(found.session),
+        view.watch(found.session, found.stop),
     ):
         found.run()
     return interrupted() or found.stop.is_set()

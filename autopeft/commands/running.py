@@ -91,12 +91,13 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
     ):
         spec, session = found.spec, found.session
-        with stops(found.stop, view.pausing) as interrupted, view.watch(session):
+        with stops(found.stop, view.pausing) as interrupted, view.watch(session, found.stop):
             found.run()
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
     if interrupted() or found.stop.is_set():
-        talk.print(f"\npaused: {paused(trials)}. Go on with: autopeft resume {spec.name}")
+        said = f"\npaused: {paused(trials)}. Go on with: autopeft resume {spec.name}"
+        talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     if session.finished and members and (asked := confirmation_asked(spec, trials)):
         if run_confirmation(spec, home, store, asked, local=local, quiet=quiet):

@@ -45,5 +45,6 @@ def says_how_to_go_on(command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        talk.print(f"\nstopped at once; what was told is kept. Go on with: {command}")
+        said = f"\nstopped at once; what was told is kept. Go on with: {command}"
+        talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None

@@ -56,7 +56,7 @@ class LiveView:
         self._began = clock_s()
         self._elapsed: Callable[[], float] = lambda: 0.0
         self._confirming = False
-        self._pausing = False
+        self._stop = threading.Event()
         self._lock = threading.Lock()  # of the fields below; held for no other call
         self._trials: dict[int, Trial] = {}
         self._since: dict[int, float] = {}
@@ -65,7 +65,9 @@ class LiveView:
         self._open = ExitStack()
         self._live = False
 
-    def watch(self, session: StudySession) -> "LiveView":
+    def watch(self, session: StudySession, stop: threading.Event | None = None) -> "LiveView":
+        """stop: what pauses the search, which `autopeft stop` sets from elsewhere too."""
+        self._stop = stop or self._stop
         self._confirming = isinstance(session, ConfirmSession)
         self._elapsed = lambda: session.wall_seconds
         self._trials = {trial.number: trial for trial in session.trials}
@@ -111,7 +113,6 @@ class LiveView:
 
     def pausing(self) -> None:
         """Say that Ctrl-C was heard; from a signal handler, so nothing of rich's is called."""
-        self._pausing = True
         if not self._live:
             os.write(
                 sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\n{self._heard}\n".encode()
@@ -139,7 +140,7 @@ class LiveView:
         return Panel(self._spec, found, moment)
 
     def _state(self, found: Standing) -> str:
-        if self._pausing:
+        if self._stop.is_set():
             return self._heard
         if found.running:
             return "confirming" if self._confirming else "searching"

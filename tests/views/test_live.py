@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from io import StringIO
 
 import pytest
@@ -102,7 +103,8 @@ def test_the_panel_says_what_goes_on_and_that_ctrl_c_was_heard(talk):
     now = 100.0
     view = LiveView(SPEC, local=True, quiet=True, clock_s=lambda: now)
     session = opened(view)
-    view.watch(session)
+    stop = threading.Event()
+    view.watch(session, stop)
     assert view.drawn().moment.state == "starting"
     segment = session.ask()
     now = 130.0
@@ -113,7 +115,7 @@ def test_the_panel_says_what_goes_on_and_that_ctrl_c_was_heard(talk):
     panel = view.drawn()
     assert panel.moment.state == "choosing what to try next"
     assert (panel.moment.ran, panel.moment.ended, panel.moment.since) == ({}, 1, 30.0)
-    view.pausing()
+    stop.set()
     assert view.drawn().moment.state == "pausing when this rung ends; Ctrl-C again: at once"
 
 
