@@ -39,13 +39,13 @@ def _model(record: StudyRecord) -> str | None:
 
 
 def studies_table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     for name in ("study", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("trials", "completed", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("began", no_wrap=True)
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    table.add_column("model", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         trials = row["trials"]
         table.add_row(
