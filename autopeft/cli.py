@@ -21,6 +21,7 @@ from autopeft.commands import (
     importing,
     looking,
     running,
+    showing,
     starting,
 )
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
@@ -111,6 +112,7 @@ app.command("import")(importing.import_results)
 app.command()(looking.status)
 app.command("front")(looking.show_front)
 app.command()(looking.best)
+app.command()(showing.show)
 app.command()(exploring.report)
 app.command()(exploring.ui)
 app.command()(exporting.export)
@@ -120,14 +122,17 @@ app.command()(exporting.export)
 def studies(as_json: AsJson = False) -> None:
     """List the studies of the store."""
     from autopeft import build
+    from autopeft.terminal import out
+    from autopeft.views.studies import studies_table, study_rows
 
-    records = build.open_store(Home.from_environment()).studies()
+    rows = study_rows(build.open_store(Home.from_environment()))
     if as_json:
-        rows = [{"study": r.name, "state": r.state, "created": r.created} for r in records]
         print(json.dumps(rows, indent=2))
-        return
-    for record in records:
-        print(f"{record.name}\t{record.state}")
+    elif out.is_terminal:
+        out.print(studies_table(rows))
+    else:
+        for row in rows:
+            print(f"{row['study']}\t{row['state']}")
 
 
 @app.command()

@@ -1,14 +1,12 @@
-"""What the terminal shows: tables of a study, and the live view of a running search.
+"""What the terminal shows of a study in tables and lines; `views` has what is drawn.
 
 stdout is data, stderr is talk: only what a verb was asked for goes to stdout.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,14 +18,14 @@ from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.importing import is_imported
-from autopeft.orchestrator.session import StudySession
-from autopeft.orchestrator.stopping import prospects
 
 out = Console()
 talk = Console(stderr=True)
 
-_FRONT_ROWS = 8
-_RUNNING_ROWS = 6
+
+def say(text: str) -> None:
+    """A sentence on stdout: folded between words on a terminal, one line elsewhere."""
+    out.print(text, highlight=False, markup=False, soft_wrap=not out.is_terminal)
 
 
 def trial_table(
@@ -109,6 +107,11 @@ def counts(trials: Sequence[Trial]) -> str:
     return ", ".join(parts) or "no trials"
 
 
+def paused(trials: Sequence[Trial]) -> str:
+    """`counts` once nobody runs them: what ran starts again from where its rung began."""
+    return counts(trials).replace(" running", " interrupted in a rung")
+
+
 def clock(seconds: float) -> str:
     """Seconds as `1:02:03` or `02:03`."""
     hours, rest = divmod(int(seconds), 3600)
@@ -161,103 +164,6 @@ def spent_lines(spec: StudySpec, trials: Sequence[Trial]) -> list[str]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-class LiveView:
-    """The view of a running search: live on a terminal, plain lines elsewhere."""
-
-    def __init__(self, spec: StudySpec, *, quiet: bool = False) -> None:
-        self._spec = spec
-        self._quiet = quiet
-        self._began = time.monotonic()
-        self._session: StudySession | None = None
-        self._live: Live | None = None
-
-    def watch(self, session: StudySession) -> "LiveView":
-        self._session = session
-        return self
-
-    def __enter__(self) -> "LiveView":
-        if talk.is_terminal and not self._quiet:
-            self._live = Live(
-                get_renderable=self._render,
-                console=talk,
-                refresh_per_second=2,
-                transient=True,
-            )
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def changed(self, trial: Trial) -> None:
-        """Told of every trial that changed; prints a line where there is no live view."""
-        if self._live is None and not self._quiet and trial.state is not State.RUNNING:
-            talk.print(Text(self._line(trial)), soft_wrap=True)
-
-    def _line(self, trial: Trial) -> str:
-        at = clock(time.monotonic() - self._began)
-        head = f"[{at}] trial {trial.number} {trial.state}: {describe(trial.configuration)}"
-        if trial.failure is not None:
-            return f"{head}: {trial.failure.reason}: {trial.failure.message}"
-        values = ", ".join(
-            f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in self._spec.objectives
-        )
-        return f"{head}: {values}"
-
-    def _render(self) -> RenderableType:
-        if self._session is None:
-            return Text("starting")
-        trials = self._session.trials
-        limit = self._spec.budget.trials
-        total = f" of {limit}" if limit else ""
-        elapsed = self._session.wall_seconds
-        head = Text.assemble(
-            (f"{self._spec.name}  ", "bold"),
-            f"{len(trials)}{total} trials: {counts(trials)}  ",
-            (f"{clock(elapsed)} elapsed{self._left(trials, elapsed)}", "dim"),
-        )
-        running = [trial for trial in trials if trial.state is State.RUNNING]
-        rows = [
-            Text(f"  ▸ trial {t.number} {self._to(t)}: {describe(t.configuration)}", style="dim")
-            for t in running[:_RUNNING_ROWS]
-        ]
-        failed = [trial for trial in trials if trial.failure is not None]
-        if failed and failed[-1].failure is not None:
-            reason = failed[-1].failure
-            rows.append(Text(f"  last failure: {reason.reason}: {reason.message}", style="red"))
-        return Group(head, *rows, *self._front(self._session))
-
-    def _front(self, session: StudySession) -> list[RenderableType]:
-        """Nothing before a trial is completed."""
-        members = session.front
-        if not members:
-            return []
-        said = [f"hypervolume {session.hypervolume:.4f}"]
-        said += prospects(self._spec, session.trials, session.stopped)
-        hypervolume = Text("  ".join(said), style="cyan")
-        table = trial_table(
-            self._spec.objectives,
-            members[:_FRONT_ROWS],
-            among=session.trials,
-            title="front so far",
-        )
-        return [hypervolume, table]
-
-    def _to(self, trial: Trial) -> str:
-        stop = self._spec.stops_of(trial)[trial.next_rung]
-        if stop.epochs is not None:
-            return f"to epoch {stop.epochs:g}"
-        return "to its end" if stop.steps is None else f"to step {stop.steps}"
-
-    def _left(self, trials: Sequence[Trial], elapsed: float) -> str:
-        limit = self._spec.budget.trials
-        ended = sum(trial.state is not State.RUNNING for trial in trials)
-        if not limit or ended < 3:
-            return ""
-        return f", about {clock(elapsed / ended * max(0, limit - ended))} left"
 
 
 def _cell(trial: Trial, objective: Objective) -> str:

@@ -118,13 +118,17 @@ def _open(
     )
     tracker = tracker_of(spec, home, store)
     tracker.start()
+    patience_s = 30.0
     try:
         yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
+    except KeyboardInterrupt:
+        patience_s = 0.0  # who interrupts twice does not wait: the outbox keeps what is left
+        raise
     finally:
         session.close()
         if store.study(spec.name).state == "finished":
             tidy(spec, session.trials, folder, finished=True)
-        if left := tracker.close(timeout_s=30):
+        if left := tracker.close(timeout_s=patience_s):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
 
 

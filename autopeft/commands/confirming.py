@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from autopeft.commands.options import AsJson, Local, Quiet, StudyName
-from autopeft.commands.stopping import stops
+from autopeft.commands.stopping import says_how_to_go_on, stops
 from autopeft.home import Home
 
 
@@ -49,7 +49,8 @@ def run_confirmation(
     from autopeft import build
     from autopeft.orchestrator.confirm_session import ConfirmSession, begin
     from autopeft.orchestrator.lease import refuse_busy
-    from autopeft.terminal import LiveView, talk
+    from autopeft.terminal import talk
+    from autopeft.views.live import LiveView
 
     refuse_busy(store, spec.name)
     left = begin(spec, asked, store, now=time.time())
@@ -57,8 +58,9 @@ def run_confirmation(
         return False
     if not quiet:
         talk.print(f"confirming {spec.name}: {left} runs on fresh seeds", highlight=False)
-    view = LiveView(spec, quiet=quiet)
+    view = LiveView(spec, quiet=quiet, local=local)
     with (
+        says_how_to_go_on(f"autopeft confirm {spec.name}"),
         build.open_search(
             spec,
             home,
@@ -67,8 +69,8 @@ def run_confirmation(
             listeners=(view.changed,),
             session_class=ConfirmSession,
         ) as found,
-        stops(found.stop) as interrupted,
-        view.watch(found.session),
+        stops(found.stop, view.pausing) as interrupted,
+        view.watch(found.session, found.stop),
     ):
         found.run()
     return interrupted() or found.stop.is_set()

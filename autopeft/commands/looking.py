@@ -18,21 +18,21 @@ def status(
 ) -> None:
     """Say how far a study is."""
     from autopeft import build, entry
-    from autopeft.domain.front import front, normalised_hypervolume
     from autopeft.domain.replicates import searched
     from autopeft.domain.spending import spent
-    from autopeft.orchestrator.stopping import enough, last_proposed, prospects
-    from autopeft.terminal import clock, counts, spent_lines
+    from autopeft.orchestrator.stopping import enough, last_proposed
+    from autopeft.terminal import out, say, spent_lines
+    from autopeft.views.panel import Moment, Panel
+    from autopeft.views.sentences import failure_lines, saved_line
+    from autopeft.views.standing import failures, standing
 
     store = build.open_store(Home.from_environment())
     record, spec = store.study(study), entry.stored(study, store)
     trials = store.history(study)
-    members = front(spec.objectives, spec.constraints, trials)
-    hypervolume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
-    seconds = sum(trial.seconds for trial in trials)
     stopped = enough(spec, searched(trials)) if record.state == "finished" else None
-    proposed = last_proposed(trials)
+    now = standing(spec, trials, stopped)
     if as_json:
+        proposed = last_proposed(trials)
         states = [str(trial.state) for trial in trials]
         row = {
             "study": study,
@@ -41,30 +41,51 @@ def status(
             "budget": {
                 name: value for name, value in vars(spec.budget).items() if value is not None
             },
-            "front": [trial.number for trial in members],
-            "hypervolume": hypervolume,
-            "trial_seconds": seconds,
+            "front": [trial.number for trial in now.members],
+            "hypervolume": now.hypervolume,
+            "trial_seconds": sum(trial.seconds for trial in trials),
+            "device_hours": now.hours,
+            "saved_hours": now.saved,
             "expected_gain": proposed.expected_gain if proposed else None,
             "expected_left": proposed.expected_left if proposed else None,
             "stopped": stopped,
+            "failed": {name: [t.number for t in failed] for name, failed in failures(trials)},
             "spent": [vars(row) for row in spent(spec, trials)],
         }
         print(json.dumps(row, indent=2))
         return
-    limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
-    own = len(searched(trials))
-    again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
-    print(f"{study}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
-    print(f"front of {len(members)}, hypervolume {hypervolume:.4f}, {clock(seconds)} of trials")
-    for text in prospects(spec, trials, stopped):
-        print(text)
+    if out.is_terminal:
+        # A driver tells the time that it took when it ends.
+        elapsed = None if record.state == "running" else record.seconds
+        out.print(Panel(spec, now, Moment(elapsed, state=record.state)))
+    else:
+        _print_status(spec, record, trials, now)
+        if text := saved_line(spec, now):
+            print(text)
     for text in spent_lines(spec, trials):
-        print(text)
-    for trial in trials:
+        say(text)
+    for trial in trials if tracebacks or not out.is_terminal else ():
         if trial.failure is not None:
             print(f"trial {trial.number} failed: {trial.failure.reason}: {trial.failure.message}")
             if tracebacks and trial.failure.details:
                 print(trial.failure.details)
+    if not tracebacks:
+        for text in failure_lines(spec, trials)[-1:]:
+            print(text)
+
+
+def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
+    """Lines for who is no terminal."""
+    from autopeft.terminal import clock, counts
+
+    limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
+    own = len(now.searched)
+    again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
+    seconds = clock(sum(trial.seconds for trial in trials))
+    print(f"{spec.name}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
+    print(f"front of {len(now.members)}, hypervolume {now.hypervolume:.4f}, {seconds} of trials")
+    for text in now.said:
+        print(text)
 
 
 def show_front(
@@ -160,13 +181,16 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Choose one trial of the front, with the reason."""
+    from autopeft.domain.prices import neighbours
     from autopeft.study import load_study
-    from autopeft.terminal import out, trial_row
+    from autopeft.terminal import say, trial_row
 
     found = load_study(study)
     chosen = found.best(when, prefer=prefer)
     if as_json:
         row = trial_row(chosen.mean, found.spec.objectives, found.trials)
-        print(json.dumps({**row, "reason": chosen.reason}, indent=2))
+        beside = neighbours(found.spec.objectives, found.front, chosen.mean)
+        told = [vars(neighbour) for neighbour in beside]
+        print(json.dumps({**row, "reason": chosen.reason, "neighbours": told}, indent=2))
     else:
-        out.print(chosen.reason, highlight=False, markup=False, soft_wrap=True)
+        say(chosen.reason)

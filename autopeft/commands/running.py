@@ -9,7 +9,7 @@ import typer
 from autopeft.commands.confirming import run_confirmation
 from autopeft.commands.looking import print_front_json
 from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
-from autopeft.commands.stopping import stops
+from autopeft.commands.stopping import says_how_to_go_on, stops
 from autopeft.home import Home
 
 if TYPE_CHECKING:
@@ -78,19 +78,26 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     from autopeft.domain.front import front, normalised_hypervolume, pick
     from autopeft.orchestrator.confirm_plan import settings as confirmation_asked
     from autopeft.orchestrator.stopping import prospects
-    from autopeft.terminal import LiveView, against_baselines, counts, out, talk, trial_table
+    from autopeft.terminal import against_baselines, counts, out, paused, say, talk, trial_table
+    from autopeft.views.live import LiveView
+    from autopeft.views.sentences import failure_lines, saved_line
+    from autopeft.views.standing import standing
 
-    view = LiveView(spec, quiet=quiet)
+    view = LiveView(spec, quiet=quiet, local=local)
     if not quiet:
         talk.print(f"study {spec.name} in {home.folder}", soft_wrap=True, highlight=False)
-    with build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found:
+    with (
+        says_how_to_go_on(f"autopeft resume {spec.name}"),
+        build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
+    ):
         spec, session = found.spec, found.session
-        with stops(found.stop) as interrupted, view.watch(session):
+        with stops(found.stop, view.pausing) as interrupted, view.watch(session, found.stop):
             found.run()
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
     if interrupted() or found.stop.is_set():
-        talk.print(f"\npaused: {counts(trials)}. Go on with: autopeft resume {spec.name}")
+        said = f"\npaused: {paused(trials)}. Go on with: autopeft resume {spec.name}"
+        talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     if session.finished and members and (asked := confirmation_asked(spec, trials)):
         if run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
@@ -113,8 +120,11 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     out.print()
     volume = normalised_hypervolume(spec.objectives, spec.constraints, trials)
     out.print(f"{counts(trials)}; hypervolume {volume:.4f}", highlight=False)
-    for text in prospects(spec, trials, stopped):
-        out.print(text, highlight=False, soft_wrap=True)
+    for text in (*prospects(spec, trials, stopped), saved_line(spec, standing(spec, trials, None))):
+        if text:
+            say(text)
+    for text in failure_lines(spec, trials):
+        say(text)
     if text := against_baselines(spec, trials, members):
         out.print(text, highlight=False)
     if spec.evaluator is not None and any(t.failure for t in trials):

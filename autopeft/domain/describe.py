@@ -109,14 +109,14 @@ def _module(module: Module) -> str:
 
 
 def _targets(targets: Sequence[str]) -> str:
-    kinds = list(dict.fromkeys(_kind(target) for target in targets))
+    kinds = list(dict.fromkeys(short_kind(target) for target in targets))
     everything = any(part <= set(kinds) for part in _ATTENTION) and any(
         part <= set(kinds) for part in _FEEDFORWARD
     )
     return "all-linear" if everything else ",".join(kinds)
 
 
-def _kind(target: str) -> str:
+def short_kind(target: str) -> str:
     """`bert.encoder.layer.0.attention.self.query` -> `q`: the name inside the layer, shortened."""
     inside = re.split(r"\.\d+\.", target)[-1]
     parts = inside.split(".")

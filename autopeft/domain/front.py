@@ -18,6 +18,7 @@ import numpy as np
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.pareto import Array, hypervolume, non_dominated
+from autopeft.domain.prices import prices
 from autopeft.domain.replicates import (
     averaged,
     confirmed,
@@ -244,9 +245,8 @@ def pick(
     text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
         f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
     )
-    return Pick(
-        trial, f"{text}{_over(trial, trials)}. {_neighbour(objectives, among, trial)}".strip()
-    )
+    said = prices(objectives, among, trial, beyond=members if when else ())
+    return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip())
 
 
 def seeds(trial: Trial, trials: Sequence[Trial]) -> str:
@@ -300,25 +300,6 @@ def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str
 def _knee(Y: Array) -> Array:
     low, high = Y.min(axis=0), Y.max(axis=0)
     return np.asarray(((Y - low) / np.where(high > low, high - low, 1.0)).sum(axis=1))
-
-
-def _neighbour(objectives: Sequence[Objective], among: Sequence[Trial], chosen: Trial) -> str:
-    """What the next better value of the first objective would cost."""
-    first, *others = objectives
-    if not others:
-        return ""
-    better = [t for t in among if first.score(t.metrics) > first.score(chosen.metrics)]
-    if not better:
-        return f"Nothing on the front has a better {first.metric}."
-    step = min(better, key=lambda t: first.score(t.metrics))
-    gain = abs(step.metrics[first.metric] - chosen.metrics[first.metric])
-    price = ", ".join(
-        f"{o.metric} {amount(o.metric, chosen.metrics[o.metric])} → "
-        f"{amount(o.metric, step.metrics[o.metric])}"
-        for o in others
-    )
-    better_by = f"{amount(first.metric, gain)} better {first.metric}"
-    return f"{better_by} would cost {price} (trial {step.number})."
 
 
 def _ranges(constraints: Sequence[Constraint], trials: Sequence[Trial]) -> str:

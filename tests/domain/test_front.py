@@ -69,7 +69,7 @@ def test_the_reason_names_the_price_of_the_next_better_trial():
     chosen = pick(SPEC.objectives, (), TRIALS, prefer="adapter_params")
     assert chosen.trial.number == 3
     assert "lowest adapter_params" in chosen.reason
-    assert "0.2 better accuracy would cost adapter_params 100 → 1,000 (trial 1)" in chosen.reason
+    assert "20 points more accuracy would cost 900 adapter_params (trial 1)." in chosen.reason
 
 
 def test_a_limit_that_nothing_holds_says_what_there_is():
