@@ -1,5 +1,6 @@
 """The checks of `evaluator:`, `metrics:` and `parameters:`: studies of the user's own code."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -87,7 +88,7 @@ def _metric(name: Any, said: Any, path: str, complain: Complain) -> Metric | Non
     elif not isinstance(unit, str):
         complain(f"{path}.unit", f"takes a text, got {told(unit)}")
     else:
-        return Metric(name, unit, goal, False, "returned by the evaluator")
+        return Metric(name, unit, goal, False, "returned by the evaluator", low=-math.inf)
     return None
 
 

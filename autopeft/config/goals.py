@@ -12,7 +12,6 @@ from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, Stop
 from autopeft.domain.tasks import KINDS, TaskKind
 
 _OF_TASKS = {metric for kind in KINDS.values() for metric in kind.metrics}
-_SIGNED = ("matthews_correlation", "forgetting", "pearson", "spearmanr")
 SAMPLERS = (
     "autopeft",
     "random",
@@ -64,22 +63,22 @@ def _objective(
     if not _metric(f"{path}.metric", metric, task, metrics, complain):
         return None
     said = metrics[str(metric)]
+    own = said is not METRICS.get(said.name)
     goal, scale = item.get("goal", said.goal), item.get("scale", "linear")
     reference = item.get("reference")
     if goal not in ("maximize", "minimize"):
         complain(f"{path}.goal", f"takes maximize or minimize, got {told(goal)}")
     elif scale not in ("linear", "log"):
         complain(f"{path}.scale", f"takes linear or log, got {told(scale)}")
-    elif scale == "log" and metric in _SIGNED:
+    elif scale == "log" and said.low < 0 and not own:
         complain(f"{path}.scale", f"log needs values above 0, {metric} can be below", "linear")
     elif reference is not None and not is_number(reference):
         complain(f"{path}.reference", f"takes a number, got {told(reference)}")
     elif reference is not None and scale == "log" and reference <= 0:
         complain(f"{path}.reference", f"log needs a reference above 0, got {reference}")
     else:
-        own_unit = "" if said is METRICS.get(said.name) else said.unit
         worst = None if reference is None else float(reference)
-        return Objective(str(metric), goal, scale, worst, own_unit)
+        return Objective(said.name, goal, scale, worst, said.unit if own else "", own)
     return None
 
 
