@@ -29,7 +29,7 @@ def check_confirm(
         rule = f"takes a whole number from {FEWEST}, got {told(seeds)}"
         complain("confirm.seeds", rule, "an interval needs more than one seed")
         return None
-    least = seeds * (1 + baselines)
+    least = Confirm(seeds).least(baselines)
     of = f"{seeds} seeds of one member and {baselines} baseline{'' if baselines == 1 else 's'}"
     if trials is not None and (not _whole(trials) or trials < least):
         rule = f"takes a whole number from {least} ({of}), got {told(trials)}"

@@ -41,12 +41,12 @@ from autopeft.domain.own_code import computed
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
 
-_SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
+SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
 KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
     *("constraints", "baselines", "budget", "resources", "search", "evaluation", "confirm"),
     *("evaluator", "metrics", "parameters"),
-    *_SHORT,
+    *SHORT,
 )
 STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
@@ -155,13 +155,14 @@ class _Parser:
         )
         budget = check_budget(self._mapping("budget"), self.complain)
         resources = check_resources(self._mapping("resources"), self.complain)
-        check_asked(
-            objectives,
-            constraints,
-            price=resources.price_per_hour,
-            general="general" in data,
-            complain=self.complain,
-        )
+        if not self._is_own:  # whose metrics are what its code makes of them
+            check_asked(
+                objectives,
+                constraints,
+                price=resources.price_per_hour,
+                general="general" in data,
+                complain=self.complain,
+            )
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
         search = check_search(self._mapping("search"), length, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")
@@ -225,7 +226,7 @@ class _Parser:
         return {}
 
     def _space(self, trainer: str, recipe: Mapping[str, Any]) -> Space:
-        short = {key: self._document[key] for key in _SHORT if key in self._document}
+        short = {key: self._document[key] for key in SHORT if key in self._document}
         free = self._document.get("parameters")
         shared = grow(self._mapping("parameters"), "parameters", self.complain)
         self._parameters = check_parameters(shared, "parameters", self._is_own, self.complain)
