@@ -9,6 +9,7 @@ from typing import Any
 from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
 from autopeft.config.branches import check_branch
 from autopeft.config.confirm import check_confirm
+from autopeft.config.effort import check_budget, check_resources, check_search
 from autopeft.config.evaluation import check_evaluation
 from autopeft.config.evaluator import (
     bare,
@@ -18,14 +19,7 @@ from autopeft.config.evaluator import (
     check_parameters,
     measurable,
 )
-from autopeft.config.goals import (
-    check_asked,
-    check_budget,
-    check_constraints,
-    check_objectives,
-    check_resources,
-    check_search,
-)
+from autopeft.config.goals import check_asked, check_constraints, check_objectives
 from autopeft.config.names import check_names
 from autopeft.config.parts import check_data, check_model, check_trainer
 from autopeft.config.places import Places
