@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from command_line import autopeft, environment
+from command_line import autopeft, environment, here
 from tiny_models import make_model
 
 SPACE = """
@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def states(folder):
-    return json.loads(autopeft(folder, "status", "small", "--json").stdout)["trials"]
+    return json.loads(here(folder, "status", "small", "--json").stdout)["trials"]
 
 
 HEAD = """
@@ -79,14 +79,14 @@ def test_a_cluster_that_is_there_is_used_with_its_token_and_left_running(folder,
 
 
 def test_a_wider_file_extends_the_study_and_a_narrower_one_does_not(folder):
-    autopeft(folder, "search", "space.yaml", "--local")
+    here(folder, "search", "space.yaml", "--local")
     wider = SPACE.replace("[1, 2]", "[1, 2, 4]").replace("trials: 3", "trials: 5")
     (folder / "space.yaml").write_text(wider)
-    refused = autopeft(folder, "search", "space.yaml", "--local", code=2)
+    refused = here(folder, "search", "space.yaml", "--local", code=2)
     assert "--extend" in refused.stderr
-    autopeft(folder, "search", "space.yaml", "--local", "--extend")
+    here(folder, "search", "space.yaml", "--local", "--extend")
     assert states(folder) == {"completed": 5}
     (folder / "space.yaml").write_text(wider.replace("[1, 2, 4]", "[2, 4]"))
-    narrower = autopeft(folder, "search", "space.yaml", "--local", "--extend", code=2)
+    narrower = here(folder, "search", "space.yaml", "--local", "--extend", code=2)
     assert "--extend takes only what keeps earlier trials valid" in narrower.stderr
     assert states(folder) == {"completed": 5}

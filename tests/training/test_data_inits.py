@@ -31,6 +31,7 @@ VARIANTS = {
     "rslora": {"use_rslora": True},
     "biases": {"bias": "lora_only"},
 }
+LONG = pytest.mark.long
 NUMBERS = count()
 
 
@@ -48,8 +49,14 @@ def reloaded_loss(on, trial):
     return on.loss(on.reloaded(trial))
 
 
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "init"),
+    [
+        pytest.param(variant, init, marks=() if variant == "plain" or init == "corda" else LONG)
+        for variant in VARIANTS
+        for init in INITS
+    ],
+)
 def test_what_is_counted_is_stored_and_gives_the_outputs_that_were_measured(bench, variant, init):
     on = bench("bert")
     configuration = configured(on, LORA | VARIANTS[variant] | INITS[init])
@@ -64,8 +71,15 @@ def test_what_is_counted_is_stored_and_gives_the_outputs_that_were_measured(benc
     assert reloaded_loss(on, trial) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("family", ["gpt2", "llama", "distilbert"])
+@pytest.mark.parametrize(
+    ("family", "init"),
+    [
+        *(("gpt2", init) for init in INITS),  # whose maps are transposed
+        ("llama", "lora_ga"),
+        *(pytest.param("llama", init, marks=LONG) for init in ("eva", "corda", "kpm")),
+        *(pytest.param("distilbert", init, marks=LONG) for init in INITS),
+    ],
+)
 def test_other_families_start_by_data_too(bench, family, init):
     on = bench(family)
     module = GPT2 if family == "gpt2" else LORA

@@ -30,10 +30,11 @@ def bench(tmp_path_factory):
     [
         ("bert", {"peft_type": "LORA", "use_dora": True, "lora_dropout": 0.1}),
         ("bert", {"peft_type": "LORA", "r": 4, "init_lora_weights": "olora"}),
-        ("bert", {"peft_type": "LOHA", "r": 2}),
-        ("bert", {"peft_type": "HRA", "r": 4}),
-        ("bert", {"peft_type": "DELORA", "r": 2}),
         ("bert", {"peft_type": "MISS", "r": 8}),
+        *(
+            pytest.param("bert", {"peft_type": method, "r": 2}, marks=pytest.mark.long)
+            for method in ("LOHA", "HRA", "DELORA")
+        ),
         ("distilbert", {"peft_type": "LORA", "lora_dropout": 0.1}),
         ("gpt2", {"peft_type": "ADALORA", "init_r": 4, "target_r": 2, "lora_dropout": 0.1}),
         ("gpt2", {"peft_type": "IA3"}),
