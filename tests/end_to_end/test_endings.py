@@ -7,17 +7,10 @@ import time
 
 import pytest
 from command_line import AUTOPEFT, environment, here
-from tiny_models import make_model
+from tiny_study import write_study
 
 SPACE = """
-autopeft: 1
 study: small
-model: {model_name_or_path: bert, task_type: SEQ_CLS}
-data:
-  train: {path: json, data_files: train.jsonl}
-  validation: {carve: 0.25, from: train, seed: 0}
-  columns: {text: text, label: label}
-  max_length: 16
 training: {per_device_train_batch_size: 16, num_train_epochs: 4}
 space:
   lora:
@@ -40,12 +33,7 @@ search: {parallel: 2, rungs: {epochs: [1], eta: 2}, seed: 0}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("user")
-    make_model("bert", folder / "bert", "SEQ_CLS")
-    rows = [{"text": f"a film number {i % 9}", "label": ["bad", "good"][i % 2]} for i in range(64)]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "space.yaml").write_text(SPACE)
-    return folder
+    return write_study(tmp_path_factory.mktemp("user"), SPACE)
 
 
 def status(folder, study):

@@ -5,12 +5,11 @@ from functools import cache
 from itertools import count
 
 import pytest
-import torch
 from benches import make_bench
 
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.fit import refuse_unfit, unfit
-from autopeft.domain.trial import Failure, FailureReason, Result, Stop
+from autopeft.domain.trial import Failure, FailureReason, Result
 from autopeft.training.inject import UnfitError, build
 
 RECIPE = {"learning_rate": 1e-2, "per_device_train_batch_size": 4, "num_train_epochs": 1}
@@ -92,17 +91,7 @@ def test_other_families_start_by_data_too(bench, family, init):
 @pytest.mark.parametrize("init", INITS)
 def test_a_pause_changes_no_bit(bench, init):
     on = bench("bert")
-    configuration = configured(on, LORA | INITS[init])
-    whole, paused = next(NUMBERS), next(NUMBERS)
-    result = on.run(configuration, whole)
-    on.run(configuration, paused, stop=Stop(steps=3), last=False)
-    torch.manual_seed(1234)  # what another trial drew in between
-    resumed = on.run(configuration, paused, rung=1)
-    assert resumed.provenance["resumed"]
-    assert resumed.metrics["eval_loss"] == result.metrics["eval_loss"]
-    once, again = on.stored(whole), on.stored(paused)
-    assert set(once) == set(again)
-    assert all((once[name] == again[name]).all() for name in once)
+    on.check_pause(configured(on, LORA | INITS[init]), next(NUMBERS), next(NUMBERS))
 
 
 @pytest.mark.parametrize("init", INITS)
