@@ -6,7 +6,7 @@ from typing import Any
 
 from autopeft.config.names import check_names, nearest
 from autopeft.config.tree import Complain, told
-from autopeft.config.values import is_number
+from autopeft.config.values import is_number, is_whole
 from autopeft.domain.objective import Objective
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 
@@ -84,7 +84,7 @@ def check_search(
     whole = {}
     for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0), ("seeds", 1, 1)):
         value = given.get(key, otherwise)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if not is_whole(value, least):
             complain(f"search.{key}", f"takes a whole number from {least}, got {told(value)}")
             value = otherwise
         whole[key] = value
@@ -140,7 +140,7 @@ def _stop(given: Any, sampler: Any, complain: Complain) -> StopRule | None:
             rule = f"takes a share of the hypervolume above 0{top}, got {told(value)}"
             complain(f"{path}.{name}", rule, "0.001 is 0.1 %")
     patience = given.get("patience", StopRule.patience)
-    if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+    if not is_whole(patience, 1):
         complain(f"{path}.patience", f"takes a whole number from 1, got {told(patience)}")
         return None
     if sampler not in _PROMISING:
