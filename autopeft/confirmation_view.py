@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.control import Control, compared, compared_lines
-from autopeft.domain.confirmation import Against, Estimate, Party
+from autopeft.domain.confirmation import UNLIKELY, Against, Estimate, Party
 from autopeft.domain.describe import describe
 from autopeft.domain.front import amount, first_measured, front, share
 from autopeft.domain.replicates import fresh, searched
@@ -182,7 +182,7 @@ def _lines(
     if failing:
         lines.append(
             f"Do not hold: trial{'s' if len(failing) > 1 else ''} {', '.join(failing)} "
-            f"(odds below {share(0.05)})."
+            f"(odds below {share(UNLIKELY)})."
         )
     if missing := document["not_confirmed"]:
         lines.append(

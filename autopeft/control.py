@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autopeft import config, entry
-from autopeft.config.spec import BASELINES, LEARNING_RATE
+from autopeft.config.spec import BASELINES, LEARNING_RATE, SHORT
 from autopeft.domain.front import best_of, first_measured, hypervolumes
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Store
@@ -20,7 +20,6 @@ from autopeft.domain.trial import Trial
 
 SUFFIX = "-control"
 _RANKS = [1, 2, 4, 8, 16, 32, 64]
-_SHORT = ("modules", "layers", "allocation", "full_fine_tuning")
 _ATTENTION = [f"attention.{part}" for part in ("query", "key", "value", "qkv", "output")]
 _FEED_FORWARD = [f"feed_forward.{part}" for part in ("up", "gate", "gate_up", "down")]
 
@@ -38,7 +37,7 @@ def control_of(spec: StudySpec, shape: ModelShape) -> StudySpec:
 
     It has no baseline but those that a constraint names: they would take a part of its budget.
     """
-    kept = {key: value for key, value in spec.document.items() if key not in _SHORT}
+    kept = {key: value for key, value in spec.document.items() if key not in SHORT}
     named = {c.baseline for c in spec.constraints if c.baseline}
     baselines = {n: tree for n, tree in dict(_baselines(spec)).items() if n in named}
     document = {

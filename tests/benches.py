@@ -51,6 +51,22 @@ class Bench:
         )
         return self.evaluator.run(segment, report)
 
+    def check_pause(self, configuration: Configuration, whole: int, paused: int) -> None:
+        """A trial that pauses after 3 steps ends with the bits of one that never did.
+
+        whole, paused: numbers of the two.
+        """
+        result = self.run(configuration, whole)
+        assert isinstance(result, Result), result
+        self.run(configuration, paused, stop=Stop(steps=3), last=False)
+        torch.manual_seed(1234)  # what another trial drew in between
+        resumed = self.run(configuration, paused, rung=1)
+        assert resumed.provenance["resumed"]
+        assert resumed.metrics["eval_loss"] == result.metrics["eval_loss"]
+        once, again = self.stored(whole), self.stored(paused)
+        assert set(once) == set(again)
+        assert all((once[name] == again[name]).all() for name in once)
+
     def folder(self, trial: int) -> Path:
         return self.home / self.spec.name / "adapters" / f"trial-{trial}"
 

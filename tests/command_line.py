@@ -1,9 +1,14 @@
-"""The product as a user starts it: in a folder, as a process of its own."""
+"""The product as a user starts it: in a folder, as a process of its own, or as if it were one."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+from autopeft import cli
 
 AUTOPEFT = [sys.executable, "-m", "autopeft"]
 
@@ -16,6 +21,7 @@ def environment(folder: Path) -> dict[str, str]:
 def autopeft(
     folder: Path, *arguments: str, code: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
     done = subprocess.run(
         [*AUTOPEFT, *arguments],
         cwd=folder,
@@ -24,6 +30,30 @@ def autopeft(
         text=True,
         timeout=400,
     )
+    return _as_expected(done, code)
+
+
+def here(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The same in this process: another would only load torch again."""
+    out, said, ended = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, environment(folder), clear=True),
+        mock.patch.object(sys, "argv", ["autopeft", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(said),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            ended = int(end.code or 0)
+    done = subprocess.CompletedProcess(arguments, ended, out.getvalue(), said.getvalue())
+    return _as_expected(done, code)
+
+
+def _as_expected(
+    done: subprocess.CompletedProcess[str], code: int
+) -> subprocess.CompletedProcess[str]:
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

@@ -7,8 +7,6 @@ import typer
 
 from autopeft.home import Home
 
-KINDS = ("peft-suite", "optuna", "csv")
-
 
 def import_results(
     source: Annotated[
@@ -20,7 +18,8 @@ def import_results(
     ],
     study: Annotated[str, typer.Option("--study", help="The name of the new study.")] = "imported",
     kind: Annotated[
-        str | None, typer.Option("--from", help=f"{', '.join(KINDS)}; else by the source's name.")
+        str | None,
+        typer.Option("--from", help="peft-suite, optuna, csv; else by the source's name."),
     ] = None,
     model: Annotated[
         str | None,
@@ -37,17 +36,13 @@ def import_results(
 ) -> None:
     """Import results as a study to look at (`front`) and to start a search from (`warm_start`)."""
     from autopeft import build
-    from autopeft.domain.errors import AutopeftError
     from autopeft.terminal import talk
 
-    kind = kind or _kind(source)
-    if kind not in KINDS:
-        raise AutopeftError(f"--from takes {', '.join(KINDS)}, got {kind!r}")
     store = build.open_store(Home.from_environment())
     done = build.import_study(
         store,
         name=study,
-        kind=kind,
+        kind=kind or _kind(source),
         source=source,
         model=model,
         task=task,

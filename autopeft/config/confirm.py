@@ -5,6 +5,7 @@ from typing import Any
 
 from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
+from autopeft.config.values import is_whole
 from autopeft.domain.study import Budget, Confirm
 
 CONFIRM = ("seeds", "trials")
@@ -25,13 +26,13 @@ def check_confirm(
         return None
     check_names("confirm", given, CONFIRM, "confirm", complain)
     seeds, trials = given.get("seeds", Confirm.seeds), given.get("trials")
-    if not _whole(seeds) or seeds < FEWEST:
+    if not is_whole(seeds, FEWEST):
         rule = f"takes a whole number from {FEWEST}, got {told(seeds)}"
         complain("confirm.seeds", rule, "an interval needs more than one seed")
         return None
-    least = seeds * (1 + baselines)
+    least = Confirm(seeds).least(baselines)
     of = f"{seeds} seeds of one member and {baselines} baseline{'' if baselines == 1 else 's'}"
-    if trials is not None and (not _whole(trials) or trials < least):
+    if trials is not None and not is_whole(trials, least):
         rule = f"takes a whole number from {least} ({of}), got {told(trials)}"
         complain("confirm.trials", rule, "raise it, or lower confirm.seeds")
         return None
@@ -44,7 +45,3 @@ def check_confirm(
         complain("confirm", rule, "raise budget.trials, or lower confirm.seeds")
         return None
     return Confirm(seeds, trials)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

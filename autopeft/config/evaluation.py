@@ -5,6 +5,7 @@ from typing import Any
 
 from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
+from autopeft.config.values import is_whole
 from autopeft.domain.generation import GENERATED, OPTIONS, Generation
 from autopeft.domain.tasks import TaskKind
 
@@ -59,7 +60,7 @@ def _counts(generate: Mapping[str, Any], complain: Complain) -> dict[str, int]:
     sound = {}
     for name in (name for name in COUNTS if name in generate):
         value = generate[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_whole(value, 1):
             complain(f"{_PATH}.{name}", f"takes a whole number from 1, got {told(value)}")
         else:
             sound[name] = value

@@ -1,5 +1,6 @@
 """The checks of `evaluator:`, `metrics:` and `parameters:`: studies of the user's own code."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -102,7 +103,7 @@ def declared(
     elif not isinstance(unit, str):
         complain(f"{path}.unit", f"takes a text, got {told(unit)}")
     else:
-        return Metric(name, unit, goal, False, meaning)
+        return Metric(name, unit, goal, False, meaning, low=-math.inf)
     return None
 
 

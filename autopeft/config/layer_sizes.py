@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
+from autopeft.config.values import is_whole
 from autopeft.domain.expression import Expr
 from autopeft.domain.layer_sizes import group_of, size_field, sized_by_layer
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
@@ -62,7 +63,7 @@ def _check_form(value: Mapping[str, Json], at: str, complain: Complain) -> None:
         complain(at, f"{_FORMS}, got {told(value)}")
         return
     groups = value.get("groups", 1)
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    if not is_whole(groups, 1):
         complain(f"{at}.groups", f"takes a whole number from 1, got {told(groups)}")
     for suffix, one in numbers_of(value):
         if isinstance(one, Expr | Mapping | Subset | list):

@@ -6,6 +6,7 @@ from typing import Any
 from autopeft.config.names import check_names, nearest
 from autopeft.config.quantization import SHORT
 from autopeft.config.tree import Complain, told
+from autopeft.config.values import is_whole
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES, SINGLE_LABEL, TaskKind, task_kind
 
@@ -172,7 +173,7 @@ def _check_carved(
         complain(
             f"{path}.from", f"takes a split that has a path, got {told(origin)}", "from: train"
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if not is_whole(seed):
         complain(f"{path}.seed", f"takes a whole number, got {told(seed)}")
 
 
@@ -195,5 +196,5 @@ def _check_columns(columns: Any, task: TaskKind | None, complain: Complain) -> N
 
 
 def _check_count(path: str, value: Any, complain: Complain) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value, 1):
         complain(path, f"takes a whole number from 1, got {told(value)}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from autopeft.config.tree import Complain, options_of, told
+from autopeft.config.values import is_whole
 from autopeft.domain.model import ModelShape
 from autopeft.domain.placement import place
 from autopeft.domain.space import Bits, Choice, Json, Range
@@ -23,7 +24,7 @@ def check_layers(layers: Json, path: str, complain: Complain) -> None:
                 _check_count(k, f"{path}{suffix}.{next(iter(value))}", complain)
             case {"range": [int(a), int(b)]} if 0 <= a <= b and len(value) == 1:
                 continue
-            case list(numbers) if numbers and all(_index(number) for number in numbers):
+            case list(numbers) if numbers and all(is_whole(number, 0) for number in numbers):
                 continue
             case _:
                 complain(path + suffix, f"{_FORMS}, got {told(value)}")
@@ -32,13 +33,9 @@ def check_layers(layers: Json, path: str, complain: Complain) -> None:
 def _check_count(k: Json, path: str, complain: Complain) -> None:
     for suffix, option in options_of(k):
         low = option.low if isinstance(option, Range) else option
-        whole = option.integer if isinstance(option, Range) else _index(low)
+        whole = option.integer if isinstance(option, Range) else is_whole(low)
         if not whole or low < 1:
             complain(path + suffix, f"takes a number of layers from 1, got {told(option)}")
-
-
-def _index(value: Json) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def bind_layers(layers: Json, path: str, shape: ModelShape, complain: Complain) -> Json:

@@ -9,7 +9,16 @@ between two keys.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autopeft.config import confirm, evaluation, evaluator, goals, harness, own_metrics, parts
+from autopeft.config import (
+    confirm,
+    effort,
+    evaluation,
+    evaluator,
+    goals,
+    harness,
+    own_metrics,
+    parts,
+)
 from autopeft.config.quantization import SHORT
 from autopeft.config.schema_branches import definitions, placed, recipes_of
 from autopeft.config.schema_values import (
@@ -110,10 +119,10 @@ def _root() -> dict[str, Schema]:
         "objectives": listed(either(objective, named), least=1),
         "constraints": either(listed(either(TEXT, servable)), NULL),
         "baselines": either(_branches("baselines"), {"const": False}),
-        "budget": {**_numbers(goals.BUDGET), "minProperties": 1},
+        "budget": {**_numbers(effort.BUDGET), "minProperties": 1},
         "resources": mapping(
-            (*goals.RESOURCES, "processes_per_trial"),
-            {**_least(goals.RESOURCES), "processes_per_trial": COUNT},
+            (*effort.RESOURCES, "processes_per_trial"),
+            {**_least(effort.RESOURCES), "processes_per_trial": COUNT},
         ),
         "search": _search(),
         "evaluation": mapping(
@@ -180,13 +189,13 @@ def _model() -> Schema:
 
 
 def _search() -> Schema:
-    samplers = either(one_of(goals.SAMPLERS), {**TEXT, "pattern": f"^{goals.OPTUNA.pattern}$"})
-    sampler = mapping(goals.SAMPLER, {"name": samplers}, type="object", required=["name"])
+    samplers = either(one_of(effort.SAMPLERS), {**TEXT, "pattern": f"^{effort.OPTUNA.pattern}$"})
+    sampler = mapping(effort.SAMPLER, {"name": samplers}, type="object", required=["name"])
     above, at = {"type": ["number"], "exclusiveMinimum": 0}, listed(NUMBER, least=1)
-    stop = mapping(goals.STOP, {"min_gain": above, "patience": COUNT})
-    rungs = mapping(goals.RUNGS, {"epochs": at, "steps": at, "eta": NUMBER})
+    stop = mapping(effort.STOP, {"min_gain": above, "patience": COUNT})
+    rungs = mapping(effort.RUNGS, {"epochs": at, "steps": at, "eta": NUMBER})
     return mapping(
-        goals.SEARCH,
+        effort.SEARCH,
         {
             "sampler": either(samplers, sampler),
             "parallel": COUNT,

@@ -9,6 +9,7 @@ from typing import Any
 from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
 from autopeft.config.branches import check_branch
 from autopeft.config.confirm import check_confirm
+from autopeft.config.effort import check_budget, check_resources, check_search
 from autopeft.config.evaluation import check_evaluation
 from autopeft.config.evaluator import (
     bare,
@@ -17,14 +18,7 @@ from autopeft.config.evaluator import (
     check_parameters,
     measurable,
 )
-from autopeft.config.goals import (
-    check_asked,
-    check_budget,
-    check_constraints,
-    check_objectives,
-    check_resources,
-    check_search,
-)
+from autopeft.config.goals import check_asked, check_constraints, check_objectives
 from autopeft.config.harness import check_harness
 from autopeft.config.names import check_names
 from autopeft.config.own_metrics import check_declared
@@ -44,12 +38,12 @@ from autopeft.domain.own_code import computed
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
 
-_SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
+SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
 KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
     *("constraints", "baselines", "budget", "resources", "search", "evaluation", "confirm"),
     *("evaluator", "metrics", "parameters"),
-    *_SHORT,
+    *SHORT,
 )
 STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
@@ -176,13 +170,14 @@ class _Parser:
             complain=self.complain,
         )
         check_alone(resources, document, functions, self.complain)
-        check_asked(
-            objectives,
-            constraints,
-            price=resources.price_per_hour,
-            general="general" in data,
-            complain=self.complain,
-        )
+        if not self._is_own:  # whose metrics are what its code makes of them
+            check_asked(
+                objectives,
+                constraints,
+                price=resources.price_per_hour,
+                general="general" in data,
+                complain=self.complain,
+            )
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
         search = check_search(self._mapping("search"), length, objectives, self.complain)
         earlier = self._mapping("search").get("warm_start")
@@ -248,7 +243,7 @@ class _Parser:
         return {}
 
     def _space(self, trainer: str, recipe: Mapping[str, Any]) -> Space:
-        short = {key: self._document[key] for key in _SHORT if key in self._document}
+        short = {key: self._document[key] for key in SHORT if key in self._document}
         free = self._document.get("parameters")
         shared = grow(self._mapping("parameters"), "parameters", self.complain)
         self._parameters = check_parameters(shared, "parameters", self._is_own, self.complain)

@@ -1,6 +1,7 @@
 """One value of a PEFT or trainer field: its type, as the default shows it, and its bounds."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
@@ -51,6 +52,11 @@ def settle(value: Json, default: Json) -> Json:
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any, least: float = -inf) -> bool:
+    """Whether it is a whole number, and not below the least."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def wanted(name: str, default: Json) -> str:

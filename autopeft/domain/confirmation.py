@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.domain.front import first_measured
+from autopeft.domain.intervals import Z95, t95
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.replicates import averaged, completed, fresh, searched, seed_factor
@@ -29,14 +30,8 @@ from autopeft.domain.trial import Trial
 
 Verdict = Literal["holds", "open", "does not hold"]
 _DRAWS = 1000
-_Z95 = 1.96
-_UNLIKELY = 0.05  # to be on the front: what is below does not hold
-_T975 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179),
-    *(2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064),
-    *(2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-"""Student's t at .975, for 1 to 30 degrees of freedom."""
+UNLIKELY = 0.05
+"""The probability to be on the front below which a party does not hold."""
 
 
 @dataclass(frozen=True)
@@ -159,17 +154,13 @@ def difference(
         return None
     mean, half = float(np.mean(pairs)), float("inf")
     if len(pairs) > 1:
-        half = _t(len(pairs) - 1) * float(np.std(pairs, ddof=1)) / sqrt(len(pairs))
+        half = t95(len(pairs) - 1) * float(np.std(pairs, ddof=1)) / sqrt(len(pairs))
     return Estimate(mean, mean - half, mean + half, len(pairs))
 
 
 def _by_seed(metric: str, trials: Sequence[Trial]) -> dict[int, float]:
     told = [trial for trial in trials if trial.rungs and metric in trial.rungs[-1].metrics]
     return {trial.seed: trial.rungs[-1].metrics[metric] for trial in told}
-
-
-def _t(freedom: int) -> float:
-    return _T975[freedom - 1] if freedom <= len(_T975) else _Z95
 
 
 def _means(trials: Sequence[Trial]) -> dict[int, dict[str, Estimate]]:
@@ -189,7 +180,7 @@ def _means(trials: Sequence[Trial]) -> dict[int, dict[str, Estimate]]:
 
 
 def _estimate(mean: float, stderr: float, seeds: int) -> Estimate:
-    return Estimate(mean, mean - _Z95 * stderr, mean + _Z95 * stderr, seeds)
+    return Estimate(mean, mean - Z95 * stderr, mean + Z95 * stderr, seeds)
 
 
 def _quality(objective: Objective, estimates: Mapping[str, Estimate]) -> float:
@@ -205,7 +196,7 @@ def _best(
 
 
 def _verdict(chance: float) -> Verdict:
-    if chance < _UNLIKELY:
+    if chance < UNLIKELY:
         return "does not hold"
     return "holds" if chance >= 0.5 else "open"
 

@@ -96,3 +96,53 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return _CALLS[name](*(_evaluate(argument, names) for argument in node.args))
         case _:
             raise ValueError(ast.dump(node)[:80])
+
+
+def evaluated(tree: Any) -> Any:
+    """A tree of literal values with every expression replaced by its number.
+
+    Raises:
+        ValueError: an expression follows no number, or itself.
+    """
+    return _follow(tree, ())
+
+
+def _follow(tree: Any, scopes: tuple[Mapping[str, Any], ...]) -> Any:
+    match tree:
+        case Expr():
+            return _resolve(tree, _names(scopes))
+        case Mapping():
+            return {key: _follow(value, (*scopes, tree)) for key, value in tree.items()}
+        case list():
+            return [_follow(value, scopes) for value in tree]
+        case _:
+            return tree
+
+
+def _names(scopes: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for scope in scopes:
+        for module in scope.get("modules", ()):
+            names |= module
+        names |= scope
+    return names
+
+
+def largest(size: Any) -> Any:
+    """The number of a literal field: of a size per layer or per group, the largest."""
+    match size:
+        case {"per_layer": sizes} | {"per_group": sizes}:
+            return max(sizes) if isinstance(sizes, list) else sizes
+        case _:
+            return size
+
+
+def _resolve(expression: Expr, names: Mapping[str, Any]) -> float | int:
+    # Only the names it uses are followed, each without itself: a circle ends in a missing name.
+    values = {}
+    for name in check_expression(expression.text):
+        value = largest(names.get(name))
+        if isinstance(value, Expr):
+            value = _resolve(value, {k: v for k, v in names.items() if k != name})
+        values[name] = value
+    return expression.evaluate(values)

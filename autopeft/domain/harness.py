@@ -4,6 +4,7 @@
 a task filters its answers in several ways, `lm_eval/TASK/METRIC/FILTER`.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,4 +60,5 @@ def harness_metric(name: str) -> Metric:
     metric = key.partition(",")[0]
     goal: Literal["maximize", "minimize"] = "minimize" if metric in _MINIMISED else "maximize"
     said = f"{metric} of the lm_eval task {task}"
-    return Metric(name, "", goal, False, said, asked="the task's rows, at every rung")
+    cost = "the task's rows, at every rung"
+    return Metric(name, "", goal, False, said, low=-math.inf, asked=cost)

@@ -10,8 +10,9 @@ its largest size, and each other size has its share of it.
 from collections.abc import Mapping
 from typing import TypeGuard
 
+from autopeft.domain.expression import largest
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.space import Json, largest
+from autopeft.domain.space import Json
 
 SIZE_FIELDS: Mapping[str, str] = {
     "ADALORA": "init_r",

@@ -21,6 +21,7 @@ class Metric:
     """A number that a trial has: its unit, the usual goal, and whether it is known beforehand.
 
     known: computed exactly from the architecture before training; else measured.
+    low, high: the least and the greatest value that there can be.
     asked: what measuring it costs beside the trial itself; then it is measured only where an
         objective or a constraint asks for it. "": nothing.
     """
@@ -30,27 +31,39 @@ class Metric:
     goal: Goal
     known: bool
     meaning: str
+    low: float = 0.0
+    high: float = math.inf
     asked: str = ""
+
+
+def _share(name: str, meaning: str) -> Metric:
+    return Metric(name, "share", "maximize", False, meaning, high=1.0)
+
+
+def _correlation(name: str, meaning: str) -> Metric:
+    return Metric(name, "", "maximize", False, meaning, low=-1.0, high=1.0)
 
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "share", "maximize", False, "correct validation rows (or tokens)"),
-        Metric("f1", "share", "maximize", False, "macro-averaged F1; of entities for B- I- tags"),
-        Metric("f1_binary", "share", "maximize", False, "F1 of the second of two labels"),
-        Metric("f1_micro", "share", "maximize", False, "F1 over all labels of all rows together"),
-        Metric("matthews_correlation", "", "maximize", False, "Matthews correlation on validation"),
-        Metric("pearson", "", "maximize", False, "correlation of predictions and labels"),
-        Metric("spearmanr", "", "maximize", False, "correlation of their ranks"),
+        _share("accuracy", "correct validation rows (or tokens)"),
+        _share("f1", "macro-averaged F1; of entities for B- I- tags"),
+        _share("f1_binary", "F1 of the second of two labels"),
+        _share("f1_micro", "F1 over all labels of all rows together"),
+        _correlation("matthews_correlation", "Matthews correlation on validation"),
+        _correlation("pearson", "correlation of predictions and labels"),
+        _correlation("spearmanr", "correlation of their ranks"),
         Metric("mae", "", "minimize", False, "mean absolute error"),
         Metric("eval_loss", "", "minimize", False, "the task's loss on validation, no penalties"),
-        Metric("perplexity", "", "minimize", False, "e to the loss of a token on validation"),
-        Metric("exact_match", "share", "maximize", False, "generated texts equal to the row's"),
-        Metric("rouge1", "", "maximize", False, "ROUGE-1 F of generated texts"),
-        Metric("rougeL", "", "maximize", False, "ROUGE-L F of generated texts"),
-        Metric("numeric_answer", "share", "maximize", False, "generated texts of the right number"),
-        Metric("accuracy_norm", "share", "maximize", False, "right by log-likelihood a byte"),
+        Metric(
+            "perplexity", "", "minimize", False, "e to the loss of a token on validation", low=1.0
+        ),
+        _share("exact_match", "generated texts equal to the row's"),
+        Metric("rouge1", "", "maximize", False, "ROUGE-1 F of generated texts", high=1.0),
+        Metric("rougeL", "", "maximize", False, "ROUGE-L F of generated texts", high=1.0),
+        _share("numeric_answer", "generated texts of the right number"),
+        _share("accuracy_norm", "right by log-likelihood a byte"),
         Metric("adapter_params", "parameters", "minimize", True, "stored, without the head"),
         Metric("trainable_params", "parameters", "minimize", True, "trained, with the head"),
         Metric("adapter_bytes", "bytes", "minimize", True, "stored adapter, without the head"),
@@ -78,6 +91,7 @@ METRICS: Mapping[str, Metric] = {
             "minimize",
             False,
             "expected calibration error over 15 bins of confidence, on validation",
+            high=1.0,
         ),
         Metric(
             "inference_ms",
@@ -101,10 +115,11 @@ METRICS: Mapping[str, Metric] = {
             "minimize",
             False,
             "cross-entropy on data.general after training less that before",
+            low=-math.inf,
             asked="a pass over data.general, and one a worker",
         ),
-        Metric("servable_vllm", "", "maximize", True, "1: vLLM serves the adapter", asked="a rule"),
-        Metric("servable_merged", "", "maximize", True, "1: it can be merged", asked="a rule"),
+        Metric("servable_vllm", "", "maximize", True, "1: vLLM serves the adapter", 0, 1, "a rule"),
+        Metric("servable_merged", "", "maximize", True, "1: it can be merged", 0, 1, "a rule"),
     )
 }
 
@@ -116,6 +131,7 @@ class Objective:
     scale: `log` compares ratios (needs values > 0).
     reference: the worst value that still counts for hypervolume; None: the worst baseline.
     unit: of a metric that the study declares itself; else METRICS has it.
+    own: the study declares it itself, also where METRICS has one of that name.
     """
 
     metric: str
@@ -123,6 +139,7 @@ class Objective:
     scale: Scale = "linear"
     reference: float | None = None
     unit: str = ""
+    own: bool = False
 
     @property
     def known(self) -> bool:
@@ -153,6 +170,17 @@ class Objective:
                 raise OutcomeError(f"log scale of {self.metric} needs a value > 0, got {value}")
             value = math.log(value)
         return value if self.goal == "maximize" else -value
+
+    @property
+    def highest(self) -> float:
+        """The best score that there can be; inf where no value is the best."""
+        if self.own or self.metric not in METRICS:
+            return math.inf
+        metric = METRICS[self.metric]
+        best = metric.high if self.goal == "maximize" else metric.low
+        if not math.isfinite(best) or (self.scale == "log" and best <= 0):
+            return math.inf
+        return self.transform(best)
 
     def value(self, score: float) -> float:
         """The raw value of a score: `transform` backwards."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.domain.expression import Expr, check_expression
+from autopeft.domain.expression import evaluated
 
 Json = Any
 Point = Mapping[str, Json]
@@ -246,7 +246,7 @@ def parameters(
 
 def realise(tree: Json, point: Point) -> Json:
     """Replace every variable by its value in the point, then every expression."""
-    return _follow(_take(tree, "", point), ())
+    return evaluated(_take(tree, "", point))
 
 
 def _take(tree: Json, path: str, point: Point) -> Json:
@@ -269,44 +269,3 @@ def _take(tree: Json, path: str, point: Point) -> Json:
             return [_take(value, f"{path}[{i}]", point) for i, value in enumerate(tree)]
         case _:
             return tree
-
-
-def _follow(tree: Json, scopes: tuple[Mapping[str, Json], ...]) -> Json:
-    match tree:
-        case Expr():
-            return _resolve(tree, _names(scopes))
-        case Mapping():
-            return {key: _follow(value, (*scopes, tree)) for key, value in tree.items()}
-        case list():
-            return [_follow(value, scopes) for value in tree]
-        case _:
-            return tree
-
-
-def _names(scopes: tuple[Mapping[str, Json], ...]) -> dict[str, Json]:
-    names: dict[str, Json] = {}
-    for scope in scopes:
-        for module in scope.get("modules", ()):
-            names |= module
-        names |= scope
-    return names
-
-
-def largest(size: Json) -> Json:
-    """The number of a literal field: of a size per layer or per group, the largest."""
-    match size:
-        case {"per_layer": sizes} | {"per_group": sizes}:
-            return max(sizes) if isinstance(sizes, list) else sizes
-        case _:
-            return size
-
-
-def _resolve(expression: Expr, names: Mapping[str, Json]) -> float | int:
-    # Only the names it uses are followed, each without itself: a circle ends in a missing name.
-    values = {}
-    for name in check_expression(expression.text):
-        value = largest(names.get(name))
-        if isinstance(value, Expr):
-            value = _resolve(value, {k: v for k, v in names.items() if k != name})
-        values[name] = value
-    return expression.evaluate(values)

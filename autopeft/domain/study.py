@@ -127,6 +127,10 @@ class Confirm:
     seeds: int = 5
     trials: int | None = None
 
+    def least(self, baselines: int) -> int:
+        """The trials that every baseline and one member of the front take."""
+        return self.seeds * (1 + baselines)
+
 
 @dataclass(frozen=True)
 class StudySpec:

@@ -11,6 +11,8 @@ from autopeft.importing import suite
 from autopeft.importing.found import Found, Wanted
 from autopeft.importing.table import found_in, read_csv
 
+_KINDS = ("peft-suite", "optuna", "csv")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -49,8 +51,10 @@ def read_source(
     metrics: as `--metric` takes them. optuna: reads the trials of a storage.
 
     Raises:
-        AutopeftError: the source is not there, of another layout, or lacks a metric.
+        AutopeftError: no such kind; the source is not there, of another layout, or lacks a metric.
     """
+    if kind not in _KINDS:
+        raise AutopeftError(f"--from takes {', '.join(_KINDS)}, got {kind!r}")
     if kind == "peft-suite":
         return _suite(source, metrics)
     if kind == "optuna":

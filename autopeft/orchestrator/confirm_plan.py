@@ -95,12 +95,7 @@ def most(spec: StudySpec) -> int | None:
     confirm, limit = spec.confirm, spec.budget.trials
     if confirm is None or confirm.trials is not None or limit is None:
         return None if confirm is None else confirm.trials
-    return max(limit // 3, least(spec, confirm))
-
-
-def least(spec: StudySpec, confirm: Confirm) -> int:
-    """The trials of a confirmation of every baseline and of one member."""
-    return confirm.seeds * (1 + len(spec.space.baselines))
+    return max(limit // 3, confirm.least(len(spec.space.baselines)))
 
 
 def reserved(spec: StudySpec, trials: Sequence[Trial]) -> int:

@@ -13,7 +13,6 @@ from autopeft.domain.study import Confirm, StudySpec
 from autopeft.domain.trial import Failure, Segment, State
 from autopeft.orchestrator import events, giving_up
 from autopeft.orchestrator.confirm_plan import planned
-from autopeft.orchestrator.segments import segment_of
 from autopeft.orchestrator.session import StudySession
 
 
@@ -43,12 +42,10 @@ class ConfirmSession(StudySession):
         for trial in fresh(self.trials):
             if trial.state is State.PLANNED:
                 trial = trial.begun(self._clock())
-                self._commit(trial, [events.trial_started(trial)])
-                self._changed(trial)
+                self._history.put(trial, [events.trial_started(trial)])
             elif trial.state is not State.RUNNING or trial.number in self._handed_out:
                 continue
-            self._handed_out.add(trial.number)
-            return segment_of(self.spec, trial)
+            return self._handed(trial)
         return None
 
     def prepare(self) -> None:

@@ -36,6 +36,21 @@ class Proposal:
     left: float | None
     baseline: bool
 
+    def trial(self, number: int, *, created: float) -> Trial:
+        """created: now, in seconds since the epoch."""
+        return Trial(
+            number=number,
+            configuration=self.configuration,
+            seed=self.seed,
+            point=self.point,
+            known=self.known,
+            why=self.why,
+            expected_gain=self.gain,
+            expected_left=self.left,
+            baseline=self.baseline,
+            created=created,
+        )
+
 
 def baseline_due(
     spec: StudySpec, trials: Collection[Trial], *, exhausted: Collection[str]

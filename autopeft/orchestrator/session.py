@@ -7,9 +7,10 @@ No framework is known here: a `for` loop can drive a session, and so can Ray Tun
 trials by other means. The store is the only memory: a session made from the same store goes on
 where the last one ended, and what it finds running it hands out again.
 
-`promoter` says which paused trial goes on, `proposal` what else is tried, `segments` what one run
-is and what it makes of its trial, `stopping` when it is enough, `events` what is shown. What
-confirms a front (`confirm_session`) the search neither sees nor runs; it leaves it its budget.
+`history` holds the trials and commits them, `promoter` says which paused trial goes on, `proposer`
+what else is tried, `segments` what one run is and what it makes of its trial, `sharing` what runs
+alone, `limits`, `stopping` and `giving_up` when it is over, `events` what is shown. What confirms a
+front (`confirm_session`) the search neither sees nor runs; it leaves it its budget.
 """
 
 import threading
@@ -17,20 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autopeft.domain.front import front, normalised_hypervolume
-from autopeft.domain.ports import Event, Problem, Sampler, Store
-from autopeft.domain.replicates import searched
+from autopeft.domain.ports import Problem, Sampler, Store
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trial import (
-    Failure,
-    Result,
-    Segment,
-    State,
-    Trial,
-)
+from autopeft.domain.trial import Failure, Result, Segment, State, Trial
 from autopeft.orchestrator import events, giving_up
-from autopeft.orchestrator.confirm_plan import reserved
+from autopeft.orchestrator.history import History
+from autopeft.orchestrator.limits import Limits
 from autopeft.orchestrator.promoter import Promoter
-from autopeft.orchestrator.proposal import Proposal, baseline_due, propose
+from autopeft.orchestrator.proposer import Proposer
 from autopeft.orchestrator.segments import after, segment_of
 from autopeft.orchestrator.sharing import Sharing
 from autopeft.orchestrator.stopping import enough
@@ -58,21 +53,16 @@ class StudySession:
         listeners: Sequence[Callable[[Trial], None]] = (),
     ) -> None:
         self.spec = spec
-        self._problem = problem
         self._store = store
-        self._sampler = sampler
         self._promoter = Promoter(spec, problem, sampler)
+        self._proposer = Proposer(spec, problem, sampler)
         self._clock = clock
-        self._listeners = tuple(listeners)
         self._lock = threading.RLock()
         self._suggesting = threading.Lock()
-        self._trials = {trial.number: trial for trial in store.history(spec.name)}
+        self._history = History(spec, store, clock=clock, listeners=listeners)
+        self._limits = Limits(spec, self._history)
         self._handed_out: set[int] = set()
         self._sharing = Sharing(spec.resources)
-        self._proposal: Proposal | None = None
-        self._exhausted = False
-        self._reserved: int | None = None  # None: ask again
-        self._done_baselines: set[str] = set()
         self._opened = clock()
         self._spent_before = store.study(spec.name).seconds
 
@@ -109,23 +99,10 @@ class StudySession:
                 self._promoter.decide(history, closing=closing)
                 return
             with self._lock:
-                if self._proposal is not None or not self._may_start:
+                if self._proposer.ready is not None or not self._may_start:
                     return
                 history = self.searched
-                baseline = baseline_due(self.spec, history, exhausted=self._done_baselines)
-            proposal = propose(
-                self._problem,
-                history,
-                sampler=self._sampler,
-                baseline=baseline,
-                seed=self.spec.search.seed,
-                seeds=self.spec.search.seeds,
-            )
-            with self._lock:
-                self._proposal = proposal
-                # Another baseline may be done; only an exhausted search ends the study.
-                if proposal is None:
-                    self._close_branches(baseline)
+            self._proposer.prepare(history)
 
     def tell(self, segment: Segment, result: Result | Failure) -> bool:
         """Record a segment's result.
@@ -137,7 +114,7 @@ class StudySession:
             False where it came too late: the segment was told already.
         """
         with self._lock:
-            trial = self._trials[segment.trial]
+            trial = self._history[segment.trial]
             self._handed_out.discard(segment.trial)
             alone = self._sharing.ended(segment.trial)
             if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
@@ -147,8 +124,7 @@ class StudySession:
             if isinstance(result, Result):
                 result = replace(result, provenance={**result.provenance, "alone": alone})
             told = after(self.spec, trial, segment, result)
-            self._commit(told, events.told(told, now=self._clock()))
-            self._changed(told)
+            self._history.put(told, events.told(told, now=self._clock()))
             return True
 
     def report(self, segment: Segment, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
@@ -183,12 +159,13 @@ class StudySession:
     @property
     def trials(self) -> tuple[Trial, ...]:
         with self._lock:
-            return tuple(self._trials[number] for number in sorted(self._trials))
+            return self._history.all
 
     @property
     def searched(self) -> tuple[Trial, ...]:
         """The trials of the search: all that it decides by."""
-        return searched(self.trials)
+        with self._lock:
+            return self._history.searched
 
     @property
     def running(self) -> tuple[Segment, ...]:
@@ -213,7 +190,7 @@ class StudySession:
         with self._lock:
             trials = self.searched
             said = enough(self.spec, trials)
-            if said and baseline_due(self.spec, trials, exhausted=self._done_baselines):
+            if said and self._proposer.baseline_due(trials):
                 return None
             return said
 
@@ -229,40 +206,18 @@ class StudySession:
     def wall_seconds(self) -> float:
         return self._spent_before + self._clock() - self._opened
 
-    @property
-    def device_hours(self) -> float:
-        """GPU hours of all trials so far; CPU hours where trials have no GPU."""
-        seconds = sum(trial.seconds for trial in self._trials.values())
-        return seconds * self.spec.resources.devices / 3600
-
     # -- the rules -------------------------------------------------------------------------
 
     @property
-    def _left_to_confirm(self) -> int:
-        """Trials of the budget that the search does not take."""
-        if self._reserved is None:
-            self._reserved = reserved(self.spec, self.trials)
-        return self._reserved
-
-    @property
     def _out_of_time(self) -> bool:
-        """Whether the hours are spent, but for what the confirmation is going to take of them."""
-        budget, resources = self.spec.budget, self.spec.resources
-        full = [t.seconds for t in self.searched if t.state is State.COMPLETED]
-        hours = self._left_to_confirm * sum(full) / max(1, len(full)) / 3600
-        by_device = self.device_hours + hours * resources.devices
-        by_wall = self.wall_seconds / 3600 + hours / self.spec.search.parallel
-        return (budget.gpu_hours is not None and by_device >= budget.gpu_hours) or (
-            budget.wall_hours is not None and by_wall >= budget.wall_hours
-        )
+        return self._limits.out_of_time(wall_seconds=self.wall_seconds)
 
     @property
     def _may_start(self) -> bool:
-        limit = self.spec.budget.trials
-        full = limit is not None and len(self.searched) + self._left_to_confirm >= limit
-        if full or self._exhausted or self._out_of_time or self.hopeless:
+        """Whether another trial may be tried."""
+        if self._proposer.exhausted or self._limits.out_of_trials or self._out_of_time:
             return False
-        return self.stopped is None
+        return not self.hopeless and self.stopped is None
 
     @property
     def hopeless(self) -> bool:
@@ -272,28 +227,28 @@ class StudySession:
     @property
     def given_up(self) -> Failure | None:
         """The failure for which the study gives up; see `giving_up`."""
-        return giving_up.hopeless(list(self.searched), since=self._opened)
+        return giving_up.hopeless(self.searched, since=self._opened)
 
     def _next_ready(self) -> Segment | None:
         if (segment := self._repeated() or self._interrupted() or self._promotion()) is not None:
             return segment
-        if self._proposal is None or not self._may_start:
+        if self._proposer.ready is None or not self._may_start:
             return None
-        proposal, self._proposal = self._proposal, None
-        return self._start(proposal)
+        number = self._history.next_number
+        trial = self._proposer.take().trial(number, created=self._clock())
+        self._history.put(trial, [events.trial_started(trial)])
+        return self._handed(trial)
 
     def _repeated(self) -> Segment | None:
         """What runs again alone; asked for when nothing runs, if anything is due."""
         if (number := self._sharing.due()) is None:
             return None
-        self._handed_out.add(number)
-        return segment_of(self.spec, self._trials[number])
+        return self._handed(self._history[number])
 
     def _interrupted(self) -> Segment | None:
         for trial in self.searched:
             if trial.state is State.RUNNING and trial.number not in self._handed_out:
-                self._handed_out.add(trial.number)
-                return segment_of(self.spec, trial)
+                return self._handed(trial)
         return None
 
     @property
@@ -311,53 +266,10 @@ class StudySession:
         if trial is None:
             return None
         promoted = trial.promoted()
-        self._commit(promoted, [])
-        self._handed_out.add(trial.number)
-        self._changed(promoted)
-        return segment_of(self.spec, promoted)
+        self._history.put(promoted)
+        return self._handed(promoted)
 
-    def _start(self, proposal: Proposal) -> Segment:
-        trial = Trial(
-            number=max(self._trials, default=-1) + 1,
-            configuration=proposal.configuration,
-            seed=proposal.seed,
-            point=proposal.point,
-            known=proposal.known,
-            why=proposal.why,
-            expected_gain=proposal.gain,
-            expected_left=proposal.left,
-            baseline=proposal.baseline,
-            created=self._clock(),
-        )
-        self._commit(trial, [events.trial_started(trial)])
+    def _handed(self, trial: Trial) -> Segment:
+        """A trial's next segment, which is handed out from now on."""
         self._handed_out.add(trial.number)
-        self._changed(trial)
         return segment_of(self.spec, trial)
-
-    def _close_branches(self, baseline: str | None) -> None:
-        if baseline is None:
-            self._exhausted = True
-        else:
-            self._done_baselines.add(baseline)
-
-    # -- remembering -----------------------------------------------------------------------
-
-    def _commit(self, trial: Trial, said: list[Event]) -> None:
-        before = self._trials.get(trial.number)
-        self._trials[trial.number], self._reserved = trial, None
-        if trial.state is State.COMPLETED:
-            said = [*said, events.front_moved(self.spec, self.trials, now=self._clock())]
-        try:
-            self._store.commit(self.spec.name, [trial], said)
-        except BaseException:
-            # What is not in the store did not happen.
-            self._reserved = None
-            if before is None:
-                del self._trials[trial.number]
-            else:
-                self._trials[trial.number] = before
-            raise
-
-    def _changed(self, trial: Trial) -> None:
-        for listener in self._listeners:
-            listener(trial)

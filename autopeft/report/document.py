@@ -4,7 +4,7 @@
     devices, device, rungs
     trials        one row a trial, in order, those that confirm too once they run; see `_row`
     front, pick   numbers of trials; a configuration with several seeds is its first completed trial
-    architectures, names      by key, and the module names that they point to (`_Names`)
+    architectures, names      by key, and the module names that they point to (`architectures`)
     progress, chance          hypervolume by trial and by hour of the search; the random level
     effects                   what mattered, by the surrogate
     maps                      ranks and layer scores that allocation strategies found

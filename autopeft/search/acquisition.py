@@ -2,7 +2,7 @@
 
 Daulton 2021 (arXiv 2105.08195) in the log form of Ament 2023 (arXiv 2310.20708), by BoTorch; with
 one objective log noisy expected improvement. Known objectives are exact inside it. The log
-probability that a candidate can be trained is added. All scores are on `outcomes.Scale`, so the
+probability that a candidate can be trained is added. All scores are on `scale.Scale`, so the
 reference point is 0.
 
 X: (n, d + 1 + m + c): encoding, fidelity, exact scores (see `gaussian_process`), and the logarithms
@@ -45,7 +45,6 @@ from autopeft.search.gaussian_process import (
 from autopeft.search.outcomes import (
     Limit,
     Observations,
-    Scale,
     Score,
     compared,
     of_constraints,
@@ -55,6 +54,7 @@ from autopeft.search.outcomes import (
     share_of,
 )
 from autopeft.search.sampled_volume import added, volumes
+from autopeft.search.scale import Scale
 
 # BoTorch would compile a C++ kernel on first use: seconds at best, another result on machines that
 # have no compiler, and after a kill in the middle a lock that every later search waits for.

@@ -15,7 +15,6 @@ import numpy as np
 
 from autopeft.domain.front import outcomes
 from autopeft.domain.insight import Level
-from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem
 from autopeft.domain.progress import Axes, ended, volumes_of
 from autopeft.domain.replicates import averaged
@@ -28,14 +27,6 @@ from autopeft.search.points import draw_new
 _DRAWS = 32  # S
 _LONGEST = 256  # trials; the level is told no further
 _FEWEST_TRIALS = 6
-_BEST = {
-    "accuracy": 1.0,
-    "calibration_error": 0.0,
-    "eval_loss": 0.0,
-    "f1": 1.0,
-    "matthews_correlation": 1.0,
-}
-"""What no draw may be better than: the posterior is normal and does not know."""
 
 
 def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> Level:
@@ -68,7 +59,8 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
     for trial in done:
         if trial.baseline:
             own[trial.number] = axes.place(outcomes(problem.objectives, [trial]))[0]
-    highest = [_highest(objective) for objective in problem.objectives]
+    # The posterior is normal and does not know that a metric has a best value.
+    highest = [objective.highest for objective in problem.objectives]
     curves = []
     for s in range(_DRAWS):
         order = rng.permutation(len(configurations))
@@ -89,11 +81,3 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
         high=tuple(high.tolist()),
         seconds=float(np.mean(searched)) if searched else 0.0,
     )
-
-
-def _highest(objective: Objective) -> float:
-    """The best score that there can be."""
-    best = _BEST.get(objective.metric)
-    if best is None or (objective.scale == "log" and best <= 0):
-        return np.inf
-    return objective.transform(best)

@@ -11,7 +11,7 @@ what runs (Daulton 2021, arXiv 2105.08195), mean and deviation are those given t
 is averaged. So what resembles a trial gains little, and a batch stays apart. With a single measured
 objective there is one step, and the score is noisy EI.
 
-Scores are on `outcomes.Scale`: reference at 0. N: candidates; m: tried; S: draws; K: steps.
+Scores are on `scale.Scale`: reference at 0. N: candidates; m: tried; S: draws; K: steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ from autopeft.search.memory import Memory, View
 from autopeft.search.outcomes import (
     Limit,
     Observations,
-    Scale,
     Score,
     compared,
     of_constraints,
@@ -39,6 +38,7 @@ from autopeft.search.outcomes import (
     softened,
 )
 from autopeft.search.prior import Rows
+from autopeft.search.scale import Scale
 from autopeft.search.staircase import LEAST, gain_over, rising, staircase, volume
 from autopeft.search.surrogate import Surrogate, condition
 

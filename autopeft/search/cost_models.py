@@ -18,7 +18,7 @@ _LARGEST = 50.0  # of a logarithm: an extreme draw stays a number
 
 @dataclass(frozen=True)
 class Normalised:
-    """log(cost) -> the objective's score, as `outcomes.Scale` normalises it."""
+    """log(cost) -> the objective's score, as `scale.Scale` normalises it."""
 
     objective: Objective
     reference: float

@@ -24,8 +24,9 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array, features, shares
-from autopeft.search.outcomes import Scale, of_objective
+from autopeft.search.outcomes import of_objective
 from autopeft.search.points import edge, rates
+from autopeft.search.scale import Scale
 
 _BY_LAYER = ("layer", "share")
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.insight import Effect, Effects
+from autopeft.domain.intervals import Z95
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Bits, Branch, Choice, Json, Parameter, Point, Range, Subset
@@ -37,7 +38,6 @@ _FEWEST = 4  # configurations that take every level, or there is no effect to te
 _FEWEST_TRIALS = 6  # completed; of fewer, no left-out error means anything
 _PLACES = 5  # levels of a range
 _MOST_LEVELS = 9
-_Z95 = 1.96
 _SWITCH = ("off", "on")
 
 Rows = list[list[Configuration]]
@@ -82,7 +82,7 @@ def _of_objective(
                 change, deviation = 2 * change, 2 * deviation
             if switch and level == _SWITCH[0]:
                 continue
-            ends = change - _Z95 * deviation, change, change + _Z95 * deviation
+            ends = change - Z95 * deviation, change, change + Z95 * deviation
             low, middle, high = sorted(_as_metric(model, objective, end) for end in ends)
             found.append(Effect(scope, factor, level, middle, low, high))
     return replace(told, effects=tuple(found))

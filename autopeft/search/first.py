@@ -10,7 +10,7 @@ from autopeft.domain.trial import Trial
 from autopeft.search.closed_form import make_odds
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale
+from autopeft.search.scale import Scale
 from autopeft.search.staircase import LEAST, gain_over, staircase
 
 _DOUBT = 0.1  # deviation of what earlier studies expect, of their outcomes' spread

@@ -15,7 +15,7 @@ by ridge regression gave the same.
 The gain is expected hypervolume improvement (`closed_form`) over what the user will be given: the
 trials that ended, as they were measured, and those that were promoted, as they are forecast.
 
-n: trials; values are on `outcomes.Scale`.
+n: trials; values are on `scale.Scale`.
 """
 
 from collections.abc import Sequence

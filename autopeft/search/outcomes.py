@@ -2,7 +2,7 @@
 
 Rows: one for every rung of every trial that has the measured objectives there, so that partial
 results inform; `fidelity` is the share of training done, and predictions are made at 1.
-Scores are normalised: 0 at the reference point of the hypervolume, 1 at the best score seen.
+Scores are normalised by a `scale`.
 
 n: rows; m: objectives.
 """
@@ -15,15 +15,15 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import OutcomeError
-from autopeft.domain.front import baseline_metrics, outcomes, reference_point
-from autopeft.domain.objective import Constraint, Objective
+from autopeft.domain.front import baseline_metrics
+from autopeft.domain.objective import Constraint
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged, seed_factor
 from autopeft.domain.trial import Rung, State, Trial
 from autopeft.search.costs import estimated, log_estimates, log_ratio
 from autopeft.search.encoding import Array
+from autopeft.search.scale import Scale
 
-_MARGIN = 0.1  # of a known objective's range
 _PARTIAL = 0.95  # the highest fidelity of a result that is not the end
 
 
@@ -49,56 +49,6 @@ def share_of(gain: float, reached: float) -> float:
     Unlike the gain it does not depend on the units of an axis, which grow with the best seen.
     """
     return gain / reached if gain < reached else 1.0
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The normalisation of the objectives. reference, span: (m,), on the objectives' scale."""
-
-    objectives: tuple[Objective, ...]
-    reference: Array
-    span: Array
-
-    @classmethod
-    def of(
-        cls, problem: Problem, history: Sequence[Trial], candidates: Sequence[Configuration]
-    ) -> "Scale":
-        """From all trials with a result, each by its furthest.
-
-        Not from the completed alone: with rungs those are the best, and counted from the worst of
-        them nothing cheap would gain (40 runs of PEFT's comparison, eta 3: hypervolume .82, .96
-        from all).
-
-        The candidates tell how far known objectives reach.
-        """
-        told = [t for t in merged(history) if t.rungs and t.failure is None]
-        if not told:
-            count = len(problem.objectives)
-            return cls(problem.objectives, np.zeros(count), np.ones(count))
-        reference = _reference(problem, told, candidates)
-        best = outcomes(problem.objectives, told).max(axis=0)
-        return cls(problem.objectives, reference, np.where(best > reference, best - reference, 1.0))
-
-    @classmethod
-    def of_known(cls, problem: Problem, configurations: Sequence[Configuration]) -> "Scale":
-        """Before there is a trial: of the known objectives alone, as far as these reach."""
-        Y = np.zeros((len(configurations), len(problem.objectives)))
-        for j, objective in enumerate(problem.objectives):
-            if objective.known:
-                Y[:, j] = [objective.score(problem.known(c.architecture)) for c in configurations]
-        low, high = Y.min(axis=0), Y.max(axis=0)
-        wide = np.where(high > low, high - low, 1.0)
-        return cls(problem.objectives, low - _MARGIN * wide, (1 + _MARGIN) * wide)
-
-    def known(self, problem: Problem, configurations: Sequence[Configuration]) -> Array:
-        """(len(configurations), m) exact normalised scores; 0 in the columns to measure."""
-        scores = np.zeros((len(configurations), len(self.objectives)))
-        metrics = [problem.known(configuration.architecture) for configuration in configurations]
-        for j, objective in enumerate(self.objectives):
-            if objective.known:
-                values = np.array([objective.score(told) for told in metrics])
-                scores[:, j] = (values - self.reference[j]) / self.span[j]
-        return scores
 
 
 @dataclass(frozen=True)
@@ -241,33 +191,6 @@ def known_limits(problem: Problem, history: Sequence[Trial]) -> Callable[[Config
         return all(constraint.holds(metrics, baselines) for constraint in following)
 
     return holds
-
-
-def _reference(
-    problem: Problem, told: Sequence[Trial], candidates: Sequence[Configuration]
-) -> Array:
-    """(m,) where gains are counted from: a given reference, else as bad as is worth a trial.
-
-    For a known objective that is a little below the worst candidate: counted from the worst trial,
-    as the reported hypervolume is, nothing larger than what was tried would ever gain. For a
-    measured one it is the worst baseline, or the median result where that is worse: against one
-    strong baseline alone, nothing cheaper and slightly worse would gain (tried on a synthetic space
-    of three methods, 30 trials, 5 seeds: median hypervolume 0.36 without the median, 0.54 with it).
-    """
-    objectives = problem.objectives
-    reference = reference_point(objectives, told)
-    Y = outcomes(objectives, told)
-    for j, objective in enumerate(objectives):
-        if objective.reference is not None:
-            continue
-        if objective.known:
-            scores = [objective.score(problem.known(c.architecture)) for c in candidates]
-            low, high = min([*scores, *Y[:, j]]), max([*scores, *Y[:, j]])
-            # Without a margin the largest candidate, say the baseline, could not gain either.
-            reference[j] = low - (_MARGIN * (high - low) or 1.0)
-        else:
-            reference[j] = min(float(np.median(Y[:, j])), reference[j])
-    return reference
 
 
 def _rungs(history: Sequence[Trial]) -> list[tuple[int, float, Rung]]:

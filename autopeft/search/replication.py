@@ -14,7 +14,7 @@ for sequential information collection") for the decision that the product makes,
 The maximum is KG(*) of Frazier and Powell 2010, "Paradoxes in learning and the marginal value of
 information": one seed alone often cannot change the front where two can.
 
-Scores are on `outcomes.Scale`, the reference at 0. m: configurations, the cheapest first; S: draws.
+Scores are on `scale.Scale`, the reference at 0. m: configurations, the cheapest first; S: draws.
 """
 
 from collections import Counter

@@ -23,14 +23,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import lines
 import problems
 import simulate
 from summary import CHECKPOINTS, Search, at, identity, report
-from verbs import obey
+from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
 
@@ -44,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    running = verbs.add_parser("run", help="search; append results to a file")
+    parser, running, reporting = verbs(__doc__, files="+")
     running.add_argument("--problems", nargs="+", default=problems.NAMES, metavar="NAME")
     running.add_argument("--samplers", nargs="+", default=_SAMPLERS, metavar="NAME")
     running.add_argument("--seeds", type=_count, help="paired (5; with --final all)")
@@ -54,9 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--trials", type=_count, default=60, help="of a search (%(default)s)")
     running.add_argument("--workers", type=_count, default=1, help="simulated (%(default)s)")
     running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
-    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
-    reporting = verbs.add_parser("report", help="print results as markdown tables")
-    reporting.add_argument("results", type=Path, nargs="+")
     reporting.add_argument("--trials", type=_count, help="the first so many of every search")
     choices = reporting.add_mutually_exclusive_group()
     choices.set_defaults(of="curve")

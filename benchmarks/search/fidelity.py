@@ -28,7 +28,7 @@ import numpy as np
 import simulate
 from ladders import Ladder
 from table import TABLES
-from verbs import obey
+from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
@@ -72,9 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    running = verbs.add_parser("run", help="search; append results to a file")
+    parser, running, _ = verbs(__doc__)
     running.add_argument("--problems", nargs="+", default=["sst2", "suite"], metavar="NAME")
     running.add_argument("--samplers", nargs="+", default=["autopeft"], metavar="NAME")
     running.add_argument("--rules", nargs="+", default=RULES, choices=RULES)
@@ -85,8 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--trials", type=int, default=0, help="of a search")
     budget.add_argument("--steps", type=int, default=0, help="of a search, in full runs")
     running.add_argument("--tables", type=Path, default=TABLES, help="folder (%(default)s)")
-    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
-    verbs.add_parser("report", help="print markdown tables").add_argument("results", type=Path)
     return parser
 
 

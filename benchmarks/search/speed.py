@@ -15,7 +15,6 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lines
@@ -23,7 +22,7 @@ import numpy as np
 import problems
 import simulate
 from landscapes import Landscape
-from verbs import obey
+from verbs import obey, verbs
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
@@ -49,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    running = verbs.add_parser("run", help="time suggestions; append results to a file")
+    parser, running, _ = verbs(__doc__, runs="time suggestions")
     running.add_argument("--problems", nargs="+", default=("layered", "sst2"), metavar="NAME")
     running.add_argument(
         "--samplers", nargs="+", default=("autopeft", "optuna.TPESampler"), metavar="NAME"
@@ -62,9 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument(
         "--window", type=int, default=24, help="proposals that are timed (%(default)s)"
     )
-    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
-    reporting = verbs.add_parser("report", help="print results as a markdown table")
-    reporting.add_argument("results", type=Path)
     return parser
 
 

@@ -17,14 +17,13 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lines
 import numpy as np
 import problems
 import simulate
-from verbs import obey
+from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
 
@@ -52,15 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    running = verbs.add_parser("run", help="search; append results to a file")
+    parser, running, _ = verbs(__doc__)
     running.add_argument("--problems", nargs="+", default=_PROBLEMS, metavar="NAME")
     running.add_argument("--seeds", type=int, default=10, help="(%(default)s)")
     running.add_argument("--trials", type=int, default=120, help="of a search (%(default)s)")
-    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
-    reporting = verbs.add_parser("report", help="print results as markdown tables")
-    reporting.add_argument("results", type=Path)
     return parser
 
 

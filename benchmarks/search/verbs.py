@@ -4,11 +4,33 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lines
 
 from autopeft.domain.errors import AutopeftError
+
+
+class Verbs(NamedTuple):
+    """The parser of both verbs, with what each takes in every benchmark."""
+
+    parser: argparse.ArgumentParser
+    run: argparse.ArgumentParser
+    report: argparse.ArgumentParser
+
+
+def verbs(document: str | None, *, runs: str = "search", files: str | None = None) -> Verbs:
+    """
+    document: of the module; its first line describes it. runs: what `run` does before it appends.
+    files: how many results `report` takes, as argparse's nargs.
+    """
+    parser = argparse.ArgumentParser(description=(document or "").splitlines()[0])
+    found = parser.add_subparsers(dest="verb", required=True)
+    running = found.add_parser("run", help=f"{runs}; append results to a file")
+    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
+    reporting = found.add_parser("report", help="print results as markdown tables")
+    reporting.add_argument("results", type=Path, nargs=files)
+    return Verbs(parser, running, reporting)
 
 
 def obey(

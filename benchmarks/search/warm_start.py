@@ -32,7 +32,7 @@ import simulate
 from grid import opened
 from landscapes import Landscape
 from summary import at
-from verbs import obey
+from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Rung, Trial
@@ -88,9 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    running = verbs.add_parser("run", help="search; append results to a file")
+    parser, running, _ = verbs(__doc__)
     running.add_argument("--target", required=True, metavar="NAME")
     running.add_argument("--sources", nargs="+", required=True, metavar="NAME")
     running.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
@@ -98,8 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--trials", type=int, default=60, help="of a search (%(default)s)")
     running.add_argument("--earlier", type=int, default=60, help="of a source (%(default)s)")
     running.add_argument("--by", default="autopeft", help="sampler of a source (%(default)s)")
-    running.add_argument("--out", type=Path, required=True, help="results, JSON lines")
-    verbs.add_parser("report", help="print results as markdown").add_argument("results", type=Path)
     return parser
 
 

@@ -52,6 +52,14 @@ def test_free_parameters_need_no_model_no_data_and_no_baseline():
     assert not any(o.known for o in spec.objectives)
 
 
+def test_a_metric_of_ones_own_has_nothing_but_its_name_from_one_of_autopefts():
+    declared = {"accuracy": {"goal": "maximize"}, "forgetting": {"goal": "minimize"}}
+    objectives = ["accuracy", {"metric": "forgetting", "scale": "log"}]
+    first, second = parsed(FREE, metrics=declared, objectives=objectives).objectives
+    assert first.highest == float("inf"), "it may be in per cent"
+    assert second.scale == "log"
+
+
 def test_an_evaluator_as_a_mapping_has_a_folder_and_options():
     given = {"function": "train:run", "working_dir": "code", "options": {"rows": 10}}
     own = parsed(FREE, evaluator=given).evaluator

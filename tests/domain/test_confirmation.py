@@ -78,7 +78,7 @@ def test_means_intervals_and_the_paired_difference_are_those_of_the_fresh_seeds(
     assert best.test["accuracy"].mean == pytest.approx(0.72)
     (against,) = best.against
     pairs = np.array([0.03, 0.04, 0.02])
-    half = 4.303 * pairs.std(ddof=1) / np.sqrt(3)
+    half = 4.302653 * pairs.std(ddof=1) / np.sqrt(3)
     assert (against.name, against.trial) == ("house", 1)
     assert against.validation.mean == pytest.approx(0.03)
     assert against.validation.half == pytest.approx(half)

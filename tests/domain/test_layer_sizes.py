@@ -9,11 +9,12 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.capabilities import CAPABILITIES, MODEL, SEARCHABLE
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.expression import Expr
 from autopeft.domain.fit import refuse_unfit
 from autopeft.domain.layer_sizes import group_of, size_field
 from autopeft.domain.peft_config import peft_arguments
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.space import Branch, Choice, Expr, Space
+from autopeft.domain.space import Branch, Choice, Space
 from autopeft.training.inject import build
 from autopeft.training.model import load_base, model_shape
 

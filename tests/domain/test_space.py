@@ -5,18 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autopeft.domain.space import (
-    Bits,
-    Branch,
-    Choice,
-    Expr,
-    Range,
-    Space,
-    Subset,
-    check_expression,
-    draw_bits,
-    realise,
-)
+from autopeft.domain.expression import Expr, check_expression
+from autopeft.domain.space import Bits, Branch, Choice, Range, Space, Subset, draw_bits, realise
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -6,17 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from command_line import autopeft, environment
-from tiny_models import make_model
+from command_line import autopeft, environment, here
+from tiny_study import write_study
 
 SPACE = """
-autopeft: 1
 study: small
-model: {model_name_or_path: tiny, task_type: SEQ_CLS}
-data:
-  train: {path: json, data_files: train.jsonl}
-  validation: {carve: 0.25, from: train, seed: 0}
-  columns: {text: text, label: label}
 training: {per_device_train_batch_size: 8, num_train_epochs: 1, learning_rate: 1e-3}
 modules: [{peft_type: LORA, r: {choice: [1, 2]}, target_modules: {choice: [query, value]}}]
 objectives: [{metric: eval_loss, goal: minimize}]
@@ -28,15 +22,11 @@ search: {sampler: random, parallel: 2, seed: 0}
 
 @pytest.fixture
 def folder(tmp_path):
-    make_model("bert", tmp_path / "tiny", "SEQ_CLS")
-    rows = [{"text": f"number {i % 7}", "label": i % 2} for i in range(48)]
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "space.yaml").write_text(SPACE)
-    return tmp_path
+    return write_study(tmp_path, SPACE)
 
 
 def states(folder):
-    return json.loads(autopeft(folder, "status", "small", "--json").stdout)["trials"]
+    return json.loads(here(folder, "status", "small", "--json").stdout)["trials"]
 
 
 HEAD = """
@@ -79,14 +69,15 @@ def test_a_cluster_that_is_there_is_used_with_its_token_and_left_running(folder,
 
 
 def test_a_wider_file_extends_the_study_and_a_narrower_one_does_not(folder):
-    autopeft(folder, "search", "space.yaml", "--local")
-    wider = SPACE.replace("[1, 2]", "[1, 2, 4]").replace("trials: 3", "trials: 5")
+    here(folder, "search", "space.yaml", "--local")
+    narrow = (folder / "space.yaml").read_text()
+    wider = narrow.replace("[1, 2]", "[1, 2, 4]").replace("trials: 3", "trials: 5")
     (folder / "space.yaml").write_text(wider)
-    refused = autopeft(folder, "search", "space.yaml", "--local", code=2)
+    refused = here(folder, "search", "space.yaml", "--local", code=2)
     assert "--extend" in refused.stderr
-    autopeft(folder, "search", "space.yaml", "--local", "--extend")
+    here(folder, "search", "space.yaml", "--local", "--extend")
     assert states(folder) == {"completed": 5}
     (folder / "space.yaml").write_text(wider.replace("[1, 2, 4]", "[2, 4]"))
-    narrower = autopeft(folder, "search", "space.yaml", "--local", "--extend", code=2)
+    narrower = here(folder, "search", "space.yaml", "--local", "--extend", code=2)
     assert "--extend takes only what keeps earlier trials valid" in narrower.stderr
     assert states(folder) == {"completed": 5}

@@ -1,10 +1,11 @@
 """The composite space of AutoPEFT as it is shipped, and allocations, from the file to MLflow."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from command_line import autopeft, environment
+from command_line import environment, here
 from exports import measured_as_the_card_says, printed
 from mlflow import MlflowClient
 from tiny_models import make_model
@@ -58,23 +59,23 @@ def folder(tmp_path_factory):
 
 def test_a_composite_is_searched_exported_loaded_and_trained_again_to_the_same_bits(folder):
     overrides = [word for value in SMALL for word in ("--set", value)]
-    autopeft(folder, "search", "space.yaml", *overrides)
-    front = json.loads(autopeft(folder, "front", "autopeft-bert", "--json").stdout)["front"]
+    here(folder, "search", "space.yaml", "--local", *overrides)
+    front = json.loads(here(folder, "front", "autopeft-bert", "--json").stdout)["front"]
     modules = {row["trial"]: row["configuration"]["architecture"]["modules"] for row in front}
     composite = [trial for trial, several in modules.items() if len(several) > 1]
     assert composite, front
-    autopeft(folder, "export", "autopeft-bert", "--trial", str(composite[0]), "--to", "out")
+    here(folder, "export", "autopeft-bert", "--trial", str(composite[0]), "--to", "out")
     out = folder / "out"
     metrics = json.loads((out / "provenance.json").read_text())["metrics"]
     assert {"composite.json", "head.safetensors", "tuners"} <= {path.name for path in out.iterdir()}
-    trained = printed("train.py", cwd=out, environment=environment(folder))
-    assert repr(metrics["eval_loss"]) in trained
-    measured = measured_as_the_card_says(out, environment=environment(folder))
+    run = partial(printed, environment=environment(folder))
+    assert repr(metrics["eval_loss"]) in run("train.py", cwd=out)
+    measured = measured_as_the_card_says(out, run)
     assert measured["accuracy"] == metrics["accuracy"]
 
 
 def test_rank_sums_and_layer_scores_are_curves_in_mlflow(folder):
-    autopeft(folder, "search", "allocated.yaml")
+    here(folder, "search", "allocated.yaml", "--local")
     client = MlflowClient(f"sqlite:///{folder / 'autopeft-studies' / 'mlflow.db'}")
     experiment = next(e for e in client.search_experiments() if "allocated" in e.name)
     curves = {}

@@ -8,25 +8,15 @@ import time
 from collections import Counter
 
 import pytest
-from command_line import AUTOPEFT, environment
-from tiny_models import make_model
-from typer.testing import CliRunner
+from command_line import AUTOPEFT, environment, here
+from tiny_study import write_study
 
-from autopeft.cli import app
 from autopeft.domain.replicates import averaged, fresh, searched
 from autopeft.domain.trial import State
 from autopeft.study import load_study
 
 SPACE = """
-autopeft: 1
 study: small
-model: {model_name_or_path: bert, task_type: SEQ_CLS}
-data:
-  train: {path: json, data_files: train.jsonl}
-  validation: {carve: 0.25, from: train, seed: 0}
-  test: {carve: 0.25, from: train, seed: 1}
-  columns: {text: text, label: label}
-  max_length: 8
 training: {per_device_train_batch_size: 16, max_steps: 2}
 space:
   lora:
@@ -46,23 +36,9 @@ search: {sampler: random}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    test = "test: {carve: 0.25, from: train, seed: 1}"
     folder = tmp_path_factory.mktemp("user")
-    make_model("bert", folder / "bert", "SEQ_CLS", num_hidden_layers=2)
-    rows = [
-        {"text": f"{i} {'lovely' if i % 2 else 'dull'} film", "label": str(i % 2)}
-        for i in range(64)
-    ]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "space.yaml").write_text(SPACE)
-    return folder
-
-
-def said(folder, *arguments, code=0):
-    """What a verb prints, run in this process: another would only load torch again."""
-    there = folder / "autopeft-studies"
-    done = CliRunner().invoke(app, arguments, env={"AUTOPEFT_HOME": str(there)})
-    assert done.exit_code == code, done.output
-    return done.stdout
+    return write_study(folder, SPACE, rows=64, data=test, num_hidden_layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +66,7 @@ def confirmed(folder):
     driver.wait()
     told = load_study("small", home=store).trials
     assert any(t.state is State.PLANNED for t in fresh(told)), "it was killed half-way"
-    said(folder, "resume", "small", "--local", "-q")
+    here(folder, "resume", "small", "--local", "-q")
     return load_study("small", home=store), told
 
 
@@ -116,7 +92,7 @@ def test_a_search_confirms_its_front_inside_its_budget_also_after_a_kill(folder,
 
 def test_the_report_has_intervals_odds_and_pairs_and_front_shows_fresh_means(folder, confirmed):
     study, _ = confirmed
-    report = json.loads(said(folder, "confirm", "small", "--report", "--json"))
+    report = json.loads(here(folder, "confirm", "small", "--report", "--json").stdout)
     assert (report["seeds"], report["left"], report["test"]) == ([1000, 1001], 0, True)
     rows = {row["trial"]: row for row in report["parties"]}
     for number, row in rows.items():
@@ -129,22 +105,22 @@ def test_the_report_has_intervals_odds_and_pairs_and_front_shows_fresh_means(fol
         assert 0 <= row["on_front"] <= 1
         assert bool(row["against"]) != row["baseline"]
     assert {row["name"]: row["confirming"] for row in report["spent"]}["house"] == 2
-    front = json.loads(said(folder, "front", "small", "--json"))
+    front = json.loads(here(folder, "front", "small", "--json").stdout)
     for row in front["front"]:
         assert (row["confirmed"], row["seeds"]) == (True, 2)
         told = rows[row["trial"]]["validation"]["eval_loss"]["mean"]
         assert row["metrics"]["eval_loss"] == pytest.approx(told)
-    told = said(folder, "confirm", "small", "--report")
+    told = here(folder, "confirm", "small", "--report").stdout
     assert "Test: the test split, 25 % of train is only reported" in told.replace("\n", " ")
     assert "Spent on baseline house: 1 trial, 1 learning rate, 2 to confirm" in told
 
 
 def test_the_best_and_its_export_tell_the_confirmed_values(folder, confirmed, tmp_path):
     study, _ = confirmed
-    best = json.loads(said(folder, "best", "small", "--json"))
+    best = json.loads(here(folder, "best", "small", "--json").stdout)
     mean = next(t for t in averaged(study.trials) if t.number == best["trial"])
     assert best["metrics"] == mean.metrics
-    said(folder, "export", "small", "--to", str(tmp_path / "out"))
+    here(folder, "export", "small", "--to", str(tmp_path / "out"))
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert provenance["metrics"] == study.trials[best["trial"]].metrics
     assert provenance["confirmed"]["seeds"] == [1000, 1001]
@@ -153,24 +129,26 @@ def test_the_best_and_its_export_tell_the_confirmed_values(folder, confirmed, tm
 
 
 def test_the_control_spends_the_budget_on_lora_and_is_compared_with(folder, confirmed):
-    said(folder, "search", str(folder / "space.yaml"), "--control", "--local", "-q")
+    here(folder, "search", str(folder / "space.yaml"), "--control", "--local", "-q")
     control = load_study("small-control", home=folder / "autopeft-studies")
     assert 10 <= len(control.trials) <= 11
     assert {t.configuration.branch for t in control.trials} == {"lora"}
     assert len({t.configuration.architecture.key for t in control.trials}) > 1
-    front = json.loads(said(folder, "front", "small", "--json"))["control"]
+    front = json.loads(here(folder, "front", "small", "--json").stdout)["control"]
     assert [row["study"] for row in front["studies"]] == ["small", "small-control"]
     assert all(0 <= row["hypervolume"] <= 1 for row in front["studies"])
-    report = json.loads(said(folder, "confirm", "small", "--report", "--json"))
+    report = json.loads(here(folder, "confirm", "small", "--report", "--json").stdout)
     for row in report["parties"]:
         against = {other["name"]: other["validation"] for other in row["against"]}
         assert against["small-control"]["seeds"] == 2
-    assert "Control small-control (LoRA alone)" in said(folder, "front", "small")
+    assert "Control small-control (LoRA alone)" in here(folder, "front", "small").stdout
 
 
 def test_confirming_more_seeds_later_adds_those_that_are_missing(folder, confirmed):
     before = len(load_study("small", home=folder / "autopeft-studies").trials)
-    report = json.loads(said(folder, "confirm", "small", "--seeds", "3", "--json", "--local", "-q"))
+    report = json.loads(
+        here(folder, "confirm", "small", "--seeds", "3", "--json", "--local", "-q").stdout
+    )
     assert report["seeds"] == [1000, 1001, 1002]
     after = load_study("small", home=folder / "autopeft-studies").trials
     assert report["not_confirmed"] == []

@@ -3,11 +3,9 @@
 import json
 
 import pytest
-from command_line import autopeft
+from command_line import here
 from tiny_models import make_model
-from typer.testing import CliRunner
 
-from autopeft.cli import app
 from autopeft.domain.replicates import averaged
 from autopeft.study import load_study
 
@@ -32,18 +30,12 @@ search: {sampler: {name: autopeft, options: {initial: 2}}, seeds: 2}
 """
 
 
-def said(*arguments):
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def test_a_search_repeats_a_configuration_and_hands_over_its_mean(tmp_path, monkeypatch):
+def test_a_search_repeats_a_configuration_and_hands_over_its_mean(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     make_model("bert", tmp_path / "bert-base-uncased", "SEQ_CLS")
     rows = [{"text": f"{'good' if i % 2 else 'bad'} number {i}", "label": i % 2} for i in range(64)]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    autopeft(tmp_path, "search", "space.yaml", "--local")
+    here(tmp_path, "search", "space.yaml", "--local")
 
     study = load_study("seeds", home=tmp_path / "autopeft-studies")
     again = [trial for trial in study.trials if trial.seed]
@@ -59,21 +51,20 @@ def test_a_search_repeats_a_configuration_and_hands_over_its_mean(tmp_path, monk
         assert mean.metrics["eval_loss"] == pytest.approx((first + second) / 2)
         assert not study.home.adapter("seeds", trial.number).exists()
 
-    monkeypatch.setenv("AUTOPEFT_HOME", str(tmp_path / "autopeft-studies"))
-    front = json.loads(said("front", "seeds", "--json"))["front"]
+    front = json.loads(here(tmp_path, "front", "seeds", "--json").stdout)["front"]
     repeated = {t.configuration.key for t in again}
     for row in front:
         own = study.trial(row["trial"])
         assert row["seeds"] == (2 if own.configuration.key in repeated else 1)
         assert row["seed"] == 0
         assert own.adapter.exists()
-    believed = json.loads(said("front", "seeds", "--modelled", "--json"))
+    believed = json.loads(here(tmp_path, "front", "seeds", "--modelled", "--json").stdout)
     assert [row["trial"] for row in believed["modelled_front"]] == [
         trial.number for trial in study.modelled_front
     ]
     for row in believed["modelled_front"]:
         assert row["metrics"]["eval_loss"] != row["modelled"]["eval_loss"]
-    assert "eval_loss, model" in said("front", "seeds", "--modelled")
+    assert "eval_loss, model" in here(tmp_path, "front", "seeds", "--modelled").stdout
     chosen = study.best()
     (out,) = {path.parent for path in chosen.export(tmp_path / "out") if path.name == "README.md"}
     provenance = json.loads((out / "provenance.json").read_text())

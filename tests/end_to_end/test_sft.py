@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import autopeft, environment
+from command_line import environment, here
 from exports import printed
 from peft import AutoPeftModelForCausalLM
 from tiny_models import chats, make_model
@@ -24,10 +24,10 @@ def folder(tmp_path_factory):
 
 
 def test_the_shipped_file_searches_and_its_export_trains_to_the_same_bits(folder):
-    autopeft(folder, "search", "space.yaml", "--set", "budget.trials=4")
-    front = json.loads(autopeft(folder, "front", "sft-lora", "--json").stdout)["front"]
+    here(folder, "search", "space.yaml", "--local", "--set", "budget.trials=2")
+    front = json.loads(here(folder, "front", "sft-lora", "--json").stdout)["front"]
     assert front
-    autopeft(folder, "export", "sft-lora", "--trial", str(front[0]["trial"]), "--to", "out")
+    here(folder, "export", "sft-lora", "--trial", str(front[0]["trial"]), "--to", "out")
     metrics = json.loads((folder / "out" / "provenance.json").read_text())["metrics"]
     model = AutoPeftModelForCausalLM.from_pretrained(folder / "out")
     assert model.peft_config["default"].task_type == "CAUSAL_LM"
@@ -51,11 +51,9 @@ def test_multiple_choice_as_shipped_on_4_bits_exports_what_trains_to_the_same_bi
             "space.lora.layers.last.choice=[1,2]",
         )
     ]
-    autopeft(folder, "search", "choices.yaml", "--local", *sets)
-    front = json.loads(autopeft(folder, "front", "multiple-choice", "--json").stdout)["front"]
-    autopeft(
-        folder, "export", "multiple-choice", "--trial", str(front[0]["trial"]), "--to", "choice"
-    )
+    here(folder, "search", "choices.yaml", "--local", *sets)
+    front = json.loads(here(folder, "front", "multiple-choice", "--json").stdout)["front"]
+    here(folder, "export", "multiple-choice", "--trial", str(front[0]["trial"]), "--to", "choice")
     row = json.loads((folder / "choice" / "data" / "train.jsonl").read_text().splitlines()[0])
     assert set(row) == {"prompt", "completion"}
     metrics = json.loads((folder / "choice" / "provenance.json").read_text())["metrics"]

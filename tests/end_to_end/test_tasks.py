@@ -3,7 +3,6 @@
 Everything is real but the store, and MLflow is left out.
 """
 
-import gc
 import json
 import runpy
 import subprocess
@@ -37,15 +36,6 @@ PROMISED = {
     name: [m for m in kind.metrics if m not in GENERATED or m == "exact_match"]
     for name, kind in KINDS.items()
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _imports_out_of_the_way_of_the_collector():
-    """A trial collects garbage before it measures memory: half a second with all that is loaded."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,12 @@ import json
 import sqlite3
 
 import pytest
-from command_line import autopeft
+from command_line import here
 from tiny_models import make_model
+from tiny_study import write_study
 
 SPACE = """
-autopeft: 1
 study: first
-model: {model_name_or_path: bert3, task_type: SEQ_CLS}
-data:
-  train: {path: json, data_files: train.jsonl}
-  validation: {carve: 0.25, from: train, seed: 0}
-  columns: {text: text, label: label}
-  max_length: 8
 training: {per_device_train_batch_size: 16, max_steps: 3}
 space:
   lora:
@@ -35,27 +29,21 @@ search: {seed: 0}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("user")
-    make_model("bert", folder / "bert3", "SEQ_CLS")
+    folder = write_study(tmp_path_factory.mktemp("user"), SPACE)
     make_model("bert", folder / "bert2", "SEQ_CLS", num_hidden_layers=2, hidden_size=64)
-    rows = [
-        {"text": f"a {'lovely' if i % 2 else 'dull'} film", "label": str(i % 2)} for i in range(48)
-    ]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "space.yaml").write_text(SPACE)
     return folder
 
 
 def second(folder, *more, code=0):
     sets = ["study=second", "search.warm_start=first", "model.model_name_or_path=bert2", *more]
     told = [part for one in sets for part in ("--set", one)]
-    return autopeft(folder, "search", "space.yaml", "--local", "-q", "--extend", *told, code=code)
+    return here(folder, "search", "space.yaml", "--local", "-q", "--extend", *told, code=code)
 
 
 def test_a_study_starts_from_one_on_another_model_and_goes_on_with_what_it_took_over(folder):
     early = second(folder, code=2)
     assert "search.warm_start names studies of this store, got first: it has none" in early.stderr
-    autopeft(folder, "search", "space.yaml", "--local", "-q")
+    here(folder, "search", "space.yaml", "--local", "-q")
     second(folder)
     whys, kept = in_store(folder)
     assert len(whys) == 5
@@ -63,7 +51,7 @@ def test_a_study_starts_from_one_on_another_model_and_goes_on_with_what_it_took_
     (taken,) = json.loads(kept)
     assert (taken["study"], taken["layers"], len(taken["seen"])) == ("first", 3, 5)
 
-    (folder / "bert3").rename(folder / "gone")
+    (folder / "bert").rename(folder / "gone")
     second(folder, "budget.trials=6")
     more, still = in_store(folder)
     assert len(more) == 6

@@ -1,10 +1,7 @@
 """What an export writes, and what it refuses."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import peft
 import pytest
@@ -22,8 +19,6 @@ from autopeft.domain.peft_config import OWN
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason
 from autopeft.export import export_trial, peft_config
-
-RUFF = Path(sys.executable).parent / "ruff"
 
 
 def write(done, to, **changes):
@@ -60,28 +55,6 @@ def test_adalora_brings_its_callback_and_full_fine_tuning_its_model(exported):
     assert {"config.json", "model.safetensors"} <= full
     assert "adapter_config.json" not in full
     assert "peft" not in (exported("full").folder / "requirements.txt").read_text()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("lora", "pissa", "adalora", "prefix", "full", "sft", "ist", "increlora", "spt"),
-        *("composite", "init eva", "corda", "lora_ga", "corda sft"),
-    ],
-)
-def test_the_script_is_formatted_short_and_free_of_autopeft(exported, name):
-    script = exported(name).folder / "train.py"
-    options = ["--line-length", "100", "--no-cache", "--isolated"]
-    checked = [
-        subprocess.run(
-            [RUFF, *verb, *options, "train.py"], cwd=script.parent, capture_output=True, text=True
-        )
-        for verb in (["format", "--diff"], ["check", "--select", "F,I,B,UP"])
-    ]
-    assert [done.returncode for done in checked] == [0, 0], [done.stdout for done in checked]
-    lines = script.read_text().splitlines()
-    assert len(lines) < 190
-    assert not any("import" in line and "autopeft" in line for line in lines)
 
 
 def test_the_recipe_is_read_by_the_trainers_own_parser(exported):

@@ -71,7 +71,7 @@ def counted(function, nth: int, *, delay_s: float = 0.0):
 
 def arm(where: str, nth: int, session, ledger: str) -> None:
     if where == "suggestion":
-        kind = type(session._sampler)  # an instance is frozen
+        kind = type(session._proposer._sampler)  # an instance is frozen
         kind.suggest = counted(kind.suggest, nth, delay_s=0.02)
     elif where == "commit":
         from autopeft.store import sql

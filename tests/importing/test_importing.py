@@ -5,6 +5,7 @@ import json
 import optuna
 import pytest
 from tiny_models import make_model
+from tiny_study import write_study
 from typer.testing import CliRunner
 
 from autopeft.cli import app, main
@@ -261,14 +262,7 @@ def test_names_of_other_tools_are_those_of_peft_and_transformers():
 
 
 SPACE = """
-autopeft: 1
 study: mine
-model: {model_name_or_path: bert, task_type: SEQ_CLS}
-data:
-  train: {path: json, data_files: train.jsonl}
-  validation: {carve: 0.25, from: train, seed: 0}
-  columns: {text: text, label: label}
-  max_length: 8
 training: {per_device_train_batch_size: 16, max_steps: 2}
 space:
   lora:
@@ -281,10 +275,7 @@ search: {warm_start: [imported]}
 
 def test_a_search_starts_from_what_was_imported(folder):
     run("import", "runs.csv", "--model", "llama", "--metric", "accuracy=test_accuracy")
-    make_model("bert", folder / "bert", "SEQ_CLS", num_hidden_layers=2)
-    rows = [{"text": f"{i} {'good' if i % 2 else 'bad'}", "label": str(i % 2)} for i in range(48)]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "space.yaml").write_text(SPACE)
+    write_study(folder, SPACE, num_hidden_layers=2)
     run("search", "space.yaml", "--local", "-q")
     study = load_study("mine")
     assert any("from earlier studies" in t.why for t in study.trials), [t.why for t in study.trials]

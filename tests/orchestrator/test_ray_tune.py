@@ -116,7 +116,7 @@ def most_at_once(rungs) -> int:
 
 
 def test_four_trials_overlap_with_rungs_on_and_the_study_ends(tmp_path, capfd):
-    spec = study_spec(trials=12, rungs=Rungs("epochs", (1,), eta=2), parallel=4)
+    spec = study_spec(trials=8, rungs=Rungs("epochs", (1,), eta=2), parallel=4)
     store = SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
     session = run(tmp_path, spec, partial(Sleeper, tmp_path, seconds=0.5, together=4), store=store)
     assert session.finished

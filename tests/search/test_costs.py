@@ -121,7 +121,7 @@ def test_a_measured_cost_as_an_objective_starts_from_its_estimate(problem, scale
     from autopeft.search.acquisition import Inputs, _of_objective, _sampler
     from autopeft.search.encoding import Encoding
     from autopeft.search.gaussian_process import deterministic, tensor
-    from autopeft.search.outcomes import Scale
+    from autopeft.search.scale import Scale
 
     objectives = (
         Objective("accuracy", "maximize"),

@@ -23,7 +23,8 @@ from autopeft.search import acquisition, closed_form, make_sampler
 from autopeft.search.encoding import Encoding
 from autopeft.search.gaussian_process import deterministic, tensor
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale, share_of
+from autopeft.search.outcomes import share_of
+from autopeft.search.scale import Scale
 
 
 def grown_by_brute_force(drawn, before):

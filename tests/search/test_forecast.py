@@ -14,7 +14,7 @@ from autopeft.search import make_sampler
 from autopeft.search.closed_form import Model
 from autopeft.search.forecast import _Forecast
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale
+from autopeft.search.scale import Scale
 
 
 def at_the_rung(problem, count, *, ended=(), seed=0):

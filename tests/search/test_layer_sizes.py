@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from search.landscape import make_problem, random_trials, told
 
-from autopeft.domain.space import Branch, Choice, Expr, Range, Space
+from autopeft.domain.expression import Expr
+from autopeft.domain.space import Branch, Choice, Range, Space
 from autopeft.search import BOTORCH, make_sampler
 from autopeft.search.encoding import Encoding, features
 from autopeft.search.moves import neighbours

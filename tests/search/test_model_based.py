@@ -23,7 +23,8 @@ from autopeft.domain.trial import FailureReason, Rung
 from autopeft.search import make_sampler
 from autopeft.search.acquisition import make_score
 from autopeft.search.gaussian_process import deterministic
-from autopeft.search.outcomes import Scale, of_failures, of_objective
+from autopeft.search.outcomes import of_failures, of_objective
+from autopeft.search.scale import Scale
 
 
 @pytest.mark.slow

@@ -20,8 +20,9 @@ from autopeft.domain.trial import Rung, State
 from autopeft.search import make_sampler, replication
 from autopeft.search.closed_form import Model
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale, compared, of_objective
+from autopeft.search.outcomes import compared, of_objective
 from autopeft.search.replication import _chosen, _volume
+from autopeft.search.scale import Scale
 from autopeft.search.shrinkage import modelled
 
 

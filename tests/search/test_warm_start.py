@@ -21,7 +21,8 @@ from autopeft.domain.trial import Rung
 from autopeft.search import closed_form, make_sampler
 from autopeft.search.earlier import earlier
 from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Scale, softened
+from autopeft.search.outcomes import softened
+from autopeft.search.scale import Scale
 
 
 def source(problem, count=40, *, wrong=""):

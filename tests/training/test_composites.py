@@ -7,7 +7,7 @@ import pytest
 from benches import make_bench
 
 from autopeft.domain.counting import known_metrics
-from autopeft.domain.trial import Failure, Result, Stop
+from autopeft.domain.trial import Failure, Result
 from autopeft.training.inject import build
 from autopeft.tuners.composite import is_composite
 
@@ -63,16 +63,7 @@ def test_what_is_counted_is_what_is_trained_and_stored(bench, family, name):
 @pytest.mark.parametrize("name", ["autopeft", "everything", "two loras", "projected prefix"])
 def test_a_pause_changes_no_bit(bench, name):
     on = bench("bert")
-    configuration = on.configured(TREES[name], RECIPE)
-    whole, paused = next(NUMBERS), next(NUMBERS)
-    result = on.run(configuration, whole)
-    on.run(configuration, paused, stop=Stop(steps=3), last=False)
-    resumed = on.run(configuration, paused, rung=1)
-    assert resumed.provenance["resumed"]
-    assert resumed.metrics["eval_loss"] == result.metrics["eval_loss"]
-    once, again = on.stored(whole), on.stored(paused)
-    assert set(once) == set(again)
-    assert all((once[key] == again[key]).all() for key in once)
+    on.check_pause(on.configured(TREES[name], RECIPE), next(NUMBERS), next(NUMBERS))
 
 
 @pytest.mark.parametrize("name", ["autopeft", "everything", "two loras", "ssf", "svfit", "paca"])

@@ -162,8 +162,7 @@ CARVE = {"carve": 0.2, "from": "train"}
         (ROWS, {"limit": {"train": 0}}, "data.train needs at least one row, got none"),
     ],
 )
-def test_data_that_make_no_sense_are_one_message(tmp_path, monkeypatch, rows, data, said):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_data_that_make_no_sense_are_one_message(tmp_path, rows, data, said):
     source = jsonl(tmp_path, "train.jsonl", rows)
     with pytest.raises(AutopeftError, match=re.escape(said)):
         load(tmp_path, **{"train": source, "validation": CARVE, **data})

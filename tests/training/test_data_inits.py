@@ -5,12 +5,11 @@ from functools import cache
 from itertools import count
 
 import pytest
-import torch
 from benches import make_bench
 
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.fit import refuse_unfit, unfit
-from autopeft.domain.trial import Failure, FailureReason, Result, Stop
+from autopeft.domain.trial import Failure, FailureReason, Result
 from autopeft.training.inject import UnfitError, build
 
 RECIPE = {"learning_rate": 1e-2, "per_device_train_batch_size": 4, "num_train_epochs": 1}
@@ -31,6 +30,7 @@ VARIANTS = {
     "rslora": {"use_rslora": True},
     "biases": {"bias": "lora_only"},
 }
+LONG = pytest.mark.long
 NUMBERS = count()
 
 
@@ -48,8 +48,14 @@ def reloaded_loss(on, trial):
     return on.loss(on.reloaded(trial))
 
 
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "init"),
+    [
+        pytest.param(variant, init, marks=() if variant == "plain" or init == "corda" else LONG)
+        for variant in VARIANTS
+        for init in INITS
+    ],
+)
 def test_what_is_counted_is_stored_and_gives_the_outputs_that_were_measured(bench, variant, init):
     on = bench("bert")
     configuration = configured(on, LORA | VARIANTS[variant] | INITS[init])
@@ -64,8 +70,15 @@ def test_what_is_counted_is_stored_and_gives_the_outputs_that_were_measured(benc
     assert reloaded_loss(on, trial) == pytest.approx(result.metrics["eval_loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("family", ["gpt2", "llama", "distilbert"])
+@pytest.mark.parametrize(
+    ("family", "init"),
+    [
+        *(("gpt2", init) for init in INITS),  # whose maps are transposed
+        ("llama", "lora_ga"),
+        *(pytest.param("llama", init, marks=LONG) for init in ("eva", "corda", "kpm")),
+        *(pytest.param("distilbert", init, marks=LONG) for init in INITS),
+    ],
+)
 def test_other_families_start_by_data_too(bench, family, init):
     on = bench(family)
     module = GPT2 if family == "gpt2" else LORA
@@ -78,17 +91,7 @@ def test_other_families_start_by_data_too(bench, family, init):
 @pytest.mark.parametrize("init", INITS)
 def test_a_pause_changes_no_bit(bench, init):
     on = bench("bert")
-    configuration = configured(on, LORA | INITS[init])
-    whole, paused = next(NUMBERS), next(NUMBERS)
-    result = on.run(configuration, whole)
-    on.run(configuration, paused, stop=Stop(steps=3), last=False)
-    torch.manual_seed(1234)  # what another trial drew in between
-    resumed = on.run(configuration, paused, rung=1)
-    assert resumed.provenance["resumed"]
-    assert resumed.metrics["eval_loss"] == result.metrics["eval_loss"]
-    once, again = on.stored(whole), on.stored(paused)
-    assert set(once) == set(again)
-    assert all((once[name] == again[name]).all() for name in once)
+    on.check_pause(configured(on, LORA | INITS[init]), next(NUMBERS), next(NUMBERS))
 
 
 @pytest.mark.parametrize("init", INITS)

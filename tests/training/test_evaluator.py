@@ -44,6 +44,8 @@ METHODS = {
     "ln": {"peft_type": "LN_TUNING", "target_modules": ["LayerNorm"]},
     "adalora": {"peft_type": "ADALORA", "init_r": 6, "target_r": 3, "target_modules": QV},
 }
+NAMES = ["lora", "pissa", "prefix", "adalora"]
+NAMES += [pytest.param(name, marks=pytest.mark.long) for name in METHODS if name not in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ STOPS = [Stop(steps=1), Stop(epochs=1), Stop()]
 ADALORA_STOPS = [Stop(steps=1), Stop(epochs=0.75), Stop(epochs=1), Stop(steps=10), Stop()]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_trial_paused_at_every_kind_of_place_ends_with_the_same_bits(
     evaluator, shape, home, trial, name
 ):
@@ -227,7 +229,7 @@ def test_costs_are_those_of_the_whole_trial(evaluator, shape, trial):
     assert whole.metrics["peak_memory_gib"] >= half.metrics["peak_memory_gib"]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_stored_is_what_was_counted_and_predicts_what_was_measured(
     evaluator, spec, shape, home, trial, name
 ):

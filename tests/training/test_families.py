@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from benches import make_bench
 
-from autopeft.domain.trial import FailureReason, Result, Stop
+from autopeft.domain.trial import FailureReason
 
 RECIPE = {"learning_rate": 1e-3, "per_device_train_batch_size": 4, "num_train_epochs": 1}
 ATTENTION = {
@@ -30,10 +30,11 @@ def bench(tmp_path_factory):
     [
         ("bert", {"peft_type": "LORA", "use_dora": True, "lora_dropout": 0.1}),
         ("bert", {"peft_type": "LORA", "r": 4, "init_lora_weights": "olora"}),
-        ("bert", {"peft_type": "LOHA", "r": 2}),
-        ("bert", {"peft_type": "HRA", "r": 4}),
-        ("bert", {"peft_type": "DELORA", "r": 2}),
         ("bert", {"peft_type": "MISS", "r": 8}),
+        *(
+            pytest.param("bert", {"peft_type": method, "r": 2}, marks=pytest.mark.long)
+            for method in ("LOHA", "HRA", "DELORA")
+        ),
         ("distilbert", {"peft_type": "LORA", "lora_dropout": 0.1}),
         ("gpt2", {"peft_type": "ADALORA", "init_r": 4, "target_r": 2, "lora_dropout": 0.1}),
         ("gpt2", {"peft_type": "IA3"}),
@@ -43,17 +44,7 @@ def bench(tmp_path_factory):
 def test_a_pause_changes_no_bit(bench, family, module):
     on = bench(family)
     module = {**module, "target_modules": ATTENTION[family]}
-    configuration = on.configured({"modules": [module]}, RECIPE)
-    whole, paused = next(NUMBERS), next(NUMBERS)
-    result = on.run(configuration, whole)
-    assert isinstance(result, Result), result
-    on.run(configuration, paused, stop=Stop(steps=3), last=False)
-    resumed = on.run(configuration, paused, rung=1)
-    assert resumed.provenance["resumed"]
-    assert resumed.metrics["eval_loss"] == result.metrics["eval_loss"]
-    once, again = on.stored(whole), on.stored(paused)
-    assert set(once) == set(again)
-    assert all((once[name] == again[name]).all() for name in once)
+    on.check_pause(on.configured({"modules": [module]}, RECIPE), next(NUMBERS), next(NUMBERS))
 
 
 def test_a_layer_that_peft_has_no_adapter_for_is_unfit(bench):
