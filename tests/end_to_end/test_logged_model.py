@@ -26,7 +26,7 @@ space:
   lora: {modules: [{peft_type: LORA, r: 2, target_modules: [query, value]}]}
   prefix: {modules: [{peft_type: PREFIX_TUNING, num_virtual_tokens: 2}]}
 objectives: [{metric: eval_loss, goal: minimize}, {metric: adapter_params, goal: minimize}]
-baselines: {}
+baselines: false
 budget: {trials: 2}
 search: {sampler: random, seed: 0}
 """
