@@ -13,6 +13,7 @@ from autopeft.builders.exports import (
     push,
 )
 from autopeft.builders.imports import ImportedStudy, import_study
+from autopeft.builders.logged import log_model
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
     Search,
@@ -35,6 +36,7 @@ __all__ = [
     "export_optuna",
     "export_suite",
     "import_study",
+    "log_model",
     "make_evaluator",
     "modelled",
     "open_search",

@@ -114,6 +114,26 @@ class Chosen:
             rank=rank,
         )
 
+    def log_model(self, *, register: str | None = None) -> str:
+        """Log the merged model with the trial's run in MLflow; returns MLflow's URI of it.
+
+        register: name of the registered model that this becomes the next version of.
+
+        Raises:
+            ExportError: it cannot be merged, MLflow has no pipeline for the task, or its weights
+                were not kept.
+        """
+        home, spec = self.study.home, self.study.spec
+        return build.log_model(
+            spec,
+            self.study.shape,
+            self.trial,
+            self.adapter,
+            home,
+            build.open_store(home),
+            register=register,
+        )
+
     def export_suite(self, to: Path) -> tuple[Path, ...]:
         """Write the configuration as an experiment of the PEFT comparison suite.
 

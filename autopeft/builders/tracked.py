@@ -67,10 +67,14 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
             members={trial.number: member(trial) for trial in members},
         )
 
+    return {"show": show, **tracking_place(spec, home)}
+
+
+def tracking_place(spec: StudySpec, home: Home) -> dict[str, Any]:
+    """Where a study's runs are."""
     return {
         "uri": home.mlflow_uri,
         "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME", spec.name),
-        "show": show,
         "artifact_location": home.mlflow_artifacts,
     }
 

@@ -8,9 +8,9 @@ import typer
 from autopeft.commands.completing import trial_numbers
 from autopeft.commands.options import StudyName
 
-SUITE, OPTUNA, CONVERTED = "peft-suite", "optuna", "converted-lora"
+SUITE, OPTUNA, CONVERTED, MLFLOW = "peft-suite", "optuna", "converted-lora", "mlflow"
 WRITTEN = ("peft", "script", "trl", "axolotl", "llama-factory", CONVERTED)
-KINDS = (*WRITTEN, OPTUNA, SUITE)
+KINDS = (*WRITTEN, OPTUNA, SUITE, MLFLOW)
 _ADAPTERS = ("peft", CONVERTED)
 
 
@@ -44,6 +44,9 @@ def export(
         str | None,
         typer.Option(help="Upload the adapter as this model (NAME, OWNER/NAME), by your token."),
     ] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Of mlflow: register it as the next version of this model.")
+    ] = None,
     public: Annotated[
         bool, typer.Option("--public", help="Of --push-to-hub: a public repository, if new.")
     ] = False,
@@ -54,6 +57,7 @@ def export(
 
     _check_to(to, out)
     _check(to, servable, rank, push_to_hub, public=public)
+    _check_mlflow(to, out, register)
     found = load_study(study)
     if to == OPTUNA:
         _refuse_a_choice(trial, when, prefer)
@@ -61,6 +65,9 @@ def export(
         return
     folder = out or Path(to)
     chosen = found.trial(trial) if trial is not None else found.best(when, prefer=prefer)
+    if to == MLFLOW:
+        print(chosen.log_model(register=register))
+        return
     if to == SUITE:
         written = chosen.export_suite(out or Path(SUITE))
     elif to in WRITTEN:
@@ -115,6 +122,15 @@ def _check(
         _rank(rank)
     if public and push_to_hub is None:
         raise ExportError("--public goes with --push-to-hub: name the repository")
+
+
+def _check_mlflow(to: str, out: Path | None, register: str | None) -> None:
+    from autopeft.domain.errors import ExportError
+
+    if to == MLFLOW and out is not None:
+        raise ExportError(f"--to mlflow logs a model and writes no folder, got --out {out}")
+    if register is not None and to != MLFLOW:
+        raise ExportError(f"--register goes with --to mlflow, got --to {to}: leave it out")
 
 
 def _rank(given: float) -> float:

@@ -78,7 +78,7 @@ class MlflowTracker:
         self._published = 0.0  # monotonic time of the last publication
 
     def start(self) -> None:
-        _prepare()
+        prepare()
         self._thread.start()
 
     def close(self, timeout_s: float) -> int:
@@ -170,7 +170,7 @@ class MlflowTracker:
                 self._store,
                 self._study,
                 experiment=self._experiment,
-                artifact_location=_absolute(self._artifact_location),
+                artifact_location=absolute(self._artifact_location),
             )
         return self._runs
 
@@ -224,7 +224,7 @@ def deliver(
     return tracker.close(timeout_s)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Settings that MLflow takes from the environment of the process only."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_TIMEOUT_S))
     # A request that is repeated blindly may create a run twice: our own loop searches first.
@@ -243,7 +243,7 @@ def _refused(error: Exception) -> bool:
     return isinstance(error, broken) and not isinstance(error, OSError | json.JSONDecodeError)
 
 
-def _absolute(location: str | os.PathLike[str] | None) -> str | None:
+def absolute(location: str | os.PathLike[str] | None) -> str | None:
     """A folder is made absolute: MLflow would follow the working directory of each reader."""
     if location is None or "://" in str(location):
         return None if location is None else str(location)
