@@ -34,8 +34,8 @@ def test_a_function_is_a_metric_of_objectives_and_constraints():
         document(metrics, objectives=objectives, constraints=["recall >= 0.5"]), folder="."
     )
     assert spec.objectives == (
-        Objective("recall", "maximize", "linear", 0.2, "share"),
-        Objective("spread", "minimize", "log"),
+        Objective("recall", "maximize", "linear", 0.2, "share", own=True),
+        Objective("spread", "minimize", "log", own=True),
     )
     said = "computed by mine.judge:recall"
     assert spec.metrics["recall"] == Metric("recall", "share", "maximize", False, said)
