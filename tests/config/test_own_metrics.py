@@ -1,5 +1,6 @@
 """`metrics:` of a study that autopeft trains itself: functions by import path."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def test_a_function_is_a_metric_of_objectives_and_constraints():
         Objective("spread", "minimize", "log", own=True),
     )
     said = "computed by mine.judge:recall"
-    assert spec.metrics["recall"] == Metric("recall", "share", "maximize", False, said)
+    assert spec.metrics["recall"] == Metric(
+        "recall", "share", "maximize", False, said, low=-math.inf
+    )
     assert spec.own_metrics == {
         "recall": OwnMetric("recall", "mine.judge:recall", "recall"),
         "spread": OwnMetric("spread", "mine.judge:both", "std"),
