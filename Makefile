@@ -33,8 +33,9 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 coverage: export OMP_NUM_THREADS := 1
-coverage: $(STAMP)  ## docs/coverage.md and the table of docs/exports.md, anew from what the tests see
+coverage: $(STAMP)  ## docs/coverage.md, docs/reference.md and the table of docs/exports.md, anew
 	AUTOPEFT_WRITE_COVERAGE=1 $(BIN)/python -m pytest -q tests/domain/test_matrix.py tests/export/test_table.py
+	$(BIN)/python docs/reference.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,9 @@ def test_the_tasks_of_benchmarks_are_told_with_their_metrics():
 def test_every_metric_is_told():
     told = {name for row in _table("space-file.md", "Metrics") for name in row[0].split("`")[1::2]}
     assert told == {name for name in METRICS if not name.startswith("servable_")}
+
+
+def test_the_reference_is_what_the_checks_look_at():
+    script = runpy.run_path(str(ROOT / "docs" / "reference.py"))
+    told = script["FILE"].read_text(encoding="utf-8")
+    assert told == script["reference"](), "run: python docs/reference.py"

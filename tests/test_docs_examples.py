@@ -64,12 +64,15 @@ def documents():
                 yield name, dict(YAML(typ="safe").load(line))
 
 
-def whole(name):
+def whole(name, document):
     """What a fragment is read as a part of."""
-    base = {
-        "language-models.md": ROOT / "search_spaces" / "sft_lora.yaml",
-        "own-training-code.md": next(b for _, b in blocks("yaml") if "\nevaluator:" in b),
-    }.get(name, next(b for file, b in blocks("yaml") if file == "README.md"))
+    language = document.get("model", {}).get("task_type") == "CAUSAL_LM"
+    if name == "language-models.md" or language:
+        base = ROOT / "search_spaces" / "sft_lora.yaml"
+    elif name == "own-training-code.md":
+        base = next(block for _, block in blocks("yaml") if "\nevaluator:" in block)
+    else:
+        base = next(block for file, block in blocks("yaml") if file == "README.md")
     return dict(YAML(typ="safe").load(base))
 
 
@@ -79,7 +82,10 @@ DOCUMENTS = list(documents())
 @pytest.mark.parametrize(("file", "document"), DOCUMENTS)
 def test_a_yaml_is_a_space_file_or_a_part_of_one(file, document, tmp_path):
     (tmp_path / "evaluate_sft.py").touch()
-    parse(document if "autopeft" in document else whole(file) | document, folder=str(tmp_path))
+    parse(
+        document if "autopeft" in document else whole(file, document) | document,
+        folder=str(tmp_path),
+    )
 
 
 def test_there_is_something_to_test():
