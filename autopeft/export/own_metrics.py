@@ -28,6 +28,7 @@ _GENERATING = {
     "domain.generation": "config",
     "training.batches": "batches",
     "training.generating": "texts",
+    "training.ranks": "ranks",
 }
 _LOGITS = '''def predicted(trainer, rows, reader):
     """Logits and labels of the validation rows, as the Trainer gathers them."""

@@ -21,8 +21,8 @@ from replay import Replay  # noqa: E402
 from rows import read  # noqa: E402
 
 from autopeft import build, config  # noqa: E402
-from autopeft.domain.ports import StudyRecord  # noqa: E402
-from autopeft.domain.study import Budget, Rungs, SearchSettings  # noqa: E402
+from autopeft.domain.ports import Problem, StudyRecord  # noqa: E402
+from autopeft.domain.study import Budget, Rungs, SearchSettings, StudySpec  # noqa: E402
 from autopeft.orchestrator.session import StudySession  # noqa: E402
 from autopeft.report.document import study_document  # noqa: E402
 from autopeft.report.page import explorer_page  # noqa: E402
@@ -37,12 +37,20 @@ TRIALS = 60
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "front.html"
-        page.write_text(explorer_page(searched(Path(folder))), encoding="utf-8")
+        page.write_text(explorer_page(document(*searched(Path(folder)))), encoding="utf-8")
         shoot(page)
 
 
-def searched(folder: Path) -> dict[str, Any]:
-    """The document of a search on the table."""
+def document(spec: StudySpec, problem: Problem, store: SqlStore) -> dict[str, Any]:
+    trials = store.history(spec.name)
+    head = problem.shape.head
+    return study_document(
+        spec, store.study(spec.name), trials, Insights(problem)(trials), head=head
+    )
+
+
+def searched(folder: Path) -> tuple[StudySpec, Problem, SqlStore]:
+    """A search on the table, in a store in the folder."""
     file = ROOT / "benchmarks" / "search" / "sst2.yaml"
     table = read(ROOT / "benchmarks" / "search" / "tables" / "sst2.parquet")
     spec = config.load(file, ())
@@ -70,10 +78,7 @@ def searched(folder: Path) -> dict[str, Any]:
     while (segment := session.ask()) is not None:
         session.tell(segment, evaluator.run(segment, lambda *_: None))
     session.close()
-    trials = store.history(spec.name)
-    return study_document(
-        spec, store.study(spec.name), trials, Insights(problem)(trials), head=shape.head
-    )
+    return spec, problem, store
 
 
 def shoot(page: Path) -> None:
