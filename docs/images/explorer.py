@@ -9,6 +9,7 @@ Writes explorer-front.png and explorer-effects.png here. Needs Debian's chromium
 import shutil
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from replay import Replay  # noqa: E402
 from rows import read  # noqa: E402
 
 from autopeft import build, config  # noqa: E402
-from autopeft.domain.ports import Problem, StudyRecord  # noqa: E402
+from autopeft.domain.ports import Event, Problem, StudyRecord  # noqa: E402
 from autopeft.domain.study import Budget, Rungs, SearchSettings, StudySpec  # noqa: E402
 from autopeft.orchestrator.session import StudySession  # noqa: E402
 from autopeft.report.document import study_document  # noqa: E402
@@ -66,14 +67,17 @@ def searched(folder: Path) -> tuple[StudySpec, Problem, SqlStore]:
     shape = model_shape(spec.model, folder=spec.folder, num_labels=2)
     problem = build.problem(spec, shape)
     store = SqlStore(f"sqlite:///{folder / 'autopeft.db'}")
-    store.create(StudyRecord(spec.name, spec.document, spec.folder, 0.0, "running"))
+    began = time.time()
+    store.create(StudyRecord(spec.name, spec.document, spec.folder, began, "running"))
+    started = {"name": spec.name, "document": dict(spec.document)}
+    store.commit(spec.name, [], [Event("study_started", None, began, started)])
     evaluator = Replay(table)
     session = StudySession(
         spec,
         problem=problem,
         store=store,
         sampler=make_sampler("autopeft", {"budget": TRIALS}),
-        clock=lambda: evaluator.seconds,
+        clock=lambda: began + evaluator.seconds,
     )
     while (segment := session.ask()) is not None:
         session.tell(segment, evaluator.run(segment, lambda *_: None))

@@ -2,7 +2,7 @@
 
     python docs/images/mlflow.py
 
-Writes mlflow.png (the study's run) and mlflow-front.png (the runs of its front, as filtered) here.
+Writes mlflow.png (the study's run) and mlflow-metrics.png (its charts) here.
 Needs Debian's chromium; takes two minutes.
 """
 
@@ -28,11 +28,6 @@ from autopeft.report.layer_map import layer_map  # noqa: E402
 from autopeft.report.page import explorer_page  # noqa: E402
 from autopeft.tracking.mlflow import deliver  # noqa: E402
 from autopeft.tracking.shown import Member, Shown  # noqa: E402
-
-FRONT = (
-    "?searchFilter=tags.%22autopeft.on_front%22%20%3D%20%27true%27"
-    "&orderByKey=metrics.%60accuracy%60"
-)
 
 
 def main() -> None:
@@ -69,9 +64,10 @@ def main() -> None:
             address = f"http://127.0.0.1:{port}"
             wait_for(address)
             facts = store.recall(spec.name)
-            experiment = f"{address}/#/experiments/{facts['mlflow.experiment']}/runs"
-            shoot(f"{experiment}/{facts['mlflow.run.parent']}", HERE / "mlflow.png")
-            shoot(experiment + FRONT, HERE / "mlflow-front.png")
+            runs = f"{address}/#/experiments/{facts['mlflow.experiment']}/runs"
+            page = f"{runs}/{facts['mlflow.run.parent']}"
+            shoot(page, HERE / "mlflow.png")
+            shoot(f"{page}/model-metrics", HERE / "mlflow-metrics.png")
         finally:
             server.kill()
 
@@ -96,8 +92,7 @@ def shoot(address: str, to: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": 1400, "height": 900})
         window.goto(address)
-        window.wait_for_load_state("networkidle")
-        window.wait_for_timeout(5000)
+        window.wait_for_timeout(10_000)  # it goes on asking, so it is never idle
         for name in ("Close", "Show more"):  # MLflow's assistant; the whole description
             if (button := window.get_by_role("button", name=name)).count():
                 button.first.click()
