@@ -10,7 +10,7 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from autopeft.domain.confirmation import _T975
+from autopeft.domain.intervals import t95
 
 Row = Mapping[str, Any]
 BASELINES = {
@@ -180,7 +180,7 @@ def _over_seeds(values: Mapping[int, float]) -> str:
 
 def _student(values: Sequence[float]) -> float:
     """Half of Student's 95 % interval of a mean."""
-    return _T975[len(values) - 2] * stdev(values) / sqrt(len(values))
+    return t95(len(values) - 1) * stdev(values) / sqrt(len(values))
 
 
 def _estimate(estimate: Row) -> str:
