@@ -10,7 +10,7 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from autopeft.domain.intervals import t95
+from autopeft.domain.intervals import Z95, t95
 
 Row = Mapping[str, Any]
 BASELINES = {
@@ -156,7 +156,7 @@ def _cell(party: Row | None) -> str:
 
 
 def _frozen_cell(row: Row) -> str:
-    half = 1.96 * sqrt(row["test"] * (1 - row["test"]) / row["test_rows"])
+    half = Z95 * sqrt(row["test"] * (1 - row["test"]) / row["test_rows"])
     return f"{_share(row['test'])} ± {_share(half)} ({_size(row['trainable_params'])})"
 
 
