@@ -244,6 +244,7 @@ def search(to: Path, arguments: argparse.Namespace) -> None:
         **SPACE,
         "space": branches,
         "model": {"model_name_or_path": "model", "task_type": "CAUSAL_LM"},
+        "objectives": [{"metric": arguments.metric}, *SPACE["objectives"][1:]],
         "budget": {"trials": arguments.trials},
     }
     (to / "space.yaml").write_text(json.dumps(space, indent=2))  # JSON is YAML
@@ -277,6 +278,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000, help="at most, of each split")
     parser.add_argument("--packages", nargs="*", help="instead of all that are installed")
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--metric", default="accuracy", help="eval_loss moves where choices do not")
     parser.add_argument("--local", action="store_true")
     arguments = parser.parse_args()
     arguments.to.mkdir(parents=True, exist_ok=True)

@@ -86,6 +86,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     view = LiveView(spec, quiet=quiet, local=local)
     if not quiet:
         talk.print(f"study {spec.name} in {home.folder}", soft_wrap=True, highlight=False)
+    written = spec  # a confirmation binds it to the model by itself
     with (
         says_how_to_go_on(f"autopeft resume {spec.name}"),
         build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
@@ -100,7 +101,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     if session.finished and members and (asked := confirmation_asked(spec, trials)):
-        if run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
+        if run_confirmation(written, home, store, asked, local=local, quiet=quiet):
             talk.print(f"\npaused while confirming. Go on with: autopeft resume {spec.name}")
             raise typer.Exit(130)
         trials = store.history(spec.name)

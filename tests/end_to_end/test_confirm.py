@@ -20,6 +20,7 @@ study: small
 training: {per_device_train_batch_size: 16, max_steps: 2}
 space:
   lora:
+    layers: {bits: shared}  # known only with the model: the confirmation finds them by itself
     modules: [{peft_type: LORA, r: {choice: [1, 2, 4]}, target_modules: [query, value]}]
 baselines:
   house:
