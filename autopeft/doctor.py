@@ -22,7 +22,6 @@ from autopeft.home import Home
 _PACKAGES = ("torch", "peft", "transformers", "datasets", "optuna", "botorch", "ray", "mlflow")
 _EXTRAS = {"trl": "language models", "bitsandbytes": "load_in_4bit", "rouge-score": "rouge metrics"}
 _TIMEOUT_S = 3.0  # of what is asked over the network
-_HUB = "https://huggingface.co"
 _COLUMNS = 80
 
 State = Literal["ok", "note", "BAD"]
@@ -113,7 +112,9 @@ def _hub(_: Home) -> tuple[State, str]:
     """A hub that is away breaks nothing: models and data may be local."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "note", "HF_HUB_OFFLINE is set: local folders and what is cached"
-    endpoint = os.environ.get("HF_ENDPOINT", _HUB)
+    from huggingface_hub.constants import ENDPOINT
+
+    endpoint = os.environ.get("HF_ENDPOINT", ENDPOINT)
     answers: list[str] = []
 
     def ask() -> None:
