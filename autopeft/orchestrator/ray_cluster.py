@@ -11,7 +11,9 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import ray
@@ -21,9 +23,6 @@ from autopeft.domain.study import Resources
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # a spec and results travel; the default is 30 % of the memory
 _CONNECT_S = 5
-# Two searches that begin at once on a new machine would both write ~/.ray/auth_token, and the first
-# would lose its workers: a cluster of our own has a token of its own. Ray reads it once a process.
-_TOKEN = secrets.token_hex(32)
 
 log = logging.getLogger("autopeft")
 
@@ -50,30 +49,36 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-    with _token(own=not address):
-        with _own_sigterm(), _refused(address):
-            ray.init(**options)
-        try:
-            check_gpus(resources, here=not address)
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _token(*, own: bool) -> Iterator[None]:
-    """For a cluster of our own our token, unless there is one; the environment is put back."""
-    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-    if own and before["RAY_AUTH_TOKEN"] is None:
-        os.environ["RAY_AUTH_TOKEN"] = _TOKEN
+        _make_token()
+    with _own_sigterm(), _refused(address):
+        ray.init(**options)
     try:
+        check_gpus(resources, here=not address)
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        ray.shutdown()
+
+
+def _make_token() -> None:
+    """The token of this user's clusters, where there is none yet.
+
+    Ray would make it as well. Of two searches that begin at once on a new machine both would then
+    write one, and the first would lose its workers: here one of them wins.
+    """
+    if {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        return
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        return
+    try:
+        token.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=token.parent) as whole:  # nobody else can read it
+            whole.write(secrets.token_hex(32))
+            whole.flush()
+            with suppress(FileExistsError):  # the other one was quicker
+                os.link(whole.name, token)
+    except OSError as error:
+        log.warning("no token was made in %s, Ray will say what it needs: %s", token.parent, error)
 
 
 @contextmanager
