@@ -2,14 +2,11 @@
 
 import gc
 import os
-import secrets
 
 import pytest
 
 # Read when the hub's client is imported; without it, a name that is nowhere is looked up for 20 s.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Ray in the tests' own processes; on a new machine two of them would each write a token.
-os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 _TRAINING = ("allocation", "end_to_end", "export", "training")
 

@@ -49,7 +49,7 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
         }
-        _make_token()
+        make_token()
     with _own_sigterm(), _refused(address):
         ray.init(**options)
     try:
@@ -59,7 +59,7 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
         ray.shutdown()
 
 
-def _make_token() -> None:
+def make_token() -> None:
     """The token of this user's clusters, where there is none yet.
 
     Ray would make it as well. Of two searches that begin at once on a new machine both would then

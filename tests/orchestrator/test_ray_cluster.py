@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from autopeft.orchestrator.ray_cluster import _make_token
+from autopeft.orchestrator.ray_cluster import make_token
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_of_several_that_begin_at_once_one_makes_the_token(home):
     token = home / ".ray" / "auth_token"
 
     def told(_):
-        _make_token()
+        make_token()
         return token.read_text()
 
     with ThreadPoolExecutor(8) as pool:
@@ -33,18 +33,18 @@ def test_of_several_that_begin_at_once_one_makes_the_token(home):
 def test_a_token_that_is_there_stays(home):
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("mine")
-    _make_token()
+    make_token()
     assert (home / ".ray" / "auth_token").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"])
 def test_who_set_rays_authentication_is_left_alone(home, monkeypatch, name):
     monkeypatch.setenv(name, "disabled")
-    _make_token()
+    make_token()
     assert not (home / ".ray").exists()
 
 
 def test_a_home_that_cannot_be_written_is_said(home, monkeypatch, caplog):
     (home / ".ray").write_text("no folder")
-    _make_token()
+    make_token()
     assert "no token was made in" in caplog.text

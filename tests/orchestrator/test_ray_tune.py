@@ -76,7 +76,10 @@ def one_ray():
     import ray
     from ray import cloudpickle
 
+    from autopeft.orchestrator.ray_cluster import make_token
+
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    make_token()
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
