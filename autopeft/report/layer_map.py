@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from html import escape
 
 from autopeft.domain.architecture import Architecture
-from autopeft.domain.describe import module_name
-from autopeft.report.layer_maps import split
+from autopeft.report.layer_maps import columns_of
 
 _STYLE = """
 body{font:14px system-ui,sans-serif;margin:1.5rem;color-scheme:light dark}
@@ -21,35 +20,26 @@ def layer_map(architecture: Architecture, ranks: Mapping[str, int] | None = None
 
     ranks: by full module name, where training found them.
     """
-    cells: dict[tuple[int, str], list[tuple[str, int]]] = {}
-    for module in architecture.modules:
-        name, size = module_name(module), module.size or 0
-        for target in module.targets:
-            layer, kind = split(target)
-            found = (ranks or {}).get(target, module.sizes.get(target, size))
-            if layer is not None and (found or not module.size):
-                cells.setdefault((layer, kind), []).append((name, int(found)))
-        if not module.targets:
-            for layer in module.layers:
-                cells.setdefault((layer, name), []).append((name, size))
-    kinds = sorted({kind for _, kind in cells})
-    most = max((size for found in cells.values() for _, size in found), default=1) or 1
+    columns = columns_of(architecture, 0, ranks)
+    sizes = [int(cell) for cells in columns.values() for cell in cells.values() if cell.isdigit()]
     rows = [
-        f"<tr><th scope=row>{layer}</th>"
-        + "".join(_cell(cells.get((layer, kind), []), most) for kind in kinds)
+        f"<tr><th scope=row>{'' if layer is None else layer}</th>"
+        + "".join(_cell(cells.get(layer, ""), max(sizes, default=1)) for cells in columns.values())
         + "</tr>"
-        for layer in sorted({layer for layer, _ in cells})
+        for layer in sorted(
+            {layer for cells in columns.values() for layer in cells},
+            key=lambda layer: (layer is None, layer),
+        )
     ]
-    head = "".join(f"<th scope=col>{escape(kind)}</th>" for kind in kinds)
+    head = "".join(f"<th scope=col>{escape(f'{method} {kind}')}</th>" for method, kind in columns)
     table = f"<table><tr><th scope=col>layer</th>{head}</tr>{''.join(rows)}</table>"
     return f"<!doctype html><meta charset=utf-8><title>layer map</title><style>{_STYLE}</style>" + (
-        table if cells else "<p>No layer has an adapter.</p>"
+        table if rows else "<p>No layer has an adapter.</p>"
     )
 
 
-def _cell(found: list[tuple[str, int]], most: int) -> str:
-    if not found:
+def _cell(text: str, most: int) -> str:
+    if text in ("", "0"):
         return "<td></td>"
-    text = ", ".join(f"{name} {size}" if size else name for name, size in found)
-    share = max(size for _, size in found) / most or 1.0
+    share = int(text) / most if text.isdigit() else 1.0
     return f'<td class=on style="--share:{share:.2f}">{escape(text)}</td>'

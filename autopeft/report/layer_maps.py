@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autopeft.domain.allocation import with_ranks
-from autopeft.domain.architecture import Module
+from autopeft.domain.architecture import Architecture, Module
+from autopeft.domain.describe import module_name, short_kind
 from autopeft.domain.trial import State, Trial
 
 Json = Any
 
+_THERE = "●"
 _NUMBERED = re.compile(r"^(?:.*?\.)??\w+\.(\d+)\.(.+)$")
 
 
@@ -20,6 +22,24 @@ def split(name: str) -> tuple[int | None, str]:
     """
     found = _NUMBERED.match(name)
     return (int(found[1]), found[2]) if found else (None, name)
+
+
+def columns_of(
+    architecture: Architecture, layers: int, found: Mapping[str, Any] | None = None
+) -> dict[tuple[str, str], dict[int | None, str]]:
+    """(method, kind) -> layer -> cell. A method that wraps no module has the kind "layer"."""
+    columns: dict[tuple[str, str], dict[int | None, str]] = {}
+    stacked = len({_stack(t) for m in architecture.modules for t in m.targets}) > 1
+    for position, module in enumerate(architecture.modules):
+        method = _method(architecture.modules, position)
+        if not module.targets:
+            cells = columns.setdefault((method, "layer"), {})
+            cells |= dict.fromkeys(module.layers or range(layers), _size(module, None, found))
+        for target in module.targets:
+            layer, _ = split(target)
+            kind = f"{_stack(target)} {short_kind(target)}" if stacked else short_kind(target)
+            columns.setdefault((method, kind), {})[layer] = _size(module, target, found)
+    return columns
 
 
 def layer_maps(trials: Sequence[Trial], front: Sequence[int]) -> dict[str, Json]:
@@ -79,3 +99,22 @@ def _mean(ranked: Sequence[Trial]) -> dict[str, Json] | None:
         for name in first.provenance["ranks"]
     }
     return {"trials": [trial.number for trial in alike], **_ranks(first, mean)}
+
+
+def _stack(target: str) -> str:
+    """`encoder` or `decoder` of a model that has both; "" of one stack."""
+    return next((part for part in target.split(".") if part in ("encoder", "decoder")), "")
+
+
+def _method(modules: Sequence[Module], position: int) -> str:
+    """`lora`, and `lora 2` for the second of its kind."""
+    name = module_name(modules[position])
+    before = sum(m.peft_type == modules[position].peft_type for m in modules[:position])
+    return f"{name} {before + 1}" if before else name
+
+
+def _size(module: Module, target: str | None, found: Mapping[str, Any] | None) -> str:
+    if target is not None and found and target in found:
+        return str(found[target])
+    size = module.sizes.get(target, module.size) if target is not None else module.size
+    return _THERE if size is None else str(size)

@@ -1,16 +1,15 @@
 """An architecture drawn in text: layers downwards, kinds of modules across, sizes in the cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.describe import short_kind
-from autopeft.report.layer_maps import split
+from autopeft.domain.architecture import Architecture
+from autopeft.report.layer_maps import columns_of
 
-_NONE, _THERE = "·", "●"
+_NONE = "·"
 _OUTSIDE = None  # the layer of a module that lies in none
 
 Cells = Mapping[int | None, tuple[str, ...]]
@@ -39,24 +38,6 @@ def layers_table(
     return table
 
 
-def columns_of(
-    architecture: Architecture, layers: int, found: Mapping[str, Any] | None = None
-) -> dict[tuple[str, str], dict[int | None, str]]:
-    """(method, kind) -> layer -> cell. A method that wraps no module has the kind "layer"."""
-    columns: dict[tuple[str, str], dict[int | None, str]] = {}
-    stacked = len({_stack(t) for m in architecture.modules for t in m.targets}) > 1
-    for position, module in enumerate(architecture.modules):
-        method = _method(architecture.modules, position)
-        if not module.targets:
-            cells = columns.setdefault((method, "layer"), {})
-            cells |= dict.fromkeys(module.layers or range(layers), _size(module, None, found))
-        for target in module.targets:
-            layer, _ = split(target)
-            kind = f"{_stack(target)} {short_kind(target)}" if stacked else short_kind(target)
-            columns.setdefault((method, kind), {})[layer] = _size(module, target, found)
-    return columns
-
-
 def rows_of(
     columns: Mapping[tuple[str, str], Mapping[int | None, str]], layers: int
 ) -> list[tuple[str, tuple[str, ...]]]:
@@ -75,22 +56,3 @@ def rows_of(
     if any(_OUTSIDE in cells for cells in columns.values()):
         rows.append(("none", tuple(cells.get(_OUTSIDE, _NONE) for cells in columns.values())))
     return rows
-
-
-def _stack(target: str) -> str:
-    """`encoder` or `decoder` of a model that has both; "" of one stack."""
-    return next((part for part in target.split(".") if part in ("encoder", "decoder")), "")
-
-
-def _method(modules: Sequence[Module], position: int) -> str:
-    """`lora`, and `lora 2` for the second of its kind."""
-    name = modules[position].peft_type.lower().replace("_", "-")
-    before = sum(m.peft_type == modules[position].peft_type for m in modules[:position])
-    return f"{name} {before + 1}" if before else name
-
-
-def _size(module: Module, target: str | None, found: Mapping[str, Any] | None) -> str:
-    if target is not None and found and target in found:
-        return str(found[target])
-    size = module.sizes.get(target, module.size) if target is not None else module.size
-    return _THERE if size is None else str(size)
