@@ -1,4 +1,4 @@
-"""The tasks of the protocol: their data, the space file of each, and the pairs made of CLINC150."""
+"""The tasks of the protocol: their data, the space file of each, and what is made of CLINC150."""
 
 import json
 import random
@@ -9,30 +9,30 @@ from autopeft.config.reading import read
 
 SPACE = Path(__file__).with_name("space.yaml")
 DATA = Path(__file__).parents[3] / "shared" / "data"
+INTENTS = 20
 LIMIT = {"train": 1000, "validation": 400, "test": 600}
+
+Rows = list[dict[str, Any]]
 
 
 def _json(task: str, split: str) -> dict[str, Any]:
     return {"path": "json", "data_files": str(DATA / task / f"{split}.jsonl")}
 
 
-def _texts(task: str) -> dict[str, Any]:
-    columns = {"text": "text", "label": "label"}
-    splits = {split: _json(task, split) for split in LIMIT}
-    return {**splits, "columns": columns, "limit": LIMIT, "max_length": 24}
+def _made(task: str) -> dict[str, Any]:
+    """Written beside the space file by `_WRITTEN`."""
+    return {split: {"path": "json", "data_files": f"{task}/{split}.jsonl"} for split in LIMIT}
 
 
+_TEXT = {"columns": {"text": "text", "label": "label"}, "limit": LIMIT, "max_length": 24}
 _PAIR = {"text": "text_a", "text_pair": "text_b", "label": "label"}
 TASKS: dict[str, dict[str, Any]] = {
-    "ag_news": _texts("ag_news"),
-    # Two requests: is it the same intent? Written by `write_pairs`.
-    "pairs": {
-        **{split: {"path": "json", "data_files": f"pairs/{split}.jsonl"} for split in LIMIT},
-        "columns": _PAIR,
-        "limit": LIMIT,
-        "max_length": 32,
-    },
-    "sst2": _texts("sst2"),
+    "ag_news": {**{split: _json("ag_news", split) for split in LIMIT}, **_TEXT},
+    # Two requests: is it the same intent?
+    "pairs": {**_made("pairs"), "columns": _PAIR, "limit": LIMIT, "max_length": 32},
+    "sst2": {**{split: _json("sst2", split) for split in LIMIT}, **_TEXT},
+    # A request: which of twenty intents?
+    "intents": {**_made("intents"), **_TEXT},
     # The labels of the test split are not public: the published validation split is the test here.
     "rte": {
         "train": _json("rte", "train"),
@@ -47,27 +47,16 @@ TASKS: dict[str, dict[str, Any]] = {
 def space_file(task: str, home: Path) -> Path:
     """Write the space file of a task, and its data where they are made; returns the file."""
     document, _ = read(SPACE)
-    if task == "pairs":
-        write_pairs(home / "pairs")
+    if task in _WRITTEN:
+        _write(task, home / task)
     path = home / f"{task}.yaml"
     path.write_text(json.dumps({**document, "study": task, "data": TASKS[task]}, indent=2))
     return path  # JSON is YAML
 
 
-def write_pairs(folder: Path) -> None:
-    """Pairs of requests of CLINC150, half of them of one intent; no text is in two splits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in LIMIT.items():
-        rows = map(json.loads, (DATA / "clinc150" / f"{split}.jsonl").read_text().splitlines())
-        text = "".join(json.dumps(row) + "\n" for row in pairs_of(list(rows), count, seed=split))
-        (folder / f"{split}.jsonl").write_text(text)
-
-
-def pairs_of(rows: list[dict[str, Any]], count: int, *, seed: str) -> list[dict[str, Any]]:
+def pairs_of(rows: Rows, count: int, *, seed: str) -> Rows:
     """`count` pairs of texts with label 1 where both have the same `label_name`."""
-    by_intent: dict[str, list[str]] = {}
-    for row in rows:
-        by_intent.setdefault(row["label_name"], []).append(row["text"])
+    by_intent = _by_intent(rows)
     rng = random.Random(seed)
     found = []
     for i in range(count):
@@ -78,3 +67,34 @@ def pairs_of(rows: list[dict[str, Any]], count: int, *, seed: str) -> list[dict[
         found.append({"text_a": a, "text_b": b, "label": 1 - i % 2})
     rng.shuffle(found)
     return found
+
+
+def intents_of(rows: Rows, count: int, *, seed: str) -> Rows:
+    """`count` requests of the first intents by name, as many of each."""
+    rng = random.Random(seed)
+    found = []
+    for label, (_, texts) in enumerate(sorted(_by_intent(rows).items())[:INTENTS]):
+        found += [{"text": t, "label": label} for t in rng.sample(texts, count // INTENTS)]
+    rng.shuffle(found)
+    return found
+
+
+def _by_intent(rows: Rows) -> dict[str, list[str]]:
+    by_intent: dict[str, list[str]] = {}
+    for row in rows:
+        by_intent.setdefault(row["label_name"], []).append(row["text"])
+    return by_intent
+
+
+_WRITTEN = {"pairs": pairs_of, "intents": intents_of}
+
+
+def _write(task: str, folder: Path) -> None:
+    """The splits of a task made of CLINC150's; no text is in two of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in LIMIT.items():
+        rows = list(
+            map(json.loads, (DATA / "clinc150" / f"{split}.jsonl").read_text().splitlines())
+        )
+        made = _WRITTEN[task](rows, count, seed=split)
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))

@@ -47,7 +47,7 @@ def test_half_of_the_pairs_have_one_intent_and_no_text_is_its_own_partner():
 def test_the_space_of_a_task_is_valid_and_no_lora_may_leave_the_range_of_the_control(
     task, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(encoder_tasks, "write_pairs", lambda folder: None)
+    monkeypatch.setattr(encoder_tasks, "_write", lambda task, folder: None)
     document = json.loads(encoder_tasks.space_file(task, tmp_path).read_text())
     spec = parse(document, folder=str(tmp_path))
     assert spec.name == task
