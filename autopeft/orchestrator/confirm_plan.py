@@ -22,15 +22,16 @@ _FRESH = 1000
 
 
 def parties(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
-    """What there is to confirm: the best of each baseline, then the search's front.
+    """What there is to confirm: the best of each baseline, then the rest of the search's front.
 
-    The front is in an order whose every beginning is spread along it, from its best quality on.
+    The rest is in an order whose every beginning is spread along it, from its best quality on: what
+    stands next to a baseline is what the search is compared by, so baselines keep nothing away.
     """
     own = searched(trials)
     baselines = list(best_baselines(spec.objectives, own).values())
-    members = front(spec.objectives, spec.constraints, own)
     there = {trial.number for trial in baselines}
-    return [*baselines, *(t for t in _spread(spec, members) if t.number not in there)]
+    members = front(spec.objectives, spec.constraints, own)
+    return [*baselines, *_spread(spec, [t for t in members if t.number not in there])]
 
 
 def _spread(spec: StudySpec, members: Sequence[Trial]) -> list[Trial]:

@@ -123,6 +123,14 @@ def test_the_search_leaves_the_confirmation_its_part_of_the_budget(trials):
     assert not session_of(spec, store).ask(), "the search does not go on with what is left"
 
 
+def with_more(trial, accuracy):
+    rungs = [
+        replace(r, metrics={**r.metrics, "accuracy": r.metrics["accuracy"] + accuracy})
+        for r in trial.rungs
+    ]
+    return replace(trial, rungs=tuple(rungs))
+
+
 def test_what_the_file_gives_is_the_most_that_is_taken_and_the_ends_of_the_front_come_first():
     spec, store = searched_study(trials=60, confirm=Confirm(2, trials=6))
     settings = confirm_plan.settings(spec, store.history("fake"))
@@ -134,6 +142,17 @@ def test_what_the_file_gives_is_the_most_that_is_taken_and_the_ends_of_the_front
     confirmed = {t.confirms for t in fresh(store.history("fake"))}
     assert members[0].number in confirmed, "the best quality"
     assert sum(t.baseline for t in fresh(store.history("fake"))) == 2
+
+
+def test_a_baseline_ahead_of_the_front_does_not_keep_what_stands_next_to_it_from_the_first_place():
+    spec, store = searched_study(trials=60)
+    told = [with_more(t, 0.05) if t.baseline else t for t in store.history("fake")]
+    members = front(spec.objectives, (), searched(told))
+    found, *others = (t for t in members if not t.baseline)
+    assert members[0].baseline
+    assert others, "or there is nothing to choose from"
+    first = next(t for t in confirm_plan.parties(spec, told) if not t.baseline)
+    assert first.number == found.number
 
 
 def test_hours_are_kept_for_the_confirmation_too():
