@@ -79,13 +79,17 @@ class Model:
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         memory: Memory,
+        *,
+        alone: bool = False,
     ) -> "Model":
-        """candidates: examples of what will be scored, for the scale."""
+        """candidates: examples of what will be scored, for the scale. alone: without what earlier
+        studies expect."""
         view = memory.view(problem, history)
         scale = Scale.of(problem, history, candidates)
         measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
         seen = of_objective(history, scale, measured)
         rows = view.rows(_configurations(history, seen), seen.fidelity)
+        rows = rows.alone() if alone else rows
         values = softened(seen.values)
         surrogate = _fitted(rows, seen, values, memory)
         noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))

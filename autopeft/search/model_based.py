@@ -6,7 +6,7 @@ climbing from the best of them over neighbours (one option, one bit, one step al
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
-from autopeft.search import initial
+from autopeft.search import fallback, initial
 from autopeft.search.earlier import Earlier
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Score
@@ -31,7 +31,9 @@ _FEWEST_RESULTS = 3  # below it a model says nothing
 _DOUBTED = 16  # trials with a result before left-out errors say more than noise
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 _ASIDE = 3  # one of so many trials before the first results is away from earlier studies
-_ASKS = 8  # of TPE, for something new
+# Results from which on every other suggestion leaves earlier studies out: where only the kind of
+# space was the same, the likelihood kept to what was good elsewhere (benchmarks, warm start).
+_OWN_EYES = 12
 _STARTS = 3  # climbs, from the best candidates
 _ROUNDS = 4
 _STEPS = 24  # neighbours of a point that a climb looks at
@@ -90,7 +92,7 @@ class ModelBasedSampler:
         from autopeft.search import forecast
 
         problem = self._memory.remembering(problem)
-        with _alone():
+        with _on_one_thread():
             return forecast.promises(problem, history, paused, self._memory)
 
     def _design(self, problem: Problem) -> int:
@@ -108,7 +110,7 @@ class ModelBasedSampler:
         """Whether earlier studies stand in for the rest of the initial design."""
         if not self.sources:
             return False
-        with _alone():
+        with _on_one_thread():
             return self._model(problem, history, ()).trust > 0
 
     # -- the ways to choose ----------------------------------------------------------------
@@ -120,9 +122,9 @@ class ModelBasedSampler:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = gathered(problem, history, fresh, rng, self.candidates)
         if not pool:
-            return _few_left(problem, history, seed)
+            return fallback.few_left(problem, history, seed)
         built = [problem.configure(point) for point in pool]
-        with _alone():
+        with _on_one_thread():
             score = first.make_score(problem, history, built, self._memory)
             point, _ = _climbed(problem, pool, score, fresh, rng)
         return Suggestion(point, "from earlier studies")
@@ -139,7 +141,7 @@ class ModelBasedSampler:
             why = f"away from the model (every {_WATCH}th trial)"
             return initial.suggest(problem, history, seed=seed, why=why)
         built = [problem.configure(point) for point in pool]
-        with _alone():
+        with _on_one_thread():
             model = self._model(problem, history, built)
             score = niche.make_score(model, history, built, seed)
             point, _ = _climbed(problem, pool, score, fresh, rng)
@@ -149,11 +151,11 @@ class ModelBasedSampler:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = gathered(problem, history, fresh, rng, self.candidates)
         if not pool:
-            return _few_left(problem, history, seed)
+            return fallback.few_left(problem, history, seed)
         built = [problem.configure(point) for point in pool]
         with self._seeing(problem, history, built, seed) as (model, score):
             if model is not None and (error := _left_out_error(model, history)) > 1:
-                return _by_tpe(problem, history, error, seed)
+                return fallback.by_tpe(problem, history, error, _FEWEST_RESULTS, seed)
             gains = score(built)
             point, gain = _climbed(problem, pool, score, fresh, rng, gains)
             again = self._again(model, history, seed)
@@ -167,16 +169,27 @@ class ModelBasedSampler:
             # Those that gain most alone: the others would add next to nothing.
             ahead = np.argsort(-gains, kind="stable")[:_AHEAD]
             left = score.growth([*(built[i] for i in ahead), chosen])
-        return Suggestion(point, "model-based", promised, max(promised, left))
+        why = "model-based, without earlier studies" if self._alone(history) else "model-based"
+        return Suggestion(point, why, promised, max(promised, left))
 
     # -- the model -------------------------------------------------------------------------
 
     def _model(
-        self, problem: Problem, history: Sequence[Trial], candidates: Sequence[Configuration]
+        self,
+        problem: Problem,
+        history: Sequence[Trial],
+        candidates: Sequence[Configuration],
+        *,
+        alone: bool = False,
     ) -> "closed_form.Model":
         from autopeft.search import closed_form
 
-        return closed_form.Model.of(problem, history, candidates, self._memory)
+        return closed_form.Model.of(problem, history, candidates, self._memory, alone=alone)
+
+    def _alone(self, history: Sequence[Trial]) -> bool:
+        """Whether this suggestion is made without earlier studies."""
+        told = sum(map(_has_result, history))
+        return bool(self.sources) and told >= _OWN_EYES and len(history) % 2 == 1
 
     def _again(
         self, model: "closed_form.Model | None", history: Sequence[Trial], seed: int
@@ -212,8 +225,9 @@ class ModelBasedSampler:
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
-            with _alone():
-                model = self._model(problem, history, candidates)
+            with _on_one_thread():
+                alone = self._alone(history)
+                model = self._model(problem, history, candidates, alone=alone)
                 yield model, closed_form.make_score(model, history, seed)
             return
         from autopeft.search.acquisition import make_score
@@ -224,8 +238,8 @@ class ModelBasedSampler:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """On one thread: the same bits on any machine, and the trials' cores theirs."""
+def _on_one_thread() -> Iterator[None]:
+    """The same bits on any machine, and the trials' cores theirs."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -254,30 +268,10 @@ def _left_out_error(model: "closed_form.Model", history: Sequence[Trial]) -> flo
     return model.left_out_error if sum(map(_has_result, history)) >= _DOUBTED else 0.0
 
 
-def _by_tpe(problem: Problem, history: Sequence[Trial], error: float, seed: int) -> Suggestion:
-    """What Optuna's TPE proposes, where the surrogate says less than no model.
-
-    error: squared, as `Surrogate.left_out_error` gives it.
-    """
-    from autopeft.search.optuna_sampler import OptunaSampler
-
-    tpe = OptunaSampler("TPESampler", {"n_startup_trials": _FEWEST_RESULTS})
-    fresh = Fresh(problem, history)
-    farther = f"{error**0.5:.1f} times farther from the model than from their mean"
-    for attempt in range(_ASKS):
-        found = tpe.suggest(problem, history, seed=seed + attempt)
-        if list(fresh.among([found.point])):
-            return replace(found, why=f"TPE: left out, trials are {farther}")
-    return _few_left(problem, history, seed)
-
-
-def _few_left(problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
-    return initial.suggest(problem, history, seed=seed, why="spread out: few are left")
-
-
 def _repeated(trial: Trial, why: str) -> Suggestion:
-    why = f"another seed of trial {trial.number}: {why}"
-    return Suggestion(trial.point, why, again=trial.number)
+    return Suggestion(
+        trial.point, f"another seed of trial {trial.number}: {why}", again=trial.number
+    )
 
 
 def _refuse_unfit(problem: Problem) -> None:

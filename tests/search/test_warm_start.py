@@ -159,6 +159,18 @@ def test_a_warm_search_is_ahead_at_once_and_a_misled_one_is_not_lost():
     assert late["misled"] > 0.97 * late["cold"]
 
 
+def test_after_a_dozen_results_every_other_trial_is_what_a_cold_search_would_try():
+    problem = make_problem()
+    cold = make_sampler("autopeft", {}, [])
+    warm = make_sampler("autopeft", {}, [source(problem, 60)])
+    history = [told(trial) for trial in random_trials(problem, 15)]
+    for count in (13, 15):
+        found = warm.suggest(problem, history[:count], seed=3)
+        assert found.why == "model-based, without earlier studies"
+        assert found.point == cold.suggest(problem, history[:count], seed=3).point
+    assert warm.suggest(problem, history[:14], seed=3).why == "model-based"
+
+
 def test_a_suggestion_is_the_same_with_an_empty_memory():
     problem = make_problem()
     told_before = source(problem)
