@@ -22,7 +22,13 @@ from autopeft.builders.searches import (
     open_store,
     sampler_options,
 )
-from autopeft.builders.tracked import StudyExplorers, deliver, modelled, study_explorer
+from autopeft.builders.tracked import (
+    StudyExplorers,
+    deliver,
+    modelled,
+    store_metrics,
+    study_explorer,
+)
 
 __all__ = [
     "ImportedStudy",
@@ -47,5 +53,6 @@ __all__ = [
     "push",
     "sampler_options",
     "shape_of",
+    "store_metrics",
     "study_explorer",
 ]

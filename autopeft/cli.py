@@ -27,6 +27,7 @@ from autopeft.commands import (
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
+from autopeft.namespaces import own_namespace
 
 app = typer.Typer(
     help="Search PEFT configurations for the best trade-off between quality and cost.",
@@ -119,20 +120,29 @@ app.command()(exporting.export)
 
 
 @app.command()
-def studies(as_json: AsJson = False) -> None:
-    """List the studies of the store."""
+def studies(
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Those of every namespace of the store.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies of one's own namespace, or all of the store."""
     from autopeft import build
     from autopeft.terminal import out
     from autopeft.views.studies import studies_table, study_rows
 
-    rows = study_rows(build.open_store(Home.from_environment()))
+    store, namespace = build.open_store(Home.from_environment()), own_namespace()
+    rows = study_rows(store, namespace=None if everyone else namespace)
+    if others := 0 if everyone else len(store.studies()) - len(rows):
+        whose = f"outside of {namespace}" if namespace else "in namespaces"
+        print(f"{others} more {whose}: autopeft studies --all", file=sys.stderr)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif out.is_terminal:
         out.print(studies_table(rows))
     else:
         for row in rows:
-            print(f"{row['study']}\t{row['state']}")
+            print(f"{row['study']}\t{row['state']}\t{row['owner'] or '-'}")
 
 
 @app.command()

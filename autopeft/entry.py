@@ -12,6 +12,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, Store, StudyRecord
 from autopeft.domain.study import StudySpec
 from autopeft.importing import refuse_imported
+from autopeft.namespaces import check_free, own_name
 from autopeft.records import spec_of
 
 
@@ -77,7 +78,9 @@ def trained(name: str, store: Store) -> StudySpec:
 def _create(spec: StudySpec, store: Store) -> StudySpec:
     warm_start.check(spec, store)
     now = time.time()
-    store.create(StudyRecord(spec.name, spec.document, spec.folder, now, "running"))
+    check_free(spec.name, (record.name for record in store.studies()))
+    made = StudyRecord(spec.name, spec.document, spec.folder, now, "running", owner=own_name())
+    store.create(made)
     payload = {"name": spec.name, "document": dict(spec.document)}
     store.commit(spec.name, [], [Event("study_started", None, now, payload)])
     return spec

@@ -19,6 +19,7 @@ from autopeft.domain.replicates import averaged, completed, confirmed, fresh, se
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
+from autopeft.namespaces import whole_name
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -150,6 +151,7 @@ class Study:
     spec: StudySpec
     trials: tuple[Trial, ...]
     home: Home
+    owner: str | None = None
 
     @cached_property
     def shape(self) -> ModelShape:
@@ -211,9 +213,12 @@ class Study:
 def load_study(name: str, *, home: Path | None = None) -> Study:
     """Read a study from the store of `home` (default: AUTOPEFT_HOME or ./autopeft-studies).
 
+    name: `rte` of one's own namespace (AUTOPEFT_NAMESPACE), or `nlp/rte` of any.
+
     Raises:
         StudyError: there is none of this name.
     """
     place = Home.from_environment() if home is None else Home(home.resolve())
-    store = build.open_store(place)
-    return Study(entry.stored(name, store), store.history(name), place)
+    store, name = build.open_store(place), whole_name(name)
+    owner = store.study(name).owner
+    return Study(entry.stored(name, store), store.history(name), place, owner)

@@ -33,12 +33,14 @@ def autopeft(
     return _as_expected(done, code)
 
 
-def here(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def here(
+    folder: Path, *arguments: str, code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """The same in this process: another would only load torch again."""
     out, said, ended = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.chdir(folder),
-        mock.patch.dict(os.environ, environment(folder), clear=True),
+        mock.patch.dict(os.environ, {**environment(folder), **variables}, clear=True),
         mock.patch.object(sys, "argv", ["autopeft", *arguments]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(said),

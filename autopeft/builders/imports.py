@@ -11,6 +11,7 @@ from autopeft import config
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Store, StudyRecord
 from autopeft.domain.tasks import KINDS
+from autopeft.namespaces import check_free, own_name
 
 if TYPE_CHECKING:
     from autopeft.importing import Source
@@ -85,6 +86,7 @@ def _store_import(
         branches=sorted({trial.configuration.branch for trial in trials}),
         trials=len(trials),
     )
-    store.create(StudyRecord(name, document, folder, now, "imported"))
+    check_free(name, (record.name for record in store.studies()))
+    store.create(StudyRecord(name, document, folder, now, "imported", owner=own_name()))
     store.commit(name, trials, [])
     return ImportedStudy(len(trials), (*found.notes, *(f"left out: {t}" for t in left_out)))

@@ -16,6 +16,7 @@ from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
+from autopeft.metrics import DriverMetrics, driver_metrics
 from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
@@ -80,7 +81,8 @@ def open_search(
     stop = threading.Event()
     with (
         Lease(store, spec.name, stop).hold() as leased,
-        _open(spec, home, leased, stop, local, listeners, session_class) as found,
+        driver_metrics(spec, store) as metrics,
+        _open(spec, home, leased, stop, local, listeners, session_class, metrics) as found,
     ):
         yield found
 
@@ -94,6 +96,7 @@ def _open(
     local: bool,
     listeners: Sequence[Callable[[Trial], None]],
     session_class: type[StudySession],
+    metrics: DriverMetrics | None,
 ) -> Iterator[Search]:
     from autopeft.search import make_sampler
 
@@ -115,7 +118,10 @@ def _open(
         sampler=make_sampler(spec.search.sampler, sampler_options(spec), sources),
         clock=time.time,
         listeners=(keep_house, *listeners),
+        **({} if metrics is None else {"suggested": metrics.suggested}),
     )
+    if metrics is not None:
+        metrics.watch(lambda: session.trials)
     tracker = tracker_of(spec, home, store)
     tracker.start()
     patience_s = 30.0

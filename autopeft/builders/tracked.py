@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from autopeft.builders.problems import bound, problem
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
 from autopeft.domain.ports import Problem, Store
 from autopeft.domain.study import StudySpec
@@ -87,6 +88,25 @@ def study_explorer(spec: StudySpec, store: Store) -> Callable[[], dict[str, Any]
         return problem(checked, shape), shape.head
 
     return explorer_document(spec, store, asked)
+
+
+def store_metrics(store: Store) -> Callable[[], bytes]:
+    """What Prometheus reads of all studies of a store.
+
+    Without prometheus_client it raises the AutopeftError that says so when it is called: the
+    explorer does without.
+    """
+    from autopeft.metrics import StoreMetrics
+
+    try:
+        return StoreMetrics(store).text
+    except AutopeftError as error:
+        missing = error
+
+        def refuse() -> bytes:
+            raise missing
+
+        return refuse
 
 
 class StudyExplorers:

@@ -10,6 +10,7 @@ import typer
 
 from autopeft.domain.ports import Store
 from autopeft.home import Home
+from autopeft.namespaces import short_name
 
 
 def study_names(incomplete: str) -> list[str]:
@@ -19,7 +20,7 @@ def study_names(incomplete: str) -> list[str]:
         names = [] if store is None else [record.name for record in store.studies()]
     except Exception:
         return []
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in map(short_name, names) if name.startswith(incomplete)]
 
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

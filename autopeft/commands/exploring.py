@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autopeft.commands.options import StudyName
+from autopeft.commands.options import StudyName, whole
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
 
@@ -37,7 +37,10 @@ def report(
 
 
 def ui(
-    study: Annotated[str | None, typer.Argument(help="A study; all of the store without.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(help="A study; all of the store without.", callback=whole),
+    ] = None,
     port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 8517,
     host: Annotated[
         str, typer.Option(help="Another than this machine's own asks for AUTOPEFT_UI_TOKEN.")
@@ -58,7 +61,9 @@ def ui(
         if study
         else build.StudyExplorers(store)
     )
-    with make_server(served, host=host, port=port, token=token) as server:
+    with make_server(
+        served, host=host, port=port, token=token, metrics=build.store_metrics(store)
+    ) as server:
         address = f"http://{host}:{server.server_address[1]}/"
         print(address, flush=True)
         said = "; it asks for the token: open it with ?token=... once" if token else ""

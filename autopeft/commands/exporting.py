@@ -7,6 +7,7 @@ import typer
 
 from autopeft.commands.completing import trial_numbers
 from autopeft.commands.options import StudyName
+from autopeft.namespaces import file_name
 
 SUITE, OPTUNA, CONVERTED, MLFLOW = "peft-suite", "optuna", "converted-lora", "mlflow"
 WRITTEN = ("peft", "script", "trl", "axolotl", "llama-factory", CONVERTED)
@@ -61,7 +62,7 @@ def export(
     found = load_study(study)
     if to == OPTUNA:
         _refuse_a_choice(trial, when, prefer)
-        print(found.export_optuna(out or Path(f"{study}-optuna.db")))
+        print(found.export_optuna(out or Path(f"{file_name(study)}-optuna.db")))
         return
     folder = out or Path(to)
     chosen = found.trial(trial) if trial is not None else found.best(when, prefer=prefer)
@@ -71,7 +72,7 @@ def export(
     if to == SUITE:
         written = chosen.export_suite(out or Path(SUITE))
     elif to in WRITTEN:
-        folder = out or Path(f"{study}-{chosen.trial.number}-{to}")
+        folder = out or Path(f"{file_name(study)}-{chosen.trial.number}-{to}")
         kept = None if rank is None else _rank(rank)
         written = chosen.export_as(to, folder, force=force, servable=servable, rank=kept)
     else:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from autopeft.commands.options import whole
 from autopeft.home import Home
 
 
@@ -16,7 +17,9 @@ def import_results(
             "Optuna storage (sqlite:///file.db); a .csv.",
         ),
     ],
-    study: Annotated[str, typer.Option("--study", help="The name of the new study.")] = "imported",
+    study: Annotated[
+        str, typer.Option("--study", help="The name of the new study.", callback=whole)
+    ] = "imported",
     kind: Annotated[
         str | None,
         typer.Option("--from", help="peft-suite, optuna, csv; else by the source's name."),

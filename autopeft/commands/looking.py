@@ -37,6 +37,7 @@ def status(
         row = {
             "study": study,
             "state": record.state,
+            "owner": record.owner,
             "trials": {state: states.count(state) for state in sorted(set(states))},
             "budget": {
                 name: value for name, value in vars(spec.budget).items() if value is not None
@@ -57,7 +58,7 @@ def status(
     if out.is_terminal:
         # A driver tells the time that it took when it ends.
         elapsed = None if record.state == "running" else record.seconds
-        out.print(Panel(spec, now, Moment(elapsed, state=record.state)))
+        out.print(Panel(spec, now, Moment(elapsed, state=record.state, owner=record.owner)))
     else:
         _print_status(spec, record, trials, now)
         if text := saved_line(spec, now):
@@ -82,7 +83,8 @@ def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
     own = len(now.searched)
     again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
     seconds = clock(sum(trial.seconds for trial in trials))
-    print(f"{spec.name}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
+    of = f" of {record.owner}" if record.owner else ""
+    print(f"{spec.name}{of}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
     print(f"front of {len(now.members)}, hypervolume {now.hypervolume:.4f}, {seconds} of trials")
     for text in now.said:
         print(text)

@@ -6,11 +6,20 @@ from typing import Annotated
 import typer
 
 from autopeft.commands.completing import study_names
+from autopeft.namespaces import whole_name
+
+
+def whole(name: str | None) -> str | None:
+    """For `callback`: typer takes a second parameter for its context."""
+    return name and whole_name(name)
+
 
 SpaceFile = Annotated[Path, typer.Argument(help="The space file (YAML).", metavar="SPACE.YAML")]
 StudyName = Annotated[
     str,
-    typer.Argument(help="The study's name.", metavar="STUDY", autocompletion=study_names),
+    typer.Argument(
+        help="The study's name.", metavar="STUDY", autocompletion=study_names, callback=whole
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a field: budget.trials=50.")

@@ -11,6 +11,7 @@ from autopeft.commands.looking import print_front_json
 from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
 from autopeft.commands.stopping import says_how_to_go_on, stops
 from autopeft.home import Home
+from autopeft.namespaces import file_name
 
 if TYPE_CHECKING:
     from autopeft.domain.trial import Failure
@@ -153,7 +154,7 @@ def _next_commands(study: str, home: Home) -> tuple[str, ...]:
     uri = home.mlflow_uri
     return (
         f"{prefix}mlflow ui --backend-store-uri {uri}",
-        f"{prefix}autopeft export {study} --to {study}-adapter",
+        f"{prefix}autopeft export {study} --to {file_name(study)}-adapter",
         f"{prefix}autopeft resume {study}",
     )
 

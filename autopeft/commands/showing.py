@@ -21,6 +21,7 @@ def show(
     found = load_study(study)
     chosen = found.trial(trial)
     document = trial_document(found.spec, found.trials, chosen.trial, adapter=chosen.adapter)
+    document = {**document, "owner": found.owner}
     if as_json:
         print(json.dumps(document, indent=2))
     else:

@@ -36,11 +36,12 @@ from autopeft.config.schema_values import (
     one_of,
     ref,
 )
-from autopeft.config.spec import BRANCH_NAMES, KEYS, STUDY
+from autopeft.config.spec import BRANCH_NAMES, KEYS
 from autopeft.domain.benchmarks import BENCHMARKS
 from autopeft.domain.objective import METRICS, SERVED_BY
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES
+from autopeft.namespaces import STUDY
 
 DESCRIPTIONS: Mapping[str, str] = {
     "autopeft": "The format version.",

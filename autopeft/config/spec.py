@@ -37,6 +37,7 @@ from autopeft.domain.objective import METRICS
 from autopeft.domain.own_code import computed
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
+from autopeft.namespaces import STUDY, namespace_of, whole_name
 
 SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
 KEYS = (
@@ -45,7 +46,6 @@ KEYS = (
     *("evaluator", "metrics", "parameters"),
     *SHORT,
 )
-STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
 LEARNING_RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 """Of every branch that neither sets it nor inherits it from the study's training."""
@@ -62,7 +62,7 @@ BASELINES = {
 
 
 def is_study_name(name: Any) -> bool:
-    """Letters, digits, - _ and, not first, a point."""
+    """Letters, digits, - _ and, not first, a point; a namespace before it, and a /."""
     return isinstance(name, str) and STUDY.fullmatch(name) is not None
 
 
@@ -76,8 +76,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
         SpecError: every mistake of the file.
     """
     document, places = read(path)
+    document = override(document, overrides)
+    if is_study_name(document.get("study")):
+        document = {**document, "study": whole_name(document["study"])}
     folder = str(path.resolve().parent)
-    return parse(override(document, overrides), folder=folder, source=str(path), places=places)
+    return parse(document, folder=folder, source=str(path), places=places)
 
 
 def parse(
@@ -188,6 +191,7 @@ class _Parser:
         if self._mistakes or budget is None:
             found = sorted(self._mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
             raise SpecError(found, self._source)
+        namespace = namespace_of(document["study"])
         return StudySpec(
             name=document["study"],
             model=model,
@@ -199,7 +203,7 @@ class _Parser:
             constraints=constraints,
             budget=budget,
             resources=resources,
-            search=replace(search, warm_start=earlier),
+            search=replace(search, warm_start=tuple(whole_name(n, namespace) for n in earlier)),
             document=dict(document),
             folder=self._folder,
             evaluator=self._own,

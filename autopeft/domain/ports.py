@@ -142,6 +142,7 @@ class StudyRecord:
     """What the store keeps of a study beside its trials.
 
     document: the plain content of the space file. state: `running`, `paused`, `finished`.
+    owner: whoever made it; None: a study of an older autopeft, or nobody's name was told.
     """
 
     name: str
@@ -150,6 +151,7 @@ class StudyRecord:
     created: float
     state: str
     seconds: float = 0.0  # wall time spent by earlier drivers
+    owner: str | None = None
 
 
 class Store(Protocol):

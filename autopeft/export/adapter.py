@@ -21,6 +21,7 @@ from autopeft.export.folder import check_trained, copied, make_room, provenance,
 from autopeft.export.modules import tuner_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.serving import fold_scaling, vllm_text
+from autopeft.namespaces import file_name
 
 
 def export_adapter(
@@ -66,7 +67,7 @@ def export_adapter(
     written = copied(weights, to)
     ending = ""
     if vllm:
-        ending = vllm_text(fold_scaling(to), prepared.model, spec.name)
+        ending = vllm_text(fold_scaling(to), prepared.model, file_name(spec.name))
     names = [*weights, *files, "provenance.json"]
     text = card(spec, trial, prepared, names, confirmed=confirmed) + ending
     said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})

@@ -28,6 +28,7 @@ from autopeft.export.folder import (
 )
 from autopeft.export.prepared import Prepared
 from autopeft.export.serving import fold_scaling, vllm_text
+from autopeft.namespaces import file_name
 
 Metrics = Mapping[str, float]
 Convert = Callable[[float, Path], dict[str, Json]]
@@ -74,7 +75,7 @@ def export_converted(
         written = copied(weight_files(Path(scratch)), to)
     ending = conversion_text(trial.configuration.architecture.modules[0].peft_type, told)
     if vllm:
-        ending += vllm_text(fold_scaling(to), prepared.model, spec.name)
+        ending += vllm_text(fold_scaling(to), prepared.model, file_name(spec.name))
     names = ["adapter_config.json", "adapter_model.safetensors", "provenance.json"]
     text = card(spec, trial, prepared, names) + ending
     said = {**provenance(spec, trial), "converted": told}

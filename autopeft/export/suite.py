@@ -21,6 +21,7 @@ from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.configs import config_arguments, config_class
+from autopeft.namespaces import file_name
 
 _NAMES = {
     "per_device_train_batch_size": "batch_size",
@@ -58,7 +59,7 @@ def export_suite(
         files["adapter_config.json"] = _config(arguments, model)
     files["training_params.json"] = _params(trial, model, total_steps)
     name = "-".join(describe(trial.configuration).replace("/", "-").replace(",", "").split())
-    folder = to / "experiments" / method / f"{spec.name}-{trial.number}-{name}"
+    folder = to / "experiments" / method / f"{file_name(spec.name)}-{trial.number}-{name}"
     if folder.exists():
         raise ExportError(f"{folder} is there already: name another folder")
     folder.mkdir(parents=True)

@@ -40,6 +40,7 @@ class StudySession:
     Args:
         clock: seconds since the epoch.
         listeners: called with every trial that changed, after its commit.
+        suggested: called with the seconds that a proposal took.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class StudySession:
         sampler: Sampler,
         clock: Callable[[], float],
         listeners: Sequence[Callable[[Trial], None]] = (),
+        suggested: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.spec = spec
         self._store = store
         self._promoter = Promoter(spec, problem, sampler)
         self._proposer = Proposer(spec, problem, sampler)
         self._clock = clock
+        self._suggested = suggested
         self._lock = threading.RLock()
         self._suggesting = threading.Lock()
         self._history = History(spec, store, clock=clock, listeners=listeners)
@@ -102,7 +105,9 @@ class StudySession:
                 if self._proposer.ready is not None or not self._may_start:
                     return
                 history = self.searched
+            began = self._clock()
             self._proposer.prepare(history)
+            self._suggested(self._clock() - began)
 
     def tell(self, segment: Segment, result: Result | Failure) -> bool:
         """Record a segment's result.

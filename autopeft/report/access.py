@@ -6,13 +6,35 @@ cannot read and a redirect to the address without it; or with every request, as
 """
 
 import hmac
+import re
 from email.message import Message
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
+from autopeft.domain.errors import AutopeftError
+
 COOKIE = "autopeft_token"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
+
+
+def check_token(what: str, host: str, token: str) -> None:
+    """what: is served at the host, in words.
+
+    Raises:
+        AutopeftError: others than this machine would be let in without a token, or it is none.
+    """
+    if not token and not is_loopback(host):
+        raise AutopeftError(
+            f"{what} needs a token to be seen from elsewhere, got host {host!r} without one: set "
+            "AUTOPEFT_UI_TOKEN"
+        )
+    if token and not _TOKEN.fullmatch(token):
+        raise AutopeftError(
+            f"{what} takes a token of 16 letters, digits, `-` and `_` or more, got another: make "
+            "one by `openssl rand -hex 32`"
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -62,6 +62,7 @@ def study_document(
         "study": spec.name,
         "model": str(spec.model.get("model_name_or_path", "")),
         "state": record.state,
+        "owner": record.owner,
         "head": list(head),
         "made": time.time(),
         "objectives": [_objective(o) for o in objectives],

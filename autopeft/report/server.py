@@ -2,7 +2,8 @@
 
     GET /                                  the page; of several studies, their list
     GET /document.json                     the document, with an ETag: 304 where it has not changed
-    GET /studies/NAME/[document.json]      the same of one of several studies
+    GET /metrics                           what Prometheus reads, of all studies of the store
+    GET /studies/NAME/[document.json]      the same of one of several studies; NAME may be nlp/rte
 
 On a loopback address it answers only requests that name one as their host: a page of the internet
 whose name was pointed at 127.0.0.1 gets nothing. On any other address it asks for a token.
@@ -19,10 +20,9 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.report.access import LOOPBACK, cookie, given_token, is_loopback, same
+from autopeft.report.access import LOOPBACK, check_token, cookie, given_token, same
 from autopeft.report.page import explorer_page
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,28 +46,25 @@ class Studies(Protocol):
 
 
 def make_server(
-    studies: Studies | Callable[[], dict[str, Any]], *, host: str, port: int, token: str = ""
+    studies: Studies | Callable[[], dict[str, Any]],
+    *,
+    host: str,
+    port: int,
+    token: str = "",
+    metrics: Callable[[], bytes] | None = None,
 ) -> ThreadingHTTPServer:
     """A server that is bound and waits for `serve_forever`; port 0 takes a free one.
 
     studies: or the document of a single one, called under a lock, once a request.
     token: whom to let in; "": anyone who reaches the address, which is this machine alone then.
+    metrics: gives what Prometheus reads at /metrics; it is called by several threads.
 
     Raises:
         AutopeftError: another address without a token, a token that is none, or a port in use.
     """
-    if not token and not is_loopback(host):
-        raise AutopeftError(
-            f"ui needs a token to be seen from elsewhere, got host {host!r} without one: set "
-            "AUTOPEFT_UI_TOKEN"
-        )
-    if token and not _TOKEN.fullmatch(token):
-        raise AutopeftError(
-            "ui takes a token of 16 letters, digits, `-` and `_` or more, got another: make one by "
-            "`openssl rand -hex 32`"
-        )
+    check_token("ui", host, token)
     try:
-        server = ThreadingHTTPServer((host, port), _handler(studies, token))
+        server = ThreadingHTTPServer((host, port), _handler(studies, token, metrics))
     except OSError as error:
         raise AutopeftError(
             f"ui needs an address of this machine and a free port, got {host}:{port}: "
@@ -78,7 +75,9 @@ def make_server(
 
 
 def _handler(
-    studies: Studies | Callable[[], dict[str, Any]], token: str
+    studies: Studies | Callable[[], dict[str, Any]],
+    token: str,
+    metrics: Callable[[], bytes] | None,
 ) -> type[BaseHTTPRequestHandler]:
     lock = threading.Lock()
 
@@ -103,7 +102,10 @@ def _handler(
                     self._send(404, "text/plain", f"{error}\n".encode())
 
         def _answer(self, path: str) -> None:
-            found = re.fullmatch(r"/(?:studies/([^/]+)/)?(document\.json)?", path)
+            if path == "/metrics" and metrics is not None:
+                self._send(200, "text/plain; version=0.0.4", metrics())
+                return
+            found = re.fullmatch(r"/(?:studies/([^/]+(?:/[^/]+)?)/)?(document\.json)?", path)
             if found is None or (found[1] is not None and callable(studies)):
                 raise AutopeftError("there is no such page: begin at /")
             name, wants_document = found[1], found[2]

@@ -26,6 +26,7 @@ studies = Table(
     Column("created", Float, nullable=False),
     Column("state", String(20), nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("owner", String(200)),
 )
 
 trials = Table(

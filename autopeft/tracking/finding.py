@@ -39,6 +39,7 @@ class Finder:
         record = store.study(study)
         # Two people may call a study the same on one server; the moment of its making differs.
         self._identity = fingerprint([record.name, record.created])
+        self._owner = record.owner
         self._ids = self._remembered()
 
     def forget(self) -> None:
@@ -112,6 +113,8 @@ class Finder:
     def _create(self, name: str, tags: Mapping[str, str], start_ms: int | None) -> str:
         tags = {name: short(tag) for name, tag in tags.items()}
         tags["mlflow.source.name"] = "autopeft"
+        if self._owner:  # "Created by" in MLflow's tables
+            tags["mlflow.user"] = self._owner
         run = self._client.create_run(
             self._experiment_id(), start_time=start_ms, tags=tags, run_name=name
         )

@@ -10,14 +10,20 @@ from rich.text import Text
 from autopeft.domain.ports import Store, StudyRecord
 from autopeft.domain.replicates import searched
 from autopeft.domain.trial import State
+from autopeft.namespaces import namespace_of
 
 
-def study_rows(store: Store) -> list[dict[str, Any]]:
+def study_rows(store: Store, *, namespace: str | None = None) -> list[dict[str, Any]]:
     """As `studies --json` prints them, the newest last.
 
-    trials: of the search, by state; seconds: wall time that drivers have spent.
+    namespace: whose studies; "": those without one; None: all. trials: of the search, by state;
+    seconds: wall time that drivers have spent.
     """
-    return [_row(store, record) for record in store.studies()]
+    return [
+        _row(store, record)
+        for record in store.studies()
+        if namespace is None or namespace_of(record.name) == namespace
+    ]
 
 
 def _row(store: Store, record: StudyRecord) -> dict[str, Any]:
@@ -26,6 +32,7 @@ def _row(store: Store, record: StudyRecord) -> dict[str, Any]:
     return {
         "study": record.name,
         "state": record.state,
+        "owner": record.owner,
         "created": record.created,
         "seconds": record.seconds,
         "trials": {state: states.count(state) for state in sorted(set(states))},
@@ -40,7 +47,7 @@ def _model(record: StudyRecord) -> str | None:
 
 def studies_table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    for name in ("study", "state"):
+    for name in ("study", "owner", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("trials", "completed", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -50,6 +57,7 @@ def studies_table(rows: Sequence[dict[str, Any]]) -> Table:
         trials = row["trials"]
         table.add_row(
             Text(row["study"], style="cyan"),
+            Text(row["owner"] or "-"),
             row["state"],
             str(sum(trials.values())),
             str(trials.get(State.COMPLETED, 0)),

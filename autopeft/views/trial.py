@@ -14,6 +14,7 @@ from autopeft.domain.front import amount, baseline_metrics, front, share
 from autopeft.domain.replicates import averaged, fresh
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.namespaces import file_name
 from autopeft.terminal import clock, trial_row
 from autopeft.views.layers import layers_table
 
@@ -110,7 +111,8 @@ def _parts(
         else (document["place"])
     )
     kind = "baseline " if trial.baseline else "trial "
-    yield Text.assemble((f"{kind}{trial.number} of {spec.name}", "bold"), f"  {state}")
+    owner = f" of {document['owner']}" if document.get("owner") else ""
+    yield Text.assemble((f"{kind}{trial.number} of {spec.name}", "bold"), owner, f"  {state}")
     yield Text(describe(trial.configuration), style="cyan")
     yield from _section("why it was proposed", _why(trial))
     if trial.failure is not None:
@@ -239,9 +241,8 @@ def _flat(values: Mapping[str, Json], prefix: str = "") -> dict[str, Json]:
 
 
 def _export(spec: StudySpec, trial: Trial) -> str:
-    return (
-        f"autopeft export {spec.name} --trial {trial.number} --to {spec.name}-trial-{trial.number}"
-    )
+    to = f"{file_name(spec.name)}-trial-{trial.number}"
+    return f"autopeft export {spec.name} --trial {trial.number} --to {to}"
 
 
 def _away(spec: StudySpec, trial: Trial, document: Mapping[str, Json]) -> str:

@@ -10,6 +10,7 @@ function drawHeader() {
   const others = study.trials.length - study.points.length;
   const limit = study.budget.trials ? ` of ${study.budget.trials}` : "";
   const parts = [
+    study.owner ? `by ${study.owner}` : "",
     study.model,
     `${study.trials.length}${limit} trials: ${count("completed")} completed`,
     count("paused") ? `${count("paused")} stopped early` : "",

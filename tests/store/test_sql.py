@@ -219,6 +219,9 @@ def test_a_store_of_the_first_schema_opens_with_its_trials(tmp_path):
     promised = replace(session.trials[0], expected_gain=0.01, expected_left=0.2)
     old.commit("fake", [promised], [])
     assert old.history("fake")[0] == promised
+    assert old.study("fake").owner is None
+    old.update(replace(old.study("fake"), owner="ada"))
+    assert SqlStore(url).study("fake") == replace(record_of(spec), owner="ada")
 
 
 WRITER = """
