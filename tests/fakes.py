@@ -235,6 +235,9 @@ class MemoryStore:
     def recall(self, name: str) -> Mapping[str, str]:
         return dict(self.facts[name])
 
+    def everywhere(self, key: str) -> Mapping[str, str]:
+        return {name: facts[key] for name, facts in self.facts.items() if key in facts}
+
     def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
         facts = self.facts[name]
         if facts.get(key) != expected:

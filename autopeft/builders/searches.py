@@ -126,7 +126,8 @@ def _open(
     tracker.start()
     patience_s = 30.0
     try:
-        yield Search(session, spec, stop, _driver(session, spec, home, stop, local=local))
+        drive = _driver(session, spec, home, stop, store, metrics, local=local)
+        yield Search(session, spec, stop, drive)
     except KeyboardInterrupt:
         patience_s = 0.0  # who interrupts twice does not wait: the outbox keeps what is left
         raise
@@ -147,7 +148,14 @@ def sampler_options(spec: StudySpec) -> dict[str, Any]:
 
 
 def _driver(
-    session: StudySession, spec: StudySpec, home: Home, stop: threading.Event, *, local: bool
+    session: StudySession,
+    spec: StudySpec,
+    home: Home,
+    stop: threading.Event,
+    store: Store,
+    metrics: DriverMetrics | None,
+    *,
+    local: bool,
 ) -> Callable[[], None]:
     factory = partial(make_evaluator, spec, home.folder)
     if local:
@@ -163,4 +171,6 @@ def _driver(
         resources=spec.resources,
         folder=home.study(spec.name),
         stop=stop,
+        store=store,
+        **({} if metrics is None else {"shared": metrics.shared}),
     )

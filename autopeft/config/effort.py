@@ -20,7 +20,12 @@ SAMPLERS = (
     "botorch.AutoPEFT",
 )
 BUDGET: Mapping[str, float] = {"trials": 1, "gpu_hours": 0, "wall_hours": 0}  # and their least
-RESOURCES: Mapping[str, float] = {"cpus_per_trial": 0, "gpus_per_trial": 0, "price_per_hour": 0}
+RESOURCES: Mapping[str, float] = {
+    "cpus_per_trial": 0,
+    "gpus_per_trial": 0,
+    "memory_gib_per_trial": 0,
+    "price_per_hour": 0,
+}
 SEARCH = ("sampler", "parallel", "rungs", "seed", "seeds", "stop", "warm_start")
 SAMPLER = ("name", "options")
 STOP = ("min_gain", "min_gain_per_gpu_hour", "patience")

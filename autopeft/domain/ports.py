@@ -200,6 +200,9 @@ class Store(Protocol):
 
     def recall(self, name: str) -> Mapping[str, str]: ...
 
+    def everywhere(self, key: str) -> Mapping[str, str]:
+        """A fact of all studies that have it, by study."""
+
     def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
         """Change a fact where it has the expected value, and say whether it had; None: no fact.
 

@@ -31,12 +31,15 @@ class Resources:
     """Of one trial. price_per_hour: of one device, in the user's currency; None: not given.
 
     processes_per_trial: that train one trial together, on a GPU each where it has GPUs.
+    memory_gib_per_trial: of the machine, that Ray sets aside; 0: none. Ray counts it and does not
+        watch over it.
     """
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
     price_per_hour: float | None = None
     processes_per_trial: int = 1
+    memory_gib_per_trial: float = 0
 
     @property
     def threads(self) -> int:

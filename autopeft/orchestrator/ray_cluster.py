@@ -54,6 +54,7 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
         ray.init(**options)
     try:
         check_gpus(resources, here=not address)
+        check_memory(resources, here=not address)
         yield
     finally:
         ray.shutdown()
@@ -177,3 +178,39 @@ def check_gpus(resources: Resources, *, here: bool) -> None:
         log.warning("trials need %g GPUs, the cluster has %g: they wait for a node", needs, has)
     if has and not needs and here:
         log.warning("resources.gpus_per_trial is 0: trials leave the GPU of this machine unused")
+
+
+def check_memory(resources: Resources, *, here: bool) -> None:
+    """As `check_gpus`, of the memory of a node, which a trial has to fit.
+
+    Raises:
+        StudyError: a trial needs more than this machine gives to trials.
+    """
+    needs = resources.memory_gib_per_trial
+    has = max((node.get("memory", 0) / 2**30 for node in node_resources()), default=0.0)
+    if has < needs and here:
+        raise StudyError(
+            f"resources.memory_gib_per_trial needs {needs:g}, this machine gives trials {has:.3g}: "
+            "lower it, or name a cluster by RAY_ADDRESS"
+        )
+    if has < needs:
+        log.warning("trials need %g GiB, no node has more than %.3g: they wait", needs, has)
+
+
+def needed(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for a trial, by its names."""
+    needs = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
+    if resources.memory_gib_per_trial:
+        needs["memory"] = int(resources.memory_gib_per_trial * 2**30)
+    return needs
+
+
+def node_resources() -> list[dict[str, float]]:
+    """What each node that is there has, by Ray's names."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def cluster_name() -> str:
+    """The id of the cluster's first node, which is the cluster's for as long as it lives."""
+    heads = [n for n in ray.nodes() if n["Alive"] and "node:__internal_head__" in n["Resources"]]
+    return str(heads[0]["NodeID"]) if heads else ray.get_runtime_context().gcs_address

@@ -14,7 +14,8 @@ import os
 import shutil
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,18 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from autopeft.domain.ports import Evaluator
+from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
-from autopeft.orchestrator.ray_cluster import cluster, quiet_tune
+from autopeft.orchestrator.fair_shares import FairShare, slots
+from autopeft.orchestrator.ray_cluster import (
+    cluster,
+    cluster_name,
+    needed,
+    node_resources,
+    quiet_tune,
+)
+from autopeft.orchestrator.releasing import releasing
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
 
@@ -98,10 +107,14 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
 
     broken: the error of a session or a sampler that ended the run; Tune would bury it in a
         TuneError of its own.
+    share: gives how many segments may run at once.
     """
 
-    def __init__(self, session: StudySession, stop: threading.Event) -> None:
+    def __init__(
+        self, session: StudySession, stop: threading.Event, share: Callable[[], int]
+    ) -> None:
         super().__init__(metric=_METRIC, mode="max")
+        self._share = share
         self.broken: Exception | None = None
         self._session = session
         self._stop = stop
@@ -112,6 +125,8 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.over:
             return str(Searcher.FINISHED)
+        if self.busy:
+            return None
         try:
             segment = self._session.ask_ready()
             if segment is None and self._session.finished:
@@ -142,6 +157,11 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         """
         segment = self._segments.pop(trial_id)
         self._guarded(lambda: self._lost(segment, cause, counts))
+
+    @property
+    def busy(self) -> bool:
+        """Whether it runs its share of a cluster that others search on, or more."""
+        return len(self._segments) >= self._share()
 
     @property
     def over(self) -> bool:
@@ -230,6 +250,8 @@ def run(
     resources: Resources,
     folder: Path,
     stop: threading.Event,
+    store: Store | None = None,
+    shared: Callable[[int], None] = lambda share: None,
 ) -> None:
     """Run the study to its end or until `stop` is set; running segments then start again later.
 
@@ -237,14 +259,22 @@ def run(
 
     Args:
         folder: of the study; Tune's scratch files go there and are deleted.
+        store: where the searches of a cluster tell each other what they want of it; None: this one
+            has it for itself.
+        shared: called with how many trials may run at once, when that changes.
     """
     scratch = folder / "ray"
     trainable = tune.with_resources(
         tune.with_parameters(SegmentTrainable, make_evaluator=make_evaluator),
-        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+        needed(resources),
     )
-    with cluster(parallel, resources), quiet_tune():
-        searcher = SegmentSearcher(session, stop)
+    with (
+        cluster(parallel, resources),
+        quiet_tune(),
+        _share(session.spec.name, store, parallel, resources, shared) as share,
+        releasing(lambda: share() < parallel and searcher.busy),
+    ):
+        searcher = SegmentSearcher(session, stop, share)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -274,3 +304,27 @@ def run(
             shutil.rmtree(scratch, ignore_errors=True)
     if searcher.broken is not None:
         raise searcher.broken
+
+
+@contextmanager
+def _share(
+    study: str,
+    store: Store | None,
+    parallel: int,
+    resources: Resources,
+    shared: Callable[[int], None],
+) -> Iterator[Callable[[], int]]:
+    """What gives the number of segments that may run at once."""
+    if store is None:
+        yield lambda: parallel
+        return
+    found = FairShare(
+        store,
+        study,
+        parallel=parallel,
+        cluster=cluster_name(),
+        slots=lambda: slots(node_resources(), needed(resources)),
+        told=shared,
+    )
+    with found.hold():
+        yield lambda: found.now

@@ -147,6 +147,14 @@ class SqlStore:
             )
             return {row.key: row.value for row in found}
 
+    def everywhere(self, key: str) -> Mapping[str, str]:
+        # From the studies on, each by its primary key: facts are many, one a run of MLflow.
+        table, studies = tables.facts, tables.studies
+        there = (table.c.study == studies.c.name) & (table.c.key == key)
+        query = select(studies.c.name, table.c.value).join_from(studies, table, there)
+        with self._said(), self._engine.connect() as connection:
+            return {row.name: row.value for row in connection.execute(query)}
+
     def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
         table = tables.facts
         there = (table.c.study == name) & (table.c.key == key) & (table.c.value == expected)

@@ -1,5 +1,6 @@
 """Ray Tune drives a study: trials overlap, a lost worker is survived, stop stops. A real Ray."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,9 +19,15 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.replicates import fresh
 from autopeft.domain.study import Confirm, Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
-from autopeft.orchestrator import ray_tune
+from autopeft.orchestrator import fair_shares, ray_tune
 from autopeft.orchestrator.confirm_session import ConfirmSession, begin
-from autopeft.orchestrator.ray_cluster import check_address, check_gpus
+from autopeft.orchestrator.lease import HOLDER, Holder
+from autopeft.orchestrator.ray_cluster import (
+    check_address,
+    check_gpus,
+    check_memory,
+    cluster_name,
+)
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
 
@@ -274,6 +281,74 @@ def test_trials_that_need_a_gpu_that_is_not_there_are_refused(one_ray):
         StudyError, match=r"gpus_per_trial needs 64, this machine has \d+: lower it"
     ):
         check_gpus(Resources(gpus_per_trial=64), here=True)
+
+
+def test_a_trial_that_no_machine_has_the_memory_for_is_refused(caplog):
+    with pytest.raises(StudyError, match=r"memory_gib_per_trial needs 1e\+06, this machine gives"):
+        check_memory(Resources(memory_gib_per_trial=10**6), here=True)
+    check_memory(Resources(memory_gib_per_trial=10**6), here=False)
+    assert "trials need 1e+06 GiB, no node has more" in caplog.text
+    check_memory(Resources(memory_gib_per_trial=0.01), here=True)
+
+
+def test_a_search_whose_share_shrinks_gives_idle_actors_back_and_takes_them_again(
+    tmp_path, monkeypatch
+):
+    """Of four slots it leaves two to a search that comes, for as long as that is there."""
+    import ray
+
+    monkeypatch.setattr(fair_shares, "LOOK_S", 0.1)
+    spec, store, stop, free = (
+        study_spec(trials=500, parallel=4),
+        MemoryStore(),
+        threading.Event(),
+        [],
+    )
+    store.create(record_of(spec))
+    store.create(record_of(study_spec(name="other")))
+
+    def becomes_free(cpus):
+        deadline = time.monotonic() + 60
+        seen = []
+        while seen[-5:] != [cpus] * 5 and time.monotonic() < deadline:
+            time.sleep(0.1)  # for half a second: an actor that ends is free for a moment
+            seen.append(ray.available_resources().get("CPU", 0.0))
+        free.append(seen[-1])
+
+    def other_comes_and_goes():
+        becomes_free(0.0)
+        driver = Holder.here()
+        claim = {"cluster": cluster_name(), "driver": driver.id, "part": 1.0}
+        store.remember("other", HOLDER, driver.text())
+        store.remember("other", fair_shares.CLUSTER, json.dumps(claim))
+        becomes_free(2.0)
+        store.swap("other", HOLDER, driver.text(), None)
+        becomes_free(0.0)
+        stop.set()
+
+    watching = threading.Thread(target=other_comes_and_goes)
+    watching.start()
+    session = StudySession(
+        *(spec,),
+        problem=fake_problem(spec),
+        store=store,
+        sampler=RandomSampler(),
+        clock=time.time,
+    )
+    shares = []
+    ray_tune.run(
+        session,
+        partial(Sleeper, tmp_path, seconds=0.3),
+        parallel=4,
+        resources=Resources(cpus_per_trial=1, memory_gib_per_trial=0.001),
+        folder=tmp_path / "study",
+        stop=stop,
+        store=store,
+        shared=shares.append,
+    )
+    watching.join()
+    assert free == [0.0, 2.0, 0.0]
+    assert shares == [2, 4]
 
 
 def test_a_cluster_that_does_not_answer_is_said_at_once():

@@ -1,16 +1,18 @@
 """A team's studies: a namespace and an owner, from the file to MLflow, the explorer and Prometheus."""
 
 import json
-import socket
-import subprocess
+import threading
+import urllib.error
 import urllib.request
 
 import pytest
-from command_line import AUTOPEFT, environment, here
+from command_line import here
 from mlflow import MlflowClient
 from tiny_study import write_study
 
+from autopeft import build
 from autopeft.home import Home
+from autopeft.report.server import make_server
 
 SPACE = """
 study: rte
@@ -91,29 +93,27 @@ def test_a_namespace_and_a_study_of_one_name_are_refused(folder):
 
 
 def test_the_explorer_serves_it_at_its_name_and_prometheus_reads_all(folder):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    process = subprocess.Popen(
-        [*AUTOPEFT, "ui", "--no-browser", "--port", str(port)],
-        cwd=folder,
-        env={**environment(folder), **TEAM},
-        stdout=subprocess.PIPE,
-        text=True,
+    store = build.open_store(Home(folder / "autopeft-studies"))
+    server = make_server(
+        build.StudyExplorers(store), host="127.0.0.1", port=0, metrics=build.store_metrics(store)
     )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def get(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+        at = f"http://127.0.0.1:{server.server_address[1]}{path}"
+        with urllib.request.urlopen(at, timeout=60) as answer:
             return answer.read().decode()
 
     try:
-        assert process.stdout.readline().startswith("http://")
         assert 'href="studies/nlp/rte/"' in get("/")
         assert "nlp/rte" in get("/studies/nlp/rte/")
         document = json.loads(get("/studies/nlp/rte/document.json"))
         assert (document["study"], document["owner"]) == ("nlp/rte", "ada")
         told = 'autopeft_trials{namespace="nlp",state="completed",study="nlp/rte"} 2.0'
         assert told in get("/metrics")
+        for path in ("/studies/nlp/", "/studies/nlp/rte/more/", "/studies/../nlp/rte/"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                get(path)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        server.shutdown()
+        server.server_close()

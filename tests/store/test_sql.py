@@ -113,6 +113,17 @@ def test_facts_are_kept_by_key(told):
     assert store.recall("fake") == {"run": "2"}
 
 
+def test_a_fact_is_found_in_all_studies_that_have_it(told):
+    store, session = told
+    store.create(replace(record_of(session.spec), name="nlp/other"))
+    store.create(replace(record_of(session.spec), name="bare"))
+    store.remember("fake", "driver", "a")
+    store.remember("nlp/other", "driver", "b")
+    store.remember("bare", "driver.heard", "1")
+    assert store.everywhere("driver") == {"fake": "a", "nlp/other": "b"}
+    assert store.everywhere("none") == {}
+
+
 def test_a_fact_is_swapped_by_one_alone(told, url):
     store, _ = told
     assert store.swap("fake", "driver", None, "a")
