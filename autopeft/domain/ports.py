@@ -113,7 +113,8 @@ Report = Callable[[int, Mapping[str, float]], None]
 class Evaluator(Protocol):
     """Runs segments on one worker. Built once per worker process, so it may keep the base model.
 
-    Returns `Failure` for what is expected to go wrong; raises nothing but KeyboardInterrupt.
+    Returns `Failure` for what is expected to go wrong; raises nothing but KeyboardInterrupt, and
+    `preemption.Preempted` where the machine goes away and a checkpoint was left behind.
     A segment with `resume` starts from the checkpoint that the trial's previous segment wrote
     and gives the same bits as a run that was never paused.
     A segment with `test` is measured on the test split too, where the data has one.

@@ -38,6 +38,7 @@ from ray.tune.search import Searcher
 from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
+from autopeft.orchestrator import leaving
 from autopeft.orchestrator.fair_shares import FairShare, slots
 from autopeft.orchestrator.ray_cluster import (
     cluster,
@@ -49,6 +50,7 @@ from autopeft.orchestrator.ray_cluster import (
 from autopeft.orchestrator.releasing import releasing
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
+from autopeft.preemption import Preempted
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
 _METRIC = "told"
@@ -73,8 +75,11 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         curve: list[tuple[int, dict[str, float]]] = []
         result: Result | Failure
         try:
-            result = self._run(curve)
+            with leaving.heard():
+                result = self._run(curve)
             payload = json.dumps({**result_out(result), "curve": curve})
+        except Preempted:
+            leaving.leave()
         except Exception as error:
             # An evaluator that cannot be built, or a result that is none: as bad for the next one.
             said = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -237,9 +242,13 @@ class _Watch(_Unpickled, tune.Callback):  # type: ignore[misc]
         raise _Over
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        lines = str(trial.get_error() or "").strip().splitlines() or ["no reason was given"]
+        said = str(trial.get_error() or "").strip()
+        cause = (said.splitlines() or ["no reason was given"])[-1].strip()
+        if leaving.left(said):
+            self._searcher.lost(trial.trial_id, leaving.PAUSED, counts=False)
+            return
         # Tune does not count a preempted worker as a failure of its trial.
-        self._searcher.lost(trial.trial_id, lines[-1].strip(), counts=trial.num_failures > 0)
+        self._searcher.lost(trial.trial_id, cause, counts=trial.num_failures > 0)
 
 
 def run(

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from autopeft import preemption
 from autopeft.domain.ports import Report
 from autopeft.domain.trial import Stop
 from autopeft.training.allocating import curve
@@ -33,6 +34,8 @@ class Curve(TrainerCallback):  # type: ignore[misc]
 class SegmentStop(StopAt):
     """Turns a rung into a step once the Trainer knows the length of an epoch.
 
+    It stops before, too, where the machine goes away (`autopeft.preemption`): `cut_short`.
+
     planned: steps that a schedule in the model counts on; None: nothing depends on them.
     """
 
@@ -41,6 +44,7 @@ class SegmentStop(StopAt):
         self._epochs = stop.epochs
         self._planned = planned
         self._per_epoch = 1
+        self.cut_short = False
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any
@@ -54,6 +58,13 @@ class SegmentStop(StopAt):
         self._per_epoch = max(1, accumulated)
         if self._epochs is not None:
             self._step = max(1, math.ceil(self._epochs * self._per_epoch))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        ends = control.should_training_stop or state.global_step >= state.max_steps
+        if preemption.asked() and not ends:
+            self._step, self.cut_short = state.global_step, True
+            control.should_training_stop = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The Trainer ends an epoch also where a rung only interrupts it."""

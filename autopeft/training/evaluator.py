@@ -28,7 +28,7 @@ from autopeft.training.own_function import OwnCodeError
 from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
 from autopeft.training.tasks import task_of
-from autopeft.training.trial import Bench, run_segment
+from autopeft.training.trial import Bench, origin_of, run_segment
 
 _CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full
 
@@ -68,10 +68,10 @@ class TrialEvaluator:
     def _began_as(self, smaller: Configuration, segment: Segment) -> bool:
         """Whether the checkpoint that a segment starts from was trained in the smaller batches."""
         folder = StudyFolder(self._home / self._spec.name)
-        origin = folder.checkpoint(segment.trial, segment.rung - 1)
-        if not segment.resume or not origin.is_dir():
-            return False
         try:
+            origin = origin_of(folder, replace(segment, configuration=smaller))
+            if origin is None:
+                return False
             return progress_of(origin).get("micro_batch") == micro_batch(smaller)
         except (OSError, ValueError):  # the attempt says so
             return False
@@ -103,7 +103,7 @@ class TrialEvaluator:
             step=measured.step,
             metrics=measured.metrics,
             stderr=measured.stderr,
-            seconds=time.perf_counter() - clock,
+            seconds=time.perf_counter() - clock + measured.spent,
             started=started,
             ended=time.time(),
             worker=f"{platform.node()}:{os.getpid()}",

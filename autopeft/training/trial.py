@@ -2,15 +2,19 @@
 
 import math
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig
 from transformers import PrinterCallback, TrainerCallback
 
+from autopeft import preemption
 from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import initial_adapter, inject_by_data
 from autopeft.allocation.increlora import IncreLora
@@ -64,6 +68,7 @@ class Measured:
     """What a segment gives: metrics, standard errors, steps done, and what it was measured with.
 
     test, test_stderr: of the test split, where the segment asks for it and the data has one.
+    spent: wall seconds of a part of the segment that was cut short before.
     """
 
     step: int
@@ -72,6 +77,7 @@ class Measured:
     notes: Mapping[str, Any] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     test_stderr: Mapping[str, float] = field(default_factory=dict)
+    spent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,12 +110,15 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
 
     Raises:
         NotFiniteError, UnfitError, torch.OutOfMemoryError: the caller makes failures of them.
+        Preempted: the machine goes away; a checkpoint of the segment is written.
     """
     steps = total_steps(segment.configuration.recipe, len(bench.train))
-    origin = bench.folder.checkpoint(segment.trial, segment.rung - 1)
-    resume = segment.resume and origin.is_dir()
+    began = time.perf_counter()
+    origin = origin_of(bench.folder, segment)
+    resume = origin is not None
     tested = _tested(bench, segment)  # makes the split ready: no memory of the trial's
-    before = progress_of(origin) if resume else _NOTHING_YET
+    before = _NOTHING_YET if origin is None else progress_of(origin)
+    spent = before.get("spent", 0.0) if before.get("cut_short") else 0.0
     with tempfile.TemporaryDirectory(prefix="autopeft-") as scratch:
         with PeakMemory() as memory:
             ranks = before.get("ranks") or _ranks(bench, segment, steps, scratch)
@@ -133,10 +142,12 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             for callback in (c for c in callbacks if c is not None):
                 trainer.add_callback(callback)
             trainer.best_step = before.get("best_step", 0)
-            if before.get("stopped"):
+            if origin is not None and before.get("stopped"):
                 trainer.rest(origin)
             else:
-                trainer.train(resume_from_checkpoint=str(origin) if resume else None)
+                # Processes that train together would have to agree on a step: they do not look.
+                with preemption.looking() if world() == 1 else nullcontext():
+                    trainer.train(resume_from_checkpoint=str(origin) if resume else None)
         progress = {
             "train_seconds": before["train_seconds"] + sum(stop.step_seconds),
             "step_seconds": [*before["step_seconds"], *stop.step_seconds],
@@ -148,9 +159,13 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
             **progress_told(trainer, patience),
         }
+        to = bench.folder.checkpoint(segment.trial, segment.rung)
+        if stop.cut_short:
+            spent += time.perf_counter() - began
+            trainer.pause(to, {**progress, "cut_short": True, "spent": spent})
+            raise preemption.Preempted(f"paused after step {trainer.state.global_step}")
         if not segment.last:
-            to = bench.folder.checkpoint(segment.trial, segment.rung)
-            if before.get("stopped"):
+            if origin is not None and before.get("stopped"):
                 carry_on(origin, to)
             else:
                 trainer.pause(to, progress)
@@ -176,7 +191,22 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
     notes |= {name: value for name, value in record().items() if value}
     notes |= notes_told(trainer, patience)
     measured = {**metrics, **_costs(bench, segment, trainer, progress)}
-    return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr)
+    return Measured(trainer.state.global_step, measured, stderr, notes, test, test_stderr, spent)
+
+
+def origin_of(folder: StudyFolder, segment: Segment) -> Path | None:
+    """The checkpoint that a segment starts from; None: it starts anew.
+
+    That is its own, where it was cut short, in the same batches; else that of the rung before.
+    """
+    own = folder.checkpoint(segment.trial, segment.rung)
+    if own.is_dir():
+        progress = progress_of(own)
+        same = progress.get("micro_batch") == micro_batch(segment.configuration)
+        if progress.get("cut_short") and same:
+            return own
+    before = folder.checkpoint(segment.trial, segment.rung - 1)
+    return before if segment.resume and before.is_dir() else None
 
 
 def remeasure(bench: Bench, segment: Segment, model: Any) -> Measures:
