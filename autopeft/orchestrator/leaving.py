@@ -12,7 +12,8 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import ray
 from ray import _private, _raylet
@@ -28,6 +29,17 @@ log = logging.getLogger("autopeft")
 def left(cause: str) -> bool:
     """Whether a worker's end, as Tune tells it, is that of one that paused."""
     return PAUSED in cause
+
+
+def last_words(trial: Any) -> str:
+    """What Tune knows of the end of a Tune trial's worker; "": nothing.
+
+    `trial.get_error` reads where Tune copies it to, later.
+    """
+    try:
+        return Path(trial.error_file or "").read_text().strip()
+    except OSError:
+        return str(trial.get_error() or "").strip()
 
 
 def leave() -> NoReturn:

@@ -242,7 +242,7 @@ class _Watch(_Unpickled, tune.Callback):  # type: ignore[misc]
         raise _Over
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        said = str(trial.get_error() or "").strip()
+        said = leaving.last_words(trial)
         cause = (said.splitlines() or ["no reason was given"])[-1].strip()
         if leaving.left(said):
             self._searcher.lost(trial.trial_id, leaving.PAUSED, counts=False)

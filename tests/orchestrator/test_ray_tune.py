@@ -19,7 +19,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.replicates import fresh
 from autopeft.domain.study import Confirm, Resources, Rungs
 from autopeft.domain.trial import Failure, Result, State
-from autopeft.orchestrator import fair_shares, ray_tune
+from autopeft.orchestrator import fair_shares, leaving, ray_tune
 from autopeft.orchestrator.confirm_session import ConfirmSession, begin
 from autopeft.orchestrator.lease import HOLDER, Holder
 from autopeft.orchestrator.ray_cluster import (
@@ -29,6 +29,7 @@ from autopeft.orchestrator.ray_cluster import (
     cluster_name,
 )
 from autopeft.orchestrator.session import StudySession
+from autopeft.preemption import Preempted
 from autopeft.store import SqlStore
 
 
@@ -70,6 +71,18 @@ class Killer(Sleeper):
         if segment.trial == 1 and died < self._times:
             deaths.write_text("x" * (died + 1))
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(segment, report)
+
+
+class Leaver(Sleeper):
+    """Pauses trial 1 for a machine that goes away, oftener than a worker may be lost."""
+
+    def run(self, segment, report) -> Result | Failure:
+        left = self._folder / "left"
+        times = len(left.read_text()) if left.exists() else 0
+        if segment.trial == 1 and times < 4:
+            left.write_text("x" * (times + 1))
+            raise Preempted
         return super().run(segment, report)
 
 
@@ -281,6 +294,14 @@ def test_trials_that_need_a_gpu_that_is_not_there_are_refused(one_ray):
         StudyError, match=r"gpus_per_trial needs 64, this machine has \d+: lower it"
     ):
         check_gpus(Resources(gpus_per_trial=64), here=True)
+
+
+def test_a_worker_that_pauses_and_leaves_is_not_counted_against_its_trial(tmp_path, caplog):
+    session = run(tmp_path, study_spec(trials=3, parallel=2), partial(Leaver, tmp_path))
+    assert [trial.state for trial in session.trials] == [State.COMPLETED] * 3
+    assert (tmp_path / "left").read_text() == "x" * 4
+    said = [r.message for r in caplog.records if "lost its worker" in r.message]
+    assert said == [f"trial 1 lost its worker and starts again: {leaving.PAUSED}"] * 4
 
 
 def test_a_trial_that_no_machine_has_the_memory_for_is_refused(caplog):
