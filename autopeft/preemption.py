@@ -51,8 +51,8 @@ def heard() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(signum: int, frame: Any) -> None:
+        _asked.set()
         if _looking.is_set():
-            _asked.set()
             return
         signal.signal(signal.SIGTERM, before)
         signal.raise_signal(signal.SIGTERM)

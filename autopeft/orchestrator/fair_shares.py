@@ -93,9 +93,15 @@ class FairShare:
         finally:
             self._ending.set()
             looking.join()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        try:
             mine = self._store.recall(self._study).get(CLUSTER)
             if mine is not None and json.loads(mine)["driver"] == self._driver:
                 self._store.swap(self._study, CLUSTER, mine, None)
+        except StudyError as error:  # it counts for nothing once the lease is gone
+            log.warning("the share of study %s was not given back: %s", self._study, error)
 
     def _watch(self) -> None:
         while not self._ending.wait(LOOK_S):

@@ -19,16 +19,20 @@ import ray
 from ray import _private, _raylet
 
 from autopeft import preemption
+from autopeft.domain.trial import Failure, Result
 
 PAUSED = "autopeft: the machine goes away, the segment is paused"
+_ENDED = "node was terminated expectedly"  # Ray's words for a raylet that got SIGTERM
 LOOK_S = 2.0
 
 log = logging.getLogger("autopeft")
 
 
 def left(cause: str) -> bool:
-    """Whether a worker's end, as Tune tells it, is that of one that paused."""
-    return PAUSED in cause
+    """Whether a worker's end, as Tune tells it, says nothing of its segment: it paused, or someone
+    ended its node. A node that is lost in another way may have been lost to the trial.
+    """
+    return PAUSED in cause or _ENDED in cause
 
 
 def last_words(trial: Any) -> str:
@@ -40,6 +44,11 @@ def last_words(trial: Any) -> str:
         return Path(trial.error_file or "").read_text().strip()
     except OSError:
         return str(trial.get_error() or "").strip()
+
+
+def spoiled(result: Result | Failure) -> bool:
+    """Whether a failure may come of the machine's end: SIGTERM ends code of the user's own, too."""
+    return preemption.asked() and isinstance(result, Failure)
 
 
 def leave() -> NoReturn:

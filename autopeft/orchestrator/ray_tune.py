@@ -77,6 +77,8 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         try:
             with leaving.heard():
                 result = self._run(curve)
+            if leaving.spoiled(result):
+                leaving.leave()
             payload = json.dumps({**result_out(result), "curve": curve})
         except Preempted:
             leaving.leave()
@@ -244,11 +246,11 @@ class _Watch(_Unpickled, tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         said = leaving.last_words(trial)
         cause = (said.splitlines() or ["no reason was given"])[-1].strip()
-        if leaving.left(said):
-            self._searcher.lost(trial.trial_id, leaving.PAUSED, counts=False)
-            return
+        if leaving.PAUSED in said:  # in the midst of a longer text
+            cause = leaving.PAUSED
         # Tune does not count a preempted worker as a failure of its trial.
-        self._searcher.lost(trial.trial_id, cause, counts=trial.num_failures > 0)
+        counts = trial.num_failures > 0 and not leaving.left(said)
+        self._searcher.lost(trial.trial_id, cause, counts=counts)
 
 
 def run(

@@ -18,7 +18,7 @@ from autopeft import build
 from autopeft.domain.errors import StudyError
 from autopeft.domain.replicates import fresh
 from autopeft.domain.study import Confirm, Resources, Rungs
-from autopeft.domain.trial import Failure, Result, State
+from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator import fair_shares, leaving, ray_tune
 from autopeft.orchestrator.confirm_session import ConfirmSession, begin
 from autopeft.orchestrator.lease import HOLDER, Holder
@@ -75,14 +75,23 @@ class Killer(Sleeper):
 
 
 class Leaver(Sleeper):
-    """Pauses trial 1 for a machine that goes away, oftener than a worker may be lost."""
+    """Trial 1 is on machines that go away, oftener than a worker may be lost.
+
+    First it pauses; then it is code of the user's own, which SIGTERM ends with a failure.
+    """
 
     def run(self, segment, report) -> Result | Failure:
         left = self._folder / "left"
         times = len(left.read_text()) if left.exists() else 0
         if segment.trial == 1 and times < 4:
             left.write_text("x" * (times + 1))
-            raise Preempted
+            if times < 2:
+                raise Preempted
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            except SystemExit:
+                return Failure(FailureReason.ERROR, "the user's code was ended")
         return super().run(segment, report)
 
 

@@ -131,7 +131,7 @@ def by_drain(worker, address, settings):
 def test_the_trial_goes_on_elsewhere_to_the_same_bits(tmp_path, undisturbed, end):
     folder = write_study(tmp_path, SPACE)
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    settings = {**environment(folder), **token}
+    settings = {**environment(folder), **token, "RAY_raylet_start_wait_time_s": "120"}
     cluster = subprocess.Popen(
         [sys.executable, "-c", NODES],
         env=settings,
@@ -142,6 +142,7 @@ def test_the_trial_goes_on_elsewhere_to_the_same_bits(tmp_path, undisturbed, end
     driver = None
     try:
         address = cluster.stdout.readline().strip()
+        assert address
         driver = subprocess.Popen(
             [sys.executable, "-c", DRIVER, "0.1"],
             cwd=folder,

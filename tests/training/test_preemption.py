@@ -117,6 +117,8 @@ def test_sigterm_does_what_it_always_does_while_nobody_trains():
         with preemption.heard():
             os.kill(os.getpid(), signal.SIGTERM)
         assert heard == [signal.SIGTERM]
+        assert preemption.asked()
+        preemption._asked.clear()
         with preemption.heard(), preemption.looking():
             os.kill(os.getpid(), signal.SIGTERM)
         assert heard == [signal.SIGTERM]
