@@ -142,7 +142,7 @@ def studies(
         out.print(studies_table(rows))
     else:
         for row in rows:
-            print(f"{row['study']}\t{row['state']}\t{row['owner'] or '-'}")
+            print(f"{row['study']}\t{row['state']}")
 
 
 @app.command()

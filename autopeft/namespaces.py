@@ -72,6 +72,11 @@ def check_free(study: str, studies: Iterable[str]) -> None:
             )
 
 
+def of_owner(owner: str | None) -> str:
+    """What is said behind a study's name, where it is somebody else's."""
+    return f" of {owner}" if owner and owner != own_name() else ""
+
+
 def own_name() -> str | None:
     """The owner of what is made here: AUTOPEFT_OWNER, or the login name; None: neither is told.
 

@@ -7,6 +7,7 @@ import typer
 
 from autopeft.commands.options import AsJson, StudyName
 from autopeft.home import Home
+from autopeft.namespaces import of_owner
 
 
 def status(
@@ -58,7 +59,9 @@ def status(
     if out.is_terminal:
         # A driver tells the time that it took when it ends.
         elapsed = None if record.state == "running" else record.seconds
-        out.print(Panel(spec, now, Moment(elapsed, state=record.state, owner=record.owner)))
+        out.print(
+            Panel(spec, now, Moment(elapsed, state=record.state, owner=of_owner(record.owner)))
+        )
     else:
         _print_status(spec, record, trials, now)
         if text := saved_line(spec, now):
@@ -83,8 +86,10 @@ def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
     own = len(now.searched)
     again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
     seconds = clock(sum(trial.seconds for trial in trials))
-    of = f" of {record.owner}" if record.owner else ""
-    print(f"{spec.name}{of}: {record.state}, {own}{limit} trials{again}: {counts(trials)}")
+    print(
+        f"{spec.name}{of_owner(record.owner)}: {record.state}, "
+        f"{own}{limit} trials{again}: {counts(trials)}"
+    )
     print(f"front of {len(now.members)}, hypervolume {now.hypervolume:.4f}, {seconds} of trials")
     for text in now.said:
         print(text)

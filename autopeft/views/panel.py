@@ -43,7 +43,8 @@ class Moment:
     elapsed: wall seconds of the study; None: not known.
     ended, since: how many trials ended in so many seconds; 0 where nobody counted.
     ran: trial -> seconds that its rung has run; empty where nobody looks.
-    state: `searching`, `pausing ...`, `finished`: a word or a sentence. owner: of the study.
+    state: `searching`, `pausing ...`, `finished`: a word or a sentence. owner: ` of ada`, of
+        a study of somebody else's.
     """
 
     elapsed: float | None
@@ -51,7 +52,7 @@ class Moment:
     since: float = 0.0
     ran: Mapping[int, float] = field(default_factory=dict)
     state: str = "searching"
-    owner: str | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,8 @@ class Panel:
         title = Table.grid(expand=True)
         title.add_column(overflow="ellipsis", no_wrap=True)
         title.add_column(justify="right", no_wrap=True)
-        owner = f" of {moment.owner}" if moment.owner else ""
         title.add_row(
-            Text.assemble((spec.name, "bold"), owner, "  ", (moment.state, "cyan")),
+            Text.assemble((spec.name, "bold"), moment.owner, "  ", (moment.state, "cyan")),
             "" if moment.elapsed is None else f"{clock(moment.elapsed)} elapsed",
         )
         spent = f"{now.hours:.3g} {self._hour} hours spent"

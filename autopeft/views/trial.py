@@ -14,7 +14,7 @@ from autopeft.domain.front import amount, baseline_metrics, front, share
 from autopeft.domain.replicates import averaged, fresh
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
-from autopeft.namespaces import file_name
+from autopeft.namespaces import file_name, of_owner
 from autopeft.terminal import clock, trial_row
 from autopeft.views.layers import layers_table
 
@@ -111,8 +111,11 @@ def _parts(
         else (document["place"])
     )
     kind = "baseline " if trial.baseline else "trial "
-    owner = f" of {document['owner']}" if document.get("owner") else ""
-    yield Text.assemble((f"{kind}{trial.number} of {spec.name}", "bold"), owner, f"  {state}")
+    yield Text.assemble(
+        (f"{kind}{trial.number} of {spec.name}", "bold"),
+        of_owner(document.get("owner")),
+        f"  {state}",
+    )
     yield Text(describe(trial.configuration), style="cyan")
     yield from _section("why it was proposed", _why(trial))
     if trial.failure is not None:
