@@ -1,6 +1,8 @@
 """A team's studies: a namespace and an owner, from the file to MLflow, the explorer and Prometheus."""
 
+import contextlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -26,12 +28,48 @@ search: {sampler: random, seed: 0}
 TEAM = {"AUTOPEFT_NAMESPACE": "nlp", "AUTOPEFT_OWNER": "ada"}
 
 
+def ask(address):
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return answer.read().decode()
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A study that was searched inside a namespace."""
+def searched(tmp_path_factory):
+    """The folder of a study that was searched inside a namespace, and what its driver told last."""
     found = write_study(tmp_path_factory.mktemp("team"), SPACE)
-    here(found, "search", "space.yaml", "--local", "-q", **TEAM)
-    return found
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told, ended = [], threading.Event()
+
+    def scrape():
+        while not ended.wait(0.1):
+            with contextlib.suppress(OSError):
+                told.append(ask(f"http://127.0.0.1:{port}/metrics"))
+
+    scraping = threading.Thread(target=scrape)
+    scraping.start()
+    try:
+        here(
+            *(found, "search", "space.yaml", "--local", "-q"),
+            **{**TEAM, "AUTOPEFT_METRICS_PORT": str(port)},
+        )
+    finally:
+        ended.set()
+        scraping.join()
+    return found, told[-1]
+
+
+@pytest.fixture(scope="module")
+def folder(searched):
+    return searched[0]
+
+
+def test_the_driver_told_prometheus_of_it_while_it_ran(searched):
+    labels = 'namespace="nlp",study="nlp/rte"'
+    assert f"autopeft_suggestion_seconds_count{{{labels}}} 2.0" in searched[1]
+    assert f"autopeft_budget_trials{{{labels}}} 2.0" in searched[1]
+    assert 'owner="ada",state="running"' in searched[1]
 
 
 def test_the_name_leads_to_it_inside_the_namespace_and_the_whole_one_from_anywhere(folder):
@@ -101,9 +139,7 @@ def test_the_explorer_serves_it_at_its_name_and_prometheus_reads_all(folder):
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def get(path):
-        at = f"http://127.0.0.1:{server.server_address[1]}{path}"
-        with urllib.request.urlopen(at, timeout=60) as answer:
-            return answer.read().decode()
+        return ask(f"http://127.0.0.1:{server.server_address[1]}{path}")
 
     try:
         assert 'href="studies/nlp/rte/"' in get("/")
