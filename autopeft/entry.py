@@ -12,6 +12,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, Store, StudyRecord
 from autopeft.domain.study import StudySpec
 from autopeft.importing import refuse_imported
+from autopeft.orchestrator.lease import holder
 from autopeft.records import spec_of
 
 
@@ -35,6 +36,8 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
         document = {**spec.document, "study": free}
         return _create(replace(spec, name=free, document=document), store)
     if not changed:
+        if record.folder != spec.folder and holder(store, spec.name) is None:
+            store.update(replace(record, folder=spec.folder))  # `resume` finds the files there
         return spec
     if not store.history(spec.name) and not store.recall(spec.name):  # it never began
         warm_start.check(spec, store)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from autopeft.home import Home
 from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+from autopeft.parcel import on_worker, refuse_absent, sent
 from autopeft.warm_start import taken_over
 
 log = logging.getLogger("autopeft")
@@ -34,6 +35,7 @@ def open_store(home: Home) -> Store:
 
 def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
     """The evaluator of one worker process."""
+    spec = replace(spec, folder=on_worker(spec.folder))
     if spec.evaluator is not None:
         from autopeft.training.own_code import OwnCodeEvaluator
 
@@ -97,6 +99,7 @@ def _open(
 ) -> Iterator[Search]:
     from autopeft.search import make_sampler
 
+    refuse_absent(spec)
     check_own_code(spec)
     sources = taken_over(spec, store, earlier_problem)
     spec, shape = bound(spec)
@@ -157,4 +160,5 @@ def _driver(
         resources=spec.resources,
         folder=home.study(spec.name),
         stop=stop,
+        files=sent(spec.folder),
     )

@@ -230,6 +230,7 @@ def run(
     resources: Resources,
     folder: Path,
     stop: threading.Event,
+    files: Path | None = None,
 ) -> None:
     """Run the study to its end or until `stop` is set; running segments then start again later.
 
@@ -237,13 +238,14 @@ def run(
 
     Args:
         folder: of the study; Tune's scratch files go there and are deleted.
+        files: see `ray_cluster.cluster`.
     """
     scratch = folder / "ray"
     trainable = tune.with_resources(
         tune.with_parameters(SegmentTrainable, make_evaluator=make_evaluator),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
     )
-    with cluster(parallel, resources), quiet_tune():
+    with cluster(parallel, resources, files), quiet_tune():
         searcher = SegmentSearcher(session, stop)
         tuner = tune.Tuner(
             trainable,
