@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ _STOP_S = 60
 """For SIGTERM to become a pause: checkpoints, the store, MLflow. Ray's own is 3 s."""
 
 _CONNECT_S = 5
+_AGENT_S = 60
+_YOUNG = "No available agent"
+"""What Ray 2.60 says for some seconds after the head has begun, with `please try again later`."""
+
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _TOKEN = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it"
@@ -74,12 +79,20 @@ class Jobs:
             StudyError: the cluster refuses it.
         """
         wait = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_S)}
+        patient_until = time.monotonic() + _AGENT_S
         with self._said():
-            self._client.submit_job(
-                entrypoint="exec python -P entry.py",
-                submission_id=job,
-                runtime_env={"working_dir": str(package), "env_vars": {**wait, **variables}},
-            )
+            while True:
+                try:
+                    self._client.submit_job(
+                        entrypoint="exec python -P entry.py",
+                        submission_id=job,
+                        runtime_env={"working_dir": str(package), "env_vars": wait | {**variables}},
+                    )
+                    return
+                except RuntimeError as error:
+                    if _YOUNG not in str(error) or time.monotonic() > patient_until:
+                        raise
+                time.sleep(1)
 
     def state(self, job: str) -> JobState:
         """Raises:
@@ -124,6 +137,11 @@ class Jobs:
                 text = (
                     f"the cluster at {self._address} does not know job {job}: it was started on "
                     "another one, or that one was started anew since"
+                )
+            elif _YOUNG in text:
+                text = (
+                    f"the cluster at {self._address} has no agent that could start a job: is its "
+                    "port free on the head (`ray start --dashboard-agent-listen-port`, 52365)?"
                 )
             else:
                 text = f"the cluster at {self._address} refused: {text}"

@@ -1,0 +1,101 @@
+"""What `--submit` checks before anything is sent, and what is said of jobs that were not."""
+
+import json
+import sys
+
+import pytest
+from own_code import at_home, autopeft, parsed, write
+from tiny_study import write_study
+
+from autopeft.commands import submitting
+from autopeft.domain.errors import StudyError
+from autopeft.orchestrator.jobs import JobState
+
+PLAIN = """
+study: small
+modules: [{peft_type: LORA, r: 2, target_modules: [query]}]
+objectives: [eval_loss]
+budget: {trials: 3}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    at_home(monkeypatch, tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")  # nobody, so whoever comes there passed
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+@pytest.fixture
+def said(place, monkeypatch, capsys):
+    """said(*arguments): what a verb that fails says."""
+
+    def said(*arguments, code=2):
+        assert autopeft(monkeypatch, *arguments) == code
+        return capsys.readouterr().err
+
+    return said
+
+
+def test_a_mistake_that_this_machine_can_see_is_said_before_the_cluster_is_asked(place, said):
+    write(place, space="autopeft: 1\nstudy: 1/2")
+    assert "study" in said("search", "space.yaml", "--submit")
+    write(place)
+    (place / "my_package" / "train.py").write_text("def other(configuration, context): ...")
+    assert "it has other" in said("search", "space.yaml", "--submit")
+    write(place)
+    assert "no job server answers" in said("search", "space.yaml", "--submit")
+    assert "add --submit" not in said("resume", "free", "--submit")
+
+
+def test_local_and_submit_are_two_places(place, said):
+    write(place)
+    for verb in (["search", "space.yaml"], ["resume", "free"], ["confirm", "free"]):
+        assert "take one of them" in said(*verb, "--submit", "--local")
+
+
+def test_model_and_data_are_checked_where_they_are_here(place, said):
+    write_study(place, PLAIN)
+    (place / "train.jsonl").write_text('{"words": "a", "label": "1"}\n' * 8)
+    assert "text" in said("search", "space.yaml", "--submit")
+    at = place / "space.yaml"
+    at.write_text(at.read_text().replace("train.jsonl", "/shared/rows/train.jsonl"))
+    told = said("search", "space.yaml", "--submit")
+    assert "not on this machine, checked on the cluster: /shared/rows/train.jsonl" in told
+    assert "no job server answers" in told
+
+
+def test_a_library_that_only_the_cluster_has_is_no_mistake(place, said):
+    write(place)
+    code = place / "my_package" / "train.py"
+    code.write_text(f"import only_there\n{code.read_text()}")
+    told = said("search", "space.yaml", "--submit")
+    assert "only_there is not installed here: your code is checked on the cluster" in told
+    code.write_text(f"import my_package.gone\n{code.read_text()}")
+    assert "No module named 'my_package.gone'" in said("search", "space.yaml", "--submit")
+
+
+def test_a_job_that_ended_early_is_told_in_its_own_words():
+    log = "INFO setting up\nRunning entrypoint\nversions differ\nerror: first\nerror: a: 2 mistakes\n  b\n"
+    with pytest.raises(StudyError) as caught:
+        submitting._ended(JobState("FAILED", ""), log, "a", "a-1")
+    assert str(caught.value) == "on the cluster: a: 2 mistakes\n  b"
+    with pytest.raises(StudyError, match=r"job a-1 .* sh: 1: exec: python: not found"):
+        submitting._ended(JobState("FAILED", ""), "sh: 1: exec: python: not found\n", "a", "a-1")
+    with pytest.raises(StudyError, match="the runtime env cannot be set up"):
+        submitting._ended(JobState("FAILED", "the runtime env cannot be set up"), "", "a", "a-1")
+
+
+def test_who_drives_a_study_is_told_and_where_its_log_is(place, said, monkeypatch, capsys):
+    write(place)
+    parsed(place)
+    assert "there is no study 'free'" in said("logs", "free")
+    assert autopeft(monkeypatch, "search", "space.yaml", "--local", "--quiet") == 0
+    capsys.readouterr()
+    assert "was last searched by process" in said("logs", "free")
+    assert autopeft(monkeypatch, "status", "free") == 0
+    assert "\nLast searched by process " in capsys.readouterr().out
+    assert autopeft(monkeypatch, "status", "free", "--json") == 0
+    driver = json.loads(capsys.readouterr().out)["driver"]
+    assert (driver["searches"], driver["job"]) == (False, None)
