@@ -99,34 +99,51 @@ def _submit(
         _say(f"job {job} was handed over; Ctrl-C ends this command, and not the job")
     try:
         study = _begun(jobs, store, name, job)
+    except LostError as error:
+        raise StudyError(f"job {job} was handed over and may go on, but {error}") from error
     except KeyboardInterrupt:
         _say(f"\njob {job} goes on: autopeft status {name}")
         raise typer.Exit(130) from None
     _tell(study, job, as_json=as_json)
 
 
+class LostError(AutopeftError):
+    """The job server or the store does not answer any more."""
+
+
 def _begun(jobs: "Jobs", store: "Store", name: str, job: str) -> str:
     """The study that the job searches, once it does.
 
     Raises:
+        Exit: there was nothing to search, as the job said.
+        LostError: nobody can be asked.
         StudyError: the job ended before, with what it said.
     """
     while True:
-        state = jobs.state(job)
-        for record in store.studies():
-            if name.rpartition("/")[2] in record.name and _searches(store, record.name, job):
-                return record.name
+        try:
+            state, found = jobs.state(job), _searched(store, name, job)
+            printed = jobs.logs(job) if state.ended else ""
+        except StudyError as error:
+            raise LostError(str(error)) from error
+        if found is not None:
+            return found
         if state.ended:
-            _ended(state, jobs.logs(job), name, job)
-            return name
+            _ended(state, printed, name, job)
+            raise typer.Exit
         time.sleep(_LOOK_S)
 
 
-def _searches(store: "Store", study: str, job: str) -> bool:
+def _searched(store: "Store", name: str, job: str) -> str | None:
+    """The study of about this name (`--new`, a namespace) that the job searches, or has."""
     from autopeft.orchestrator.lease import last_driver
 
-    found = last_driver(store, study)
-    return found is not None and found[0].job == job
+    for record in store.studies():
+        if name.rpartition("/")[2] not in record.name:
+            continue
+        driver = last_driver(store, record.name)
+        if driver is not None and driver[0].job == job:
+            return record.name
+    return None
 
 
 def _ended(state: "JobState", printed: str, name: str, job: str) -> None:

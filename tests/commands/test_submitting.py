@@ -2,14 +2,19 @@
 
 import json
 import sys
+import threading
 
 import pytest
+import typer
+from fakes import MemoryStore
 from own_code import at_home, autopeft, parsed, write
 from tiny_study import write_study
 
 from autopeft.commands import submitting
 from autopeft.domain.errors import StudyError
+from autopeft.domain.ports import StudyRecord
 from autopeft.orchestrator.jobs import JobState
+from autopeft.orchestrator.lease import Lease
 
 PLAIN = """
 study: small
@@ -85,6 +90,43 @@ def test_a_job_that_ended_early_is_told_in_its_own_words():
         submitting._ended(JobState("FAILED", ""), "sh: 1: exec: python: not found\n", "a", "a-1")
     with pytest.raises(StudyError, match="the runtime env cannot be set up"):
         submitting._ended(JobState("FAILED", "the runtime env cannot be set up"), "", "a", "a-1")
+
+
+class Told:
+    """A job server in memory, whose job ends or is not heard of any more."""
+
+    def __init__(self, status, log=""):
+        self.status, self.log = status, log
+
+    def state(self, job):
+        if self.status == "gone":
+            raise StudyError("no job server answers")
+        return JobState(self.status, "")
+
+    def logs(self, job):
+        return self.log
+
+
+def test_a_job_that_begins_is_known_by_the_driver_that_it_became(monkeypatch):
+    store = MemoryStore()
+    for name in ("nlp/rte", "nlp/rte-2", "sst"):
+        store.create(StudyRecord(name, {}, ".", 0.0, "running"))
+    told = {"metadata": {"job_submission_id": "rte-1f"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
+    with Lease(store, "nlp/rte-2", threading.Event()).hold():
+        pass
+    assert submitting._begun(Told("RUNNING"), store, "rte", "rte-1f") == "nlp/rte-2"
+    with pytest.raises(StudyError, match="on the cluster: no"):
+        submitting._begun(Told("FAILED", "error: no\n"), store, "rte", "rte-2f")
+
+
+def test_a_job_with_nothing_to_do_says_so_and_one_that_is_lost_may_go_on(capsys):
+    with pytest.raises(typer.Exit) as ended:
+        submitting._begun(Told("SUCCEEDED", "all is told\n"), MemoryStore(), "rte", "rte-1f")
+    assert ended.value.exit_code == 0
+    assert "all is told" in capsys.readouterr().err
+    with pytest.raises(submitting.LostError, match="no job server answers"):
+        submitting._begun(Told("gone"), MemoryStore(), "rte", "rte-1f")
 
 
 def test_who_drives_a_study_is_told_and_where_its_log_is(place, said, monkeypatch, capsys):
