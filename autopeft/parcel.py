@@ -24,6 +24,9 @@ FILES = "files"
 LIMIT_MIB = 250
 """Of a parcel. Ray keeps it in the memory of the head, and itself refuses 512 MiB."""
 
+_KEPT_BY_TOOLS = ("pyvenv.cfg", "autopeft.db", "mlflow.db")
+"""In a virtual environment, and in a home of studies whose store or MLflow is a file."""
+
 _MARK = ".parcel"
 _SENT = ".sent"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip's first: the same files are the same bytes
@@ -186,9 +189,10 @@ def _below(root: Path, folder: Path) -> Iterator[Path]:
 
 
 def _left_out(folder: Path) -> bool:
-    if folder.name[0] == "." or folder.name == "__pycache__":
+    """Hidden, made anew anywhere, or what a tool keeps of its own."""
+    if folder.name[0] == "." or folder.name in ("__pycache__", "mlruns"):
         return True
-    return (folder / "pyvenv.cfg").exists() or (folder / "autopeft.db").exists()
+    return any((folder / mark).exists() for mark in _KEPT_BY_TOOLS)
 
 
 def _refuse_large(files: Mapping[str, Path]) -> None:

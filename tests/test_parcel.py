@@ -42,7 +42,14 @@ def test_a_pattern_sends_what_it_matches(tmp_path):
 
 def test_code_travels_with_its_folder_but_not_with_secrets_environments_and_studies(tmp_path):
     write(tmp_path)
-    for name in (".env", "venv/pyvenv.cfg", "venv/lib.py", "studies/autopeft.db", "rows.csv"):
+    for name in (
+        ".env",
+        "venv/pyvenv.cfg",
+        "venv/lib.py",
+        "studies/autopeft.db",
+        "home/mlflow.db",
+        "rows.csv",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "loop").symlink_to(tmp_path)

@@ -65,9 +65,11 @@ class Jobs:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         with self._said():
             from ray.dashboard.modules import dashboard_sdk
+            from ray.dashboard.modules.job import sdk
             from ray.job_submission import JobSubmissionClient
 
-            dashboard_sdk.logger.setLevel(logging.ERROR)  # an upload is no news
+            for module in (dashboard_sdk, sdk):  # an upload and the end of a log are no news
+                module.logger.setLevel(logging.ERROR)
             self._client = JobSubmissionClient(self._address)
 
     def submit(self, job: str, package: Path, variables: Mapping[str, str]) -> None:
