@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,15 +210,13 @@ def _theirs(module: str, spec: "StudySpec") -> bool:
 
 
 def _far_model(spec: "StudySpec") -> bool:
-    from autopeft.training.model import resolve_model
-
+    """Whether the model is one of the hub, or of a package that is not installed here."""
     name = str(spec.model.get("model_name_or_path", ""))
-    try:
-        return bool(name) and not Path(resolve_model(name, folder=spec.folder)).is_dir()
-    except AutopeftError:
-        if not name.startswith(("/", "package:")):
-            raise
-        return True
+    if name.startswith("package:"):
+        return find_spec(name.removeprefix("package:").partition("/")[0]) is None
+    if not name or name.startswith((".", "/", "~")):  # a path that is not there is a mistake
+        return False
+    return not (Path(spec.folder) / name).is_dir()
 
 
 def _far_data(spec: "StudySpec") -> list[str]:
