@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import zipfile
 
 import pytest
 import typer
@@ -10,11 +11,13 @@ from fakes import MemoryStore
 from own_code import at_home, autopeft, parsed, write
 from tiny_study import write_study
 
+from autopeft import entry
 from autopeft.commands import submitting
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import StudyRecord
 from autopeft.orchestrator.jobs import JobState
 from autopeft.orchestrator.lease import Lease
+from autopeft.store import SqlStore
 
 PLAIN = """
 study: small
@@ -127,6 +130,52 @@ def test_a_job_with_nothing_to_do_says_so_and_one_that_is_lost_may_go_on(capsys)
     assert "all is told" in capsys.readouterr().err
     with pytest.raises(submitting.LostError, match="no job server answers"):
         submitting._begun(Told("gone"), MemoryStore(), "rte", "rte-1f")
+
+
+@pytest.fixture
+def sent(place, monkeypatch):
+    """sent(*arguments): the request, all bytes of the package, and the variables that go along."""
+    taken = []
+
+    class Taking(Told):
+        def __init__(self):
+            super().__init__("SUCCEEDED")
+
+        def submit(self, job, package, variables):
+            with zipfile.ZipFile(package) as whole:
+                everything = b"".join(whole.read(name) for name in whole.namelist())
+                request = json.loads(whole.read("request.json"))
+            taken.append((request, everything, variables))
+
+    monkeypatch.setattr("autopeft.orchestrator.jobs.Jobs", Taking)
+
+    def sent(*arguments):
+        assert autopeft(monkeypatch, *arguments) == 0
+        return taken[-1]
+
+    return sent
+
+
+def test_the_job_is_the_same_verb_with_its_options_and_without_any_secret(place, sent, monkeypatch):
+    write(place)
+    store = f"sqlite:///{place / 'planted.db'}"
+    secrets = {"AUTOPEFT_STORE": store, "HF_TOKEN": "hf_planted", "RAY_AUTH_TOKEN": "planted" * 9}
+    for name, value in {**secrets, "AUTOPEFT_NAMESPACE": "nlp", "AUTOPEFT_OWNER": "me"}.items():
+        monkeypatch.setenv(name, value)
+    request, everything, variables = sent(
+        "search", "space.yaml", "--submit", "--set", "budget.trials=9", "--new", "--extend"
+    )
+    assert request["arguments"] == ["search", "--set=budget.trials=9", "--new", "--extend"]
+    assert request["space"] == "space.yaml"
+    assert request["versions"].keys() == {"autopeft", "ray", "peft", "python"}
+    assert variables == {"AUTOPEFT_NAMESPACE": "nlp", "AUTOPEFT_OWNER": "me"}
+    for secret in (*secrets.values(), "127.0.0.1:9"):
+        assert secret.encode() not in everything
+    entry.enter(parsed(place), SqlStore(store))
+    assert sent("resume", "free", "--submit")[0]["arguments"] == ["resume", "free"]
+    again = sent("confirm", "free", "--submit", "--seeds", "3")[0]
+    assert again["arguments"] == ["confirm", "free", "--seeds", "3"]
+    assert (again["space"], again["parcel"]) == ("", "")
 
 
 def test_who_drives_a_study_is_told_and_where_its_log_is(place, said, monkeypatch, capsys):
