@@ -18,6 +18,7 @@ from autopeft.commands import (
     confirming,
     exploring,
     exporting,
+    following,
     importing,
     looking,
     running,
@@ -111,6 +112,7 @@ app.command()(running.stop)
 app.command()(confirming.confirm)
 app.command("import")(importing.import_results)
 app.command()(looking.status)
+app.command()(following.logs)
 app.command("front")(looking.show_front)
 app.command()(looking.best)
 app.command()(showing.show)

@@ -13,6 +13,7 @@ from autopeft.domain.ports import Event, Store, StudyRecord
 from autopeft.domain.study import StudySpec
 from autopeft.importing import refuse_imported
 from autopeft.namespaces import check_free, own_name
+from autopeft.orchestrator.lease import holder
 from autopeft.records import spec_of
 
 
@@ -36,6 +37,8 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
         document = {**spec.document, "study": free}
         return _create(replace(spec, name=free, document=document), store)
     if not changed:
+        if record.folder != spec.folder and holder(store, spec.name) is None:
+            store.update(replace(record, folder=spec.folder))  # `resume` finds the files there
         return spec
     if not store.history(spec.name) and not store.recall(spec.name):  # it never began
         warm_start.check(spec, store)

@@ -5,6 +5,7 @@
   mlflow.db mlartifacts/    unless MLFLOW_TRACKING_URI names a server
   <study>/checkpoints/trial-<n>/rung-<m>/   paused trials
   <study>/adapters/trial-<n>/               completed trials of the front and the baselines
+  .sent/<digest>/       what came with `--submit`
 """
 
 import os

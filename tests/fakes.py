@@ -1,6 +1,7 @@
 """Fakes behind the ports, for tests of logic: a store in memory, a model of six layers, a trainer
 that computes its metrics."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -183,6 +184,7 @@ class MemoryStore:
         self.taken: dict[str, set[int]] = {}
         self.facts: dict[str, dict[str, str]] = {}
         self.broken = False
+        self._identity = uuid.uuid4().hex
 
     def create(self, record: StudyRecord) -> None:
         if record.name in self.records:
@@ -199,6 +201,9 @@ class MemoryStore:
 
     def studies(self) -> Sequence[StudyRecord]:
         return list(self.records.values())
+
+    def identity(self) -> str:
+        return self._identity
 
     def history(self, name: str) -> tuple[Trial, ...]:
         return tuple(self.trials[name][n] for n in sorted(self.trials[name]))

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from autopeft.metrics import DriverMetrics, driver_metrics
 from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
+from autopeft.parcel import on_worker, refuse_absent, sent
 from autopeft.warm_start import taken_over
 
 log = logging.getLogger("autopeft")
@@ -35,6 +36,7 @@ def open_store(home: Home) -> Store:
 
 def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
     """The evaluator of one worker process."""
+    spec = replace(spec, folder=on_worker(spec.folder))
     if spec.evaluator is not None:
         from autopeft.training.own_code import OwnCodeEvaluator
 
@@ -100,6 +102,7 @@ def _open(
 ) -> Iterator[Search]:
     from autopeft.search import make_sampler
 
+    refuse_absent(spec)
     check_own_code(spec)
     sources = taken_over(spec, store, earlier_problem)
     spec, shape = bound(spec)
@@ -173,4 +176,5 @@ def _driver(
         stop=stop,
         store=store,
         **({} if metrics is None else {"shared": metrics.shared}),
+        files=sent(spec.folder),
     )

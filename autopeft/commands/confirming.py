@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from autopeft.commands.options import AsJson, Local, Quiet, StudyName
-from autopeft.commands.stopping import says_how_to_go_on, stops
+from autopeft.commands.options import AsJson, Local, Quiet, StudyName, Submit
+from autopeft.commands.stopping import go_on, says_how_to_go_on, stops
+from autopeft.commands.submitting import refuse_local, submit_study
 from autopeft.home import Home
 
 
@@ -21,6 +22,7 @@ def confirm(
         bool, typer.Option("--report", help="Train nothing: only say what there is.")
     ] = False,
     local: Local = False,
+    submit: Submit = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -28,6 +30,11 @@ def confirm(
 
     Test figures are only shown here: nothing is chosen by them.
     """
+    if submit and not report:
+        refuse_local(local)
+        again = ["--seeds", str(seeds)] if seeds else []
+        submit_study(study, ["confirm", study, *again], quiet=quiet, as_json=as_json)
+        return
     from autopeft import build, entry
     from autopeft.domain.study import Confirm
     from autopeft.terminal import talk
@@ -37,7 +44,7 @@ def confirm(
     spec = entry.trained(study, store)
     asked = Confirm(seeds or (spec.confirm or Confirm()).seeds)
     if not report and run_confirmation(spec, home, store, asked, local=local, quiet=quiet):
-        talk.print(f"\npaused. Go on with: autopeft confirm {study}")
+        talk.print(f"\npaused. Go on with: {go_on('confirm', study)}")
         raise typer.Exit(130)
     show_confirmation(spec, store, as_json=as_json)
 
@@ -60,7 +67,7 @@ def run_confirmation(
         talk.print(f"confirming {spec.name}: {left} runs on fresh seeds", highlight=False)
     view = LiveView(spec, quiet=quiet, local=local)
     with (
-        says_how_to_go_on(f"autopeft confirm {spec.name}"),
+        says_how_to_go_on(go_on("confirm", spec.name)),
         build.open_search(
             spec,
             home,

@@ -23,6 +23,7 @@ def status(
     from autopeft.domain.spending import spent
     from autopeft.orchestrator.stopping import enough, last_proposed
     from autopeft.terminal import out, say, spent_lines
+    from autopeft.views.driver import driver_document, driver_line, found_driver
     from autopeft.views.panel import Moment, Panel
     from autopeft.views.sentences import failure_lines, saved_line
     from autopeft.views.standing import failures, standing
@@ -32,6 +33,7 @@ def status(
     trials = store.history(study)
     stopped = enough(spec, searched(trials)) if record.state == "finished" else None
     now = standing(spec, trials, stopped)
+    driver = found_driver(store, study)
     if as_json:
         proposed = last_proposed(trials)
         states = [str(trial.state) for trial in trials]
@@ -39,6 +41,7 @@ def status(
             "study": study,
             "state": record.state,
             "owner": record.owner,
+            "driver": driver_document(driver),
             "trials": {state: states.count(state) for state in sorted(set(states))},
             "budget": {
                 name: value for name, value in vars(spec.budget).items() if value is not None
@@ -66,6 +69,8 @@ def status(
         _print_status(spec, record, trials, now)
         if text := saved_line(spec, now):
             print(text)
+    if text := driver_line(driver):
+        say(text)
     for text in spent_lines(spec, trials):
         say(text)
     for trial in trials if tracebacks or not out.is_terminal else ():

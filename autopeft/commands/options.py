@@ -29,3 +29,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Local = Annotated[
     bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
 ]
+Submit = Annotated[
+    bool,
+    typer.Option(
+        "--submit",
+        help="Hand it to the cluster whose job server RAY_ADDRESS names; it goes on there when "
+        "this machine is gone.",
+    ),
+]

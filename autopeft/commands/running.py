@@ -8,8 +8,9 @@ import typer
 
 from autopeft.commands.confirming import run_confirmation
 from autopeft.commands.looking import print_front_json
-from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
-from autopeft.commands.stopping import says_how_to_go_on, stops
+from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName, Submit
+from autopeft.commands.stopping import go_on, says_how_to_go_on, stops
+from autopeft.commands.submitting import refuse_local, submit_search, submit_study
 from autopeft.home import Home
 from autopeft.namespaces import file_name
 
@@ -31,10 +32,17 @@ def search(
         ),
     ] = False,
     local: Local = False,
+    submit: Submit = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the space; comes back to the study of this name when there is one."""
+    if submit:
+        refuse_local(local)
+        given = {"--new": new, "--extend": extend, "--control": control}
+        flags = [flag for flag, on in given.items() if on]
+        submit_search(space, overrides or (), flags, quiet=quiet, as_json=as_json)
+        return
     from autopeft import build, entry
     from autopeft.config import load
     from autopeft.control import control_of
@@ -54,9 +62,17 @@ def search(
 
 
 def resume(
-    study: StudyName, local: Local = False, quiet: Quiet = False, as_json: AsJson = False
+    study: StudyName,
+    local: Local = False,
+    submit: Submit = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Go on with a study: same space, same budget."""
+    if submit:
+        refuse_local(local)
+        submit_study(study, ["resume", study], quiet=quiet, as_json=as_json)
+        return
     from autopeft import build, entry
 
     home = Home.from_environment()
@@ -89,7 +105,7 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         talk.print(f"study {spec.name} in {home.folder}", soft_wrap=True, highlight=False)
     written = spec  # a confirmation binds it to the model by itself
     with (
-        says_how_to_go_on(f"autopeft resume {spec.name}"),
+        says_how_to_go_on(go_on("resume", spec.name)),
         build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
     ):
         spec, session = found.spec, found.session
@@ -98,12 +114,12 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
     if interrupted() or found.stop.is_set():
-        said = f"\npaused: {paused(trials)}. Go on with: autopeft resume {spec.name}"
+        said = f"\npaused: {paused(trials)}. Go on with: {go_on('resume', spec.name)}"
         talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130)
     if session.finished and members and (asked := confirmation_asked(spec, trials)):
         if run_confirmation(written, home, store, asked, local=local, quiet=quiet):
-            talk.print(f"\npaused while confirming. Go on with: autopeft resume {spec.name}")
+            talk.print(f"\npaused while confirming. Go on with: {go_on('resume', spec.name)}")
             raise typer.Exit(130)
         trials = store.history(spec.name)
         members = front(spec.objectives, spec.constraints, trials)

@@ -48,3 +48,10 @@ def says_how_to_go_on(command: str) -> Iterator[None]:
         said = f"\nstopped at once; what was told is kept. Go on with: {command}"
         talk.print(said, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def go_on(verb: str, study: str) -> str:
+    """The command that goes on with what was paused here: from a job it is another job."""
+    from autopeft.orchestrator.lease import job_here
+
+    return f"autopeft {verb} {study}" + (" --submit" if job_here() else "")

@@ -174,6 +174,9 @@ class Store(Protocol):
 
     def studies(self) -> Sequence[StudyRecord]: ...
 
+    def identity(self) -> str:
+        """A random text of this store, the same by whatever address it is opened."""
+
     def history(self, name: str) -> tuple[Trial, ...]:
         """All trials by number."""
 

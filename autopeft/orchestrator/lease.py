@@ -3,7 +3,8 @@
 A lease is two facts of the study: `driver`, who holds it, and `driver.heard`, when it was last
 heard of. A driver whose process is gone from this machine has lost it at once, one on another
 machine after a minute of silence. What a driver commits is checked against the lease in the same
-transaction, so one that slept through the loss of its own writes nothing any more.
+transaction, so one that slept through the loss of its own writes nothing any more. `driver.last`
+stays when a lease ends, for who asks where the study was searched.
 """
 
 import json
@@ -24,7 +25,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, Store
 from autopeft.domain.trial import Trial
 
-HOLDER, HEARD, ASKED = "driver", "driver.heard", "driver.stop"
+HOLDER, HEARD, ASKED, LAST = "driver", "driver.heard", "driver.stop", "driver.last"
 BEAT_S = 5.0
 SILENCE_S = 60.0
 
@@ -33,19 +34,23 @@ log = logging.getLogger("autopeft")
 
 @dataclass(frozen=True)
 class Holder:
-    """A driver. began: Unix seconds, of its process (`process`) and of its lease (`since`)."""
+    """A driver. process, since: Unix seconds, when its process and its lease began.
+
+    job: of Ray, that it runs in; "" where it was started otherwise.
+    """
 
     id: str
     host: str
     pid: int
     process: float
     since: float
+    job: str = ""
 
     @classmethod
     def here(cls) -> "Holder":
         pid = os.getpid()
         began = psutil.Process(pid).create_time()
-        return cls(uuid.uuid4().hex, platform.node(), pid, began, time.time())
+        return cls(uuid.uuid4().hex, platform.node(), pid, began, time.time(), job_here())
 
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -61,7 +66,14 @@ class Holder:
 
     def __str__(self) -> str:
         at = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
-        return f"process {self.pid} on {self.host} since {at}"
+        job = f"job {self.job}, " if self.job else ""
+        return f"{job}process {self.pid} on {self.host} since {at}"
+
+
+def job_here() -> str:
+    """The Ray job that this process runs in, as Ray tells it; "" outside of one."""
+    told = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return str(told.get("metadata", {}).get("job_submission_id", ""))
 
 
 def holder(store: Store, study: str) -> Holder | None:
@@ -71,6 +83,13 @@ def holder(store: Store, study: str) -> Holder | None:
         return None
     found = Holder(**json.loads(facts[HOLDER]))
     return found if found.alive(float(facts.get(HEARD, 0.0))) else None
+
+
+def last_driver(store: Store, study: str) -> tuple[Holder, float] | None:
+    """Who searches the study or did so last, and when it was heard of; Unix seconds."""
+    facts = store.recall(study)
+    told = facts.get(HOLDER) or facts.get(LAST)
+    return (Holder(**json.loads(told)), float(facts.get(HEARD, 0.0))) if told else None
 
 
 def refuse_busy(store: Store, study: str) -> None:
@@ -133,6 +152,7 @@ class Lease:
             refuse_busy(self._store, self._study)
             raise StudyError(f"another process began to search study {self._study!r}: try again")
         self.text = mine.text()
+        self._store.remember(self._study, LAST, self.text)
         if gone:
             log.warning("took over study %s from %s", self._study, Holder(**json.loads(gone)))
 

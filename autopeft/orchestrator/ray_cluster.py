@@ -28,8 +28,10 @@ log = logging.getLogger("autopeft")
 
 
 @contextmanager
-def cluster(parallel: int, resources: Resources) -> Iterator[None]:
+def cluster(parallel: int, resources: Resources, files: Path | None = None) -> Iterator[None]:
     """Ray for `parallel` workers at once; one that the caller initialised is used as it is.
+
+    files: a folder that Ray copies to every node, for workers to start in.
 
     Raises:
         StudyError: see `check_address` and `check_gpus`; the cluster refuses the connection.
@@ -39,6 +41,9 @@ def cluster(parallel: int, resources: Resources) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     options = _options(resources)
+    if files is not None:
+        options["runtime_env"]["working_dir"] = str(files)
+        os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # a job came with a folder of its own
     if address:
         check_address(address)
     else:
@@ -146,8 +151,13 @@ def check_address(address: str) -> None:
     """Ray itself tries for minutes, and ends the process.
 
     Raises:
-        StudyError: nothing answers at `host:port` or `ray://host:port`.
+        StudyError: nothing answers at `host:port` or `ray://host:port`; jobs alone do.
     """
+    if address.startswith(("http://", "https://")):
+        raise StudyError(
+            f"RAY_ADDRESS={address} names a job server, and this command would search from here: "
+            "add --submit, or set RAY_ADDRESS=HEAD:6379 where this machine is a node of the cluster"
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return  # `auto` and the like: Ray knows

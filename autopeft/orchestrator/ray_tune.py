@@ -263,6 +263,7 @@ def run(
     stop: threading.Event,
     store: Store | None = None,
     shared: Callable[[int], None] = lambda share: None,
+    files: Path | None = None,
 ) -> None:
     """Run the study to its end or until `stop` is set; running segments then start again later.
 
@@ -273,6 +274,7 @@ def run(
         store: where the searches of a cluster tell each other what they want of it; None: this one
             has it for itself.
         shared: called with how many trials may run at once, when that changes.
+        files: see `ray_cluster.cluster`.
     """
     scratch = folder / "ray"
     trainable = tune.with_resources(
@@ -280,7 +282,7 @@ def run(
         needed(resources),
     )
     with (
-        cluster(parallel, resources),
+        cluster(parallel, resources, files),
         quiet_tune(),
         _share(session.spec.name, store, parallel, resources, shared) as share,
         releasing(lambda: share() < parallel and searcher.busy),

@@ -76,6 +76,10 @@ class SqlStore:
             found = connection.execute(select(tables.studies).order_by(tables.studies.c.created))
             return [StudyRecord(**row._mapping) for row in found]
 
+    def identity(self) -> str:
+        with self._said(), self._engine.connect() as connection:
+            return str(connection.execute(select(tables.stores.c.identity)).scalar_one())
+
     def history(self, name: str) -> tuple[Trial, ...]:
         rungs: dict[int, list[Rung]] = {}
         with self._said(), self._engine.connect() as connection:

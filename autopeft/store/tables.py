@@ -90,3 +90,6 @@ facts = Table(
     Column("key", String(200), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# One row, made with the table: which store this is, whatever its address is called from where.
+stores = Table("stores", metadata, Column("identity", String(32), primary_key=True))

@@ -1,5 +1,6 @@
 """One driver a study: who holds it, who may take it over, and what the loser can still write."""
 
+import json
 import os
 import platform
 import subprocess
@@ -14,7 +15,16 @@ from fakes import MemoryStore
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, StudyRecord
 from autopeft.orchestrator import lease
-from autopeft.orchestrator.lease import ASKED, HEARD, HOLDER, Holder, Lease, ask_to_stop, holder
+from autopeft.orchestrator.lease import (
+    ASKED,
+    HEARD,
+    HOLDER,
+    Holder,
+    Lease,
+    ask_to_stop,
+    holder,
+    last_driver,
+)
 
 NOTHING = Event("front", None, 0.0, {})
 
@@ -125,3 +135,24 @@ def test_a_store_that_is_away_for_a_while_costs_no_lease(store, monkeypatch, cap
             wait_for(missed)
         assert not stop.wait(0.1)
     assert "was not renewed: the server is away" in caplog.text
+
+
+def test_who_searched_last_is_known_after_it_ended_with_its_job(store, monkeypatch):
+    assert last_driver(store, "tiny") is None
+    told = {"metadata": {"job_submission_id": "tiny-1"}, "runtime_env": {}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
+    with Lease(store, "tiny", threading.Event()).hold():
+        assert str(holder(store, "tiny")).startswith(f"job tiny-1, process {os.getpid()} on ")
+    found, heard = last_driver(store, "tiny")
+    assert (found.job, holder(store, "tiny")) == ("tiny-1", None)
+    assert time.time() - heard < 60
+    monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
+    with Lease(store, "tiny", threading.Event()).hold():
+        assert last_driver(store, "tiny")[0].job == ""
+
+
+def test_a_lease_of_a_version_without_jobs_is_read(store):
+    mine = vars(Holder.here())
+    old = json.dumps({key: value for key, value in mine.items() if key != "job"})
+    store.remember("tiny", HOLDER, old)
+    assert holder(store, "tiny").job == ""

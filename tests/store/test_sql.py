@@ -106,6 +106,13 @@ def test_a_name_is_taken_once_and_a_missing_one_names_what_there_is(told):
         store.study("none")
 
 
+def test_a_store_is_the_same_by_another_address_and_no_other(url, tmp_path):
+    one = SqlStore(url).identity()
+    assert SqlStore(url).identity() == one
+    assert len(one) == 32
+    assert SqlStore(f"sqlite:///{tmp_path / 'another.db'}").identity() != one
+
+
 def test_facts_are_kept_by_key(told):
     store, _ = told
     store.remember("fake", "run", "1")

@@ -1,0 +1,51 @@
+"""Who searches a study, or did so last: a process somewhere, or a job of a cluster."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from autopeft.domain.ports import Store
+from autopeft.orchestrator.lease import Holder, holder, last_driver
+from autopeft.terminal import clock
+
+
+@dataclass(frozen=True)
+class Driver:
+    """who: a driver. heard: Unix seconds, when last. now: whether it still searches."""
+
+    who: Holder
+    heard: float
+    now: bool
+
+
+def found_driver(store: Store, study: str) -> Driver | None:
+    """None: nobody ever searched it, or a version that did not say so."""
+    found = last_driver(store, study)
+    if found is None:
+        return None
+    who, heard = found
+    return Driver(who, heard, holder(store, study) == who)
+
+
+def driver_document(driver: Driver | None) -> dict[str, Any] | None:
+    """For `--json`; times in Unix seconds."""
+    if driver is None:
+        return None
+    who = driver.who
+    return {
+        "searches": driver.now,
+        "host": who.host,
+        "pid": who.pid,
+        "job": who.job or None,
+        "since": who.since,
+        "heard": driver.heard,
+    }
+
+
+def driver_line(driver: Driver | None) -> str:
+    """`Searched by job rte-1f, process 12 on node-3 since ...; heard of 2 s ago.`"""
+    if driver is None:
+        return ""
+    ago = clock(max(0.0, time.time() - driver.heard))
+    begins = "Searched" if driver.now else "Last searched"
+    return f"{begins} by {driver.who}; heard of {ago} ago."
