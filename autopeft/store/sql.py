@@ -83,16 +83,17 @@ class SqlStore:
     def history(self, name: str) -> tuple[Trial, ...]:
         rungs: dict[int, list[Rung]] = {}
         with self._said(), self._engine.connect() as connection:
+            # Trials first: a driver may commit in between, and none is complete without results.
+            found = connection.execute(
+                select(tables.trials)
+                .where(tables.trials.c.study == name)
+                .order_by(tables.trials.c.number)
+            ).all()
             table = tables.rungs
             for row in connection.execute(
                 select(table).where(table.c.study == name).order_by(table.c.trial, table.c.rung)
             ):
                 rungs.setdefault(row.trial, []).append(rows.rung_of(row._mapping))
-            found = connection.execute(
-                select(tables.trials)
-                .where(tables.trials.c.study == name)
-                .order_by(tables.trials.c.number)
-            )
             return tuple(
                 rows.trial_of(row._mapping, tuple(rungs.get(row.number, ()))) for row in found
             )

@@ -14,13 +14,13 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
-from sqlalchemy import MetaData, create_engine, select, text
+from sqlalchemy import MetaData, create_engine, event, select, text
 
 import autopeft.store
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event
 from autopeft.domain.study import Rungs
-from autopeft.domain.trial import Failure, FailureReason, Rung
+from autopeft.domain.trial import Failure, FailureReason, Rung, State
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore, tables
 
@@ -88,6 +88,23 @@ def test_a_commit_that_fails_leaves_nothing_behind(told):
         store.commit("fake", [replace(trial, number=77), wrong], [Event("rung", 1, 0.0)])
     assert store.history("fake") == session.trials
     assert len(store.undelivered("fake", 1000)) == before
+
+
+def test_who_reads_while_a_driver_commits_finds_no_completed_trial_without_its_result(told, url):
+    store, session = told
+    trial = next(t for t in session.trials if t.state is State.COMPLETED)
+    store.commit("fake", [replace(trial, number=70, state=State.RUNNING, rungs=())], [])
+    reader, queries = SqlStore(url), []
+
+    @event.listens_for(reader._engine, "before_cursor_execute")
+    def _another_commits(connection, cursor, statement, *rest):
+        queries.append(statement)
+        if len(queries) == 2:  # between what a history is made of
+            store.commit("fake", [replace(trial, number=70)], [])
+
+    first, second = reader.history("fake")[-1], reader.history("fake")[-1]
+    assert (first.state, second.state) == (State.RUNNING, State.COMPLETED)
+    assert second.rungs == trial.rungs
 
 
 def test_events_are_delivered_in_order_and_once(told):
