@@ -14,6 +14,7 @@ from autopeft.builders.exports import (
 )
 from autopeft.builders.imports import ImportedStudy, import_study
 from autopeft.builders.logged import log_model
+from autopeft.builders.places import adapter_folder, place_of
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
     Search,
@@ -34,6 +35,7 @@ __all__ = [
     "ImportedStudy",
     "Search",
     "StudyExplorers",
+    "adapter_folder",
     "bound",
     "check_own_code",
     "deliver",
@@ -49,6 +51,7 @@ __all__ = [
     "open_store",
     "own_shape",
     "peft_config",
+    "place_of",
     "problem",
     "push",
     "sampler_options",
