@@ -23,6 +23,7 @@ log = logging.getLogger("autopeft")
 _KEY = r"(?:adapters/trial-\d+|checkpoints/trial-\d+/rung-\d+)"
 _ATTEMPTS = 10  # botocore's waits between them: a minute in the mean, 20 s at most each
 _CONNECT_S = 10
+_UNUSABLE = "the place of checkpoints and adapters cannot be used"
 
 
 class Artifacts:
@@ -121,6 +122,16 @@ class Artifacts:
         found = (begin.match(f"/{path}") for path in paths)
         return frozenset(f"{study}/{match.group(1)}" for match in found if match)
 
+    def check(self) -> None:
+        """Make sure that the place can be written, read, listed and deleted, by doing so."""
+        folder, said = self._at(f".probe-{uuid.uuid4().hex}"), b"autopeft"
+        with self._said(_UNUSABLE):
+            self._fs.pipe_file(f"{folder}/probe", said)
+            back, listed = self._fs.cat_file(f"{folder}/probe"), self._fs.find(folder)
+            self._fs.rm(folder, recursive=True)
+            if back != said or len(listed) != 1:
+                raise OSError("what was written there is not what is read")
+
     def claim(self, study: str, owner: str) -> None:
         """Make sure that the place can be used, and that what is there is this study's.
 
@@ -128,20 +139,12 @@ class Artifacts:
             store would delete this one's files.
 
         Raises:
-            ArtifactError: it cannot be written, read, listed or deleted, or is another study's.
+            ArtifactError: it cannot be used, or is another study's.
         """
-        probe, mark = (
-            f"{self._at(study)}/.probe-{uuid.uuid4().hex}",
-            f"{self._at(study)}/study.json",
-        )
+        self.check()
         said = json.dumps({"study": study, "id": owner}).encode()
-        with self._said("the place of checkpoints and adapters cannot be used"):
-            self._fs.pipe_file(probe, b"autopeft")
-            back = self._fs.cat_file(probe)
-            self._fs.find(self._at(f"{study}/adapters"))
-            self._fs.rm_file(probe)
-            if back != b"autopeft":
-                raise OSError("what was written there is not what is read")
+        mark = self._at(f"{study}/study.json")
+        with self._said(_UNUSABLE):
             try:
                 there = self._fs.cat_file(mark)
             except FileNotFoundError:

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import shutil
+import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from autopeft.artifacts import Artifacts, artifacts_url, in_one_process
@@ -10,6 +13,7 @@ from autopeft.domain.errors import ArtifactError
 from autopeft.domain.ports import Store
 from autopeft.domain.study import StudySpec
 from autopeft.home import Home, StudyFolder
+from autopeft.orchestrator.lease import Lease
 
 log = logging.getLogger("autopeft")
 
@@ -69,3 +73,23 @@ def adapter_folder(home: Home, study: str, trial: int, url: str | None) -> Path:
     copies = home.study(study) / "fetched"
     copies.mkdir(parents=True, exist_ok=True)
     return Artifacts(url).cached(key, copies) or folder
+
+
+def delete_study(study: str, home: Home, store: Store) -> None:
+    """Delete a study: its files first, so that what is interrupted can be said again.
+
+    Of its folder in the home only what is a study's: other studies may lie in it.
+
+    Raises:
+        StudyError: it is being searched.
+        ArtifactError: its files cannot be deleted; the store still has it then.
+    """
+    with Lease(store, study, threading.Event()).hold():
+        if (url := place_of(study, store)) is not None:
+            Artifacts(url).drop(study)
+        folder = home.study(study)
+        for part in ("checkpoints", "adapters", "fetched"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
+        store.delete(study)

@@ -34,7 +34,7 @@ def infrastructure(error: BaseException) -> str | None:
         if number in _BROKEN:
             return f"a disk fails on {where}: mend it, or take the machine out"
         if any(text in str(found) for text in _SAID_UNWRITTEN):
-            return f"a file could not be written on {where}: is a disk full there?"
+            return f"a file could not be written on {where}, a disk is probably full: free it"
     return None
 
 

@@ -25,8 +25,14 @@ def wrapped(cause):
         (OSError(errno.ENOSPC, "No space left on device"), "a disk is full on .*: free it"),
         (wrapped(OSError(errno.EDQUOT, "quota")), "a disk is full on "),
         (Exception("I/O error: No space left on device (os error 28)"), "a disk is full on "),
-        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704"), "written"),
-        (RuntimeError("basic_ios::clear: iostream error"), "is a disk full there"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704"),
+            "could not be written",
+        ),
+        (
+            RuntimeError("basic_ios::clear: iostream error"),
+            "could not be written on .*probably full",
+        ),
         (OSError(errno.ESTALE, "Stale file handle"), "a disk fails on .*: mend it"),
         (ArtifactError("s3://b: could not be uploaded"), "s3://b: could not be uploaded"),
     ],
