@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 from command_line import here
+from own_code import SPACE as OWN_SPACE
+from own_code import at_home, autopeft, write
 from s3 import s3_server
 from safetensors.torch import load_file
 from tiny_study import write_study
@@ -89,3 +91,47 @@ def test_a_place_that_cannot_be_used_is_said_before_anything_runs(tmp_path, buck
     assert "search with --local" in refused("memory://x")
     Artifacts(f"{bucket}/mine").claim("small", "an id of another store")
     assert "holds the files of a study of this name in another store" in refused(f"{bucket}/mine")
+
+
+OWN = """context.should_pause(epoch=1.0)
+    if configuration.parameters["rank"] == FULL:
+        raise OSError(28, "No space left on device")
+    before = context.resume_from
+    seen = int((before / "seen.txt").read_text()) if before else 0
+    (context.checkpoint / "deep").mkdir()
+    (context.checkpoint / "seen.txt").write_text(str(seen + 1))
+    (context.adapter / "weights.txt").write_text("w") if seen else None
+    return {"rouge": score(configuration.parameters), "size": configuration.parameters["rank"],
+            "seen": seen}"""
+RUNGS = "search: {sampler: random, rungs: {epochs: [1], eta: 2}}"
+
+
+def test_code_of_one_s_own_goes_on_from_what_it_left_there(tmp_path, monkeypatch, capsys):
+    at_home(monkeypatch, tmp_path)
+    space = OWN_SPACE.replace("search: {sampler: random}", RUNGS)
+    write(tmp_path, OWN.replace("FULL", "0"), space=space)
+    place = tmp_path / "nfs"
+    monkeypatch.setenv("AUTOPEFT_ARTIFACTS", str(place))
+    assert autopeft(monkeypatch, "search", "space.yaml", "--local", "--quiet") == 0
+    study = load_study("free")
+    done = [trial for trial in study.trials if trial.state is State.COMPLETED]
+    assert done
+    assert {trial.metrics["seen"] for trial in done} == {float(len(done[0].rungs) - 1)}
+    kept = {f"trial-{number}" for number in kept_adapters(study.spec, study.trials)}
+    assert {path.name for path in (place / "free" / "adapters").iterdir()} == kept
+    assert (study.best().adapter / "weights.txt").read_text() == "w"
+    assert {path.name for path in (tmp_path / "autopeft-studies" / "free").iterdir()} == {"fetched"}
+
+
+def test_a_full_disk_pauses_the_study_with_every_trial_as_it_was(tmp_path, monkeypatch, capsys):
+    at_home(monkeypatch, tmp_path)
+    write(tmp_path, OWN.replace("FULL", 'configuration.parameters["rank"]'))
+    assert autopeft(monkeypatch, "search", "space.yaml", "--local", "--quiet") == 2
+    said = capsys.readouterr().err
+    assert "a disk is full on" in said
+    assert "go on with `autopeft resume free`" in said
+    trials = load_study("free").trials
+    assert [(trial.state, trial.failure) for trial in trials] == [(State.RUNNING, None)]
+    write(tmp_path, OWN.replace("FULL", "0"))
+    assert autopeft(monkeypatch, "resume", "free", "--local", "--quiet") == 0
+    assert all(trial.failure is None for trial in load_study("free").trials)
