@@ -9,7 +9,7 @@ _SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
 
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server = ThreadedMotoServer("127.0.0.1", int(sys.argv[1]), verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.readline()
@@ -18,10 +18,10 @@ server.stop()
 
 
 @contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """The variables that a client needs."""
+def s3_server(port: int = 0) -> Iterator[dict[str, str]]:
+    """The variables that a client needs. port: 0 takes a free one."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
+        [sys.executable, "-c", _SERVER, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

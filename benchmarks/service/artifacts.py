@@ -4,7 +4,8 @@
 
 A checkpoint is seven files, as `training.pausing` writes them: two tensors of half the size each and
 five small ones. To a folder, and to an S3 server on this machine (moto: one Python process, so its
-throughput is no S3's; what it shows is the fixed cost of the requests). Medians of five.
+throughput is no S3's; what it shows is the fixed cost of the requests). Medians of five. Then the
+server goes away: for 12 s while something is uploaded, and for good.
 """
 
 import os
@@ -12,12 +13,16 @@ import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import s3fs
 from s3 import s3_server
 
 from autopeft.artifacts import Artifacts, Manifest, artifacts_url
+from autopeft.domain.errors import ArtifactError
 
 REPEATS = 5
 KEY = "study/checkpoints/trial-{}/rung-0"
@@ -55,14 +60,39 @@ def measure(place: Artifacts, made: Path, to: Path) -> list[float]:
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
+def outages(made: Path) -> tuple[float, float]:
+    """Seconds of an upload over 12 s without the server, and until one is given up."""
+    with s3_server() as variables:
+        os.environ.update(variables)
+        port = int(variables["AWS_ENDPOINT_URL"].rpartition(":")[2])
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
+        place = Artifacts("s3://bucket/x")
+        place.put(made, KEY.format(0))
+    ended = threading.Event()
+
+    def come_back() -> None:
+        time.sleep(12)
+        with s3_server(port):
+            s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
+            ended.wait()
+
+    away = threading.Thread(target=come_back)
+    away.start()
+    survived = seconds(lambda: place.put(made, KEY.format(1)))
+    ended.set()
+    away.join()
+    began = time.perf_counter()
+    with suppress(ArtifactError):
+        place.put(made, KEY.format(2))
+    return survived, time.perf_counter() - began
+
+
 def main() -> None:
     sizes = [float(mib) for mib in sys.argv[1:]] or [1.0, 30.0, 300.0]
     print("| place | MiB | of it SHA-256, s | upload, s | download, s | already here, s |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch, s3_server() as variables:
         os.environ.update(variables)
-        import s3fs
-
         s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
         for mib in sizes:
             made = checkpoint(Path(scratch) / "made", mib)
@@ -72,6 +102,11 @@ def main() -> None:
                 cells = " | ".join(f"{value:.3f}" for value in found)
                 print(f"| {where} | {mib:g} | {cells} |", flush=True)
             shutil.rmtree(made)
+    with tempfile.TemporaryDirectory() as scratch:
+        survived, given_up = outages(checkpoint(Path(scratch) / "made", 1))
+    print(
+        f"uploaded in {survived:.1f} s with the server away for 12 s; given up after {given_up:.0f} s"
+    )
 
 
 if __name__ == "__main__":
