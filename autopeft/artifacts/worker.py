@@ -9,16 +9,19 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from autopeft.artifacts.manifest import DamagedError, Manifest
 from autopeft.artifacts.place import Artifacts
 from autopeft.artifacts.scratch import Scratch
+from autopeft.domain.errors import ArtifactError
 from autopeft.domain.infrastructure import infrastructure
 from autopeft.domain.ports import Evaluator, Report
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder
+from autopeft.preemption import Preempted
 
 log = logging.getLogger("autopeft")
 
@@ -55,6 +58,12 @@ class DistantEvaluator:
                 kept = self._upload(segment)
                 seconds = time.perf_counter() - clock
                 result = replace(result, seconds=seconds, started=started, ended=time.time())
+        except Preempted:
+            # What was cut short goes on elsewhere; without it the segment starts again.
+            with suppress(ArtifactError):
+                checkpoint = self._folder.checkpoint(segment.trial, segment.rung)
+                self._artifacts.put(checkpoint, self._key(checkpoint))
+            raise
         except Exception as error:
             if (said := infrastructure(error)) is None:
                 raise
@@ -66,9 +75,11 @@ class DistantEvaluator:
 
     def _fetch(self, segment: Segment) -> None:
         """What the segment resumes; where nothing whole is kept, it trains from the start."""
-        if not segment.resume:
-            return
-        origin = self._folder.checkpoint(segment.trial, segment.rung - 1)
+        self._bring(self._folder.checkpoint(segment.trial, segment.rung))  # if it was cut short
+        if segment.resume:
+            self._bring(self._folder.checkpoint(segment.trial, segment.rung - 1))
+
+    def _bring(self, origin: Path) -> None:
         if self._held and self._held == (origin, self._artifacts.manifest(self._key(origin))):
             return
         shutil.rmtree(origin, ignore_errors=True)
@@ -76,7 +87,7 @@ class DistantEvaluator:
         try:
             self._artifacts.get(self._key(origin), origin)
         except DamagedError as error:
-            log.warning("trial %d trains from the start again: %s", segment.trial, error)
+            log.warning("a trial trains from the start again: %s", error)
 
     def _upload(self, segment: Segment) -> tuple[Path, Manifest] | None:
         """What the segment left; a checkpoint is remembered."""

@@ -92,7 +92,8 @@ def _left(study: str, trial: Trial) -> set[str]:
     folder, number = StudyFolder(Path(study)), trial.number
     if trial.state is State.PAUSED:
         return {folder.checkpoint(number, trial.next_rung - 1).as_posix()}
-    found = {folder.adapter(number).as_posix()}
-    if trial.state is State.FAILED:
-        found.add(folder.checkpoint(number, trial.next_rung).as_posix())
-    return found
+    # A segment that ended may have been cut short before, which leaves a checkpoint of its own.
+    return {
+        folder.adapter(number).as_posix(),
+        folder.checkpoint(number, trial.next_rung).as_posix(),
+    }

@@ -3,6 +3,7 @@
 The evaluator inside is the real one, on a tiny model.
 """
 
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from autopeft.config import load
 from autopeft.domain.errors import ArtifactError
 from autopeft.domain.trial import FailureReason, Result, Segment, Stop
 from autopeft.home import StudyFolder
+from autopeft.preemption import Preempted
 from autopeft.training import pausing
 
 SPACE = """
@@ -92,7 +94,7 @@ def test_rungs_on_two_workers_are_those_of_one_and_only_the_last_checkpoint_stay
     get = Artifacts.get
     monkeypatch.setattr(Artifacts, "get", lambda *a: fetched.append(a) or get(*a))
     away.append(second.run(segments[2], quiet))
-    assert fetched == []  # it has it
+    assert CHECKPOINTS[1] not in {key for _, key, _ in fetched}  # it has it
     assert [r.metrics["eval_loss"] for r in away] == [r.metrics["eval_loss"] for r in here]
     assert [r.provenance["resumed"] for r in away] == [False, True, True]
     copy = place.cached(ADAPTER, own_tmp)
@@ -114,6 +116,7 @@ class Noting:
         origin = self._folder.checkpoint(segment.trial, segment.rung - 1) / "state"
         found = float(origin.read_text()) if origin.exists() else 0.0
         to = self._folder.checkpoint(segment.trial, segment.rung)
+        shutil.rmtree(to, ignore_errors=True)
         to.mkdir(parents=True)
         (to / "state").write_text(str(found + 1))
         return Result(step=1, metrics={"found": found})
@@ -140,6 +143,24 @@ def test_what_is_not_kept_any_more_is_not_resumed(study, place, own_tmp, harm, c
     found = {"missing": 0.0, "changed": 0.0, "trained again": 5.0}
     assert first.run(segments[1], quiet).metrics["found"] == found[harm]
     assert ("trains from the start again" in caplog.text) is (harm == "changed")
+
+
+class Leaving(Noting):
+    """Its machine goes away after the checkpoint."""
+
+    def run(self, segment, report):
+        super().run(segment, report)
+        raise Preempted("the node is drained")
+
+
+def test_what_was_cut_short_goes_on_elsewhere(study, place, own_tmp):
+    _, segments, _, _ = study
+    with pytest.raises(Preempted):
+        DistantEvaluator(Leaving, place.url, "away").run(segments[0], quiet)
+    assert place.keys("away") == {CHECKPOINTS[0]}
+    other = noting(place)
+    other._fetch(segments[0])
+    assert scratch(own_tmp) == {CHECKPOINTS[0]}
 
 
 def test_a_place_that_is_away_fails_no_configuration(study, place, own_tmp, monkeypatch):
