@@ -14,6 +14,7 @@ from autopeft.builders.exports import (
 )
 from autopeft.builders.imports import ImportedStudy, import_study
 from autopeft.builders.logged import log_model
+from autopeft.builders.places import adapter_folder, delete_study, place_of
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
     Search,
@@ -34,8 +35,10 @@ __all__ = [
     "ImportedStudy",
     "Search",
     "StudyExplorers",
+    "adapter_folder",
     "bound",
     "check_own_code",
+    "delete_study",
     "deliver",
     "export",
     "export_as",
@@ -49,6 +52,7 @@ __all__ = [
     "open_store",
     "own_shape",
     "peft_config",
+    "place_of",
     "problem",
     "push",
     "sampler_options",

@@ -16,6 +16,7 @@ import typer
 from autopeft import __version__
 from autopeft.commands import (
     confirming,
+    deleting,
     exploring,
     exporting,
     following,
@@ -109,6 +110,7 @@ app.command("config-schema")(starting.config_schema)
 app.command()(running.search)
 app.command()(running.resume)
 app.command()(running.stop)
+app.command()(deleting.delete)
 app.command()(confirming.confirm)
 app.command("import")(importing.import_results)
 app.command()(looking.status)

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
+from autopeft.artifacts import Artifacts, artifacts_url
 from autopeft.home import Home
 
 _PACKAGES = ("torch", "peft", "transformers", "datasets", "optuna", "botorch", "ray", "mlflow")
@@ -154,6 +155,14 @@ def _store(home: Home) -> tuple[State, str]:
     return "ok", f"{where}, {len(open_store(home).studies())} studies"
 
 
+def _artifacts(home: Home) -> tuple[State, str]:
+    if home.artifacts is None:
+        return "ok", "in the studies' folders"
+    url = artifacts_url(home.artifacts)
+    Artifacts(url, hasty=True).check()
+    return "ok", f"{url}, can be written, read and deleted"
+
+
 def _mlflow(home: Home) -> tuple[State, str]:
     where = _shown(home.mlflow_uri)
     if _unmade(home.mlflow_uri):
@@ -200,6 +209,7 @@ _LOOKS: dict[str, Callable[[Home], tuple[State, str]]] = {
     "hub": _hub,
     "folder": _folder,
     "store": _store,
+    "artifacts": _artifacts,
     "mlflow": _mlflow,
     "ray": _ray,
 }

@@ -6,6 +6,10 @@
   <study>/checkpoints/trial-<n>/rung-<m>/   paused trials
   <study>/adapters/trial-<n>/               completed trials of the front and the baselines
   .sent/<digest>/       what came with `--submit`
+
+With AUTOPEFT_ARTIFACTS the last two lie there instead (`autopeft.artifacts`), and here:
+
+  <study>/fetched/trial-<n>-<digest>/       copies of adapters that were asked for
 """
 
 import os
@@ -36,6 +40,11 @@ class Home:
     def mlflow_artifacts(self) -> Path | None:
         """The artifact root of the default MLflow store; a server has its own."""
         return None if os.environ.get("MLFLOW_TRACKING_URI") else self.folder / "mlartifacts"
+
+    @property
+    def artifacts(self) -> str | None:
+        """What AUTOPEFT_ARTIFACTS says, for studies that begin."""
+        return os.environ.get("AUTOPEFT_ARTIFACTS") or None
 
     def study(self, name: str) -> Path:
         return self.folder / name

@@ -63,8 +63,15 @@ class Chosen:
 
     @property
     def adapter(self) -> Path:
-        """The folder of the trained adapter; it exists for the front and the best baselines."""
-        return self.study.home.adapter(self.study.spec.name, self.trial.number)
+        """The folder of the trained adapter; it exists for the front and the best baselines.
+
+        Of a study whose files lie at a URL it is a copy, fetched where there is none yet.
+
+        Raises:
+            ArtifactError: it cannot be fetched.
+        """
+        study = self.study
+        return build.adapter_folder(study.home, study.spec.name, self.trial.number, study.artifacts)
 
     def peft_config(self) -> "PeftConfig":
         """PEFT's own configuration object, ready for `get_peft_model`."""
@@ -146,12 +153,16 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as the store has it now."""
+    """A study as the store has it now.
+
+    artifacts: the URL where its checkpoints and adapters lie; None: in its folder of `home`.
+    """
 
     spec: StudySpec
     trials: tuple[Trial, ...]
     home: Home
     owner: str | None = None
+    artifacts: str | None = None
 
     @cached_property
     def shape(self) -> ModelShape:
@@ -221,4 +232,5 @@ def load_study(name: str, *, home: Path | None = None) -> Study:
     place = Home.from_environment() if home is None else Home(home.resolve())
     store, name = build.open_store(place), whole_name(name)
     owner = store.study(name).owner
-    return Study(entry.stored(name, store), store.history(name), place, owner)
+    spec = entry.stored(name, store)
+    return Study(spec, store.history(name), place, owner, build.place_of(name, store))

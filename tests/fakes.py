@@ -196,6 +196,10 @@ class MemoryStore:
     def update(self, record: StudyRecord) -> None:
         self.records[record.name] = record
 
+    def delete(self, name: str) -> None:
+        for kept in (self.records, self.trials, self.events, self.taken, self.facts):
+            kept.pop(name)
+
     def study(self, name: str) -> StudyRecord:
         return self.records[name]
 

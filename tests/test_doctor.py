@@ -15,8 +15,9 @@ from autopeft.home import Home
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    for name in ("AUTOPEFT_STORE", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "HF_HUB_OFFLINE"):
+    for name in ("AUTOPEFT_STORE", "AUTOPEFT_ARTIFACTS", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("AUTOPEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     return Home.from_environment()
@@ -49,6 +50,16 @@ def test_json_has_every_part_and_its_state(capsys):
     rows = {row["part"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["versions"]["state"] == "ok"
     assert "torch " in rows["versions"]["text"]
+
+
+def test_a_place_of_artifacts_is_tried(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOPEFT_ARTIFACTS", str(tmp_path / "nfs"))
+    state, text = doctor._artifacts(home)
+    assert (state, text) == ("ok", f"file://{tmp_path}/nfs, can be written, read and deleted")
+    assert not [path for path in (tmp_path / "nfs").rglob("*") if path.is_file()]
+    monkeypatch.setenv("AUTOPEFT_ARTIFACTS", "s3://key:secret@bucket")
+    assert found(home)["artifacts"].state == "BAD"
+    assert "secret@" not in found(home)["artifacts"].text
 
 
 def test_a_hub_that_answers_is_told(home, monkeypatch):

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autopeft.artifacts import Artifacts, DistantEvaluator, sweep
+from autopeft.builders.places import claimed
 from autopeft.builders.problems import bound, check_own_code, earlier_problem, own_shape, problem
 from autopeft.builders.tracked import tracker_of
 from autopeft.domain.ports import Evaluator, Store
@@ -17,6 +19,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.metrics import DriverMetrics, driver_metrics
+from autopeft.orchestrator.housekeeping import Housekeeper
 from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
@@ -50,6 +53,11 @@ def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:
     return TrialEvaluator(spec, folder)
 
 
+def make_distant(spec: StudySpec, url: str) -> Evaluator:
+    """The evaluator of one worker process, where the study's files lie at a URL."""
+    return DistantEvaluator(partial(make_evaluator, spec), url, spec.name)
+
+
 @dataclass(frozen=True)
 class Search:
     """A study that is ready to run.
@@ -79,6 +87,7 @@ def open_search(
 
     Raises:
         StudyError: another driver searches the study.
+        ArtifactError: AUTOPEFT_ARTIFACTS names no place that can be used.
     """
     stop = threading.Event()
     with (
@@ -108,10 +117,14 @@ def _open(
     spec, shape = bound(spec)
     folder = home.study(spec.name)
     folder.mkdir(parents=True, exist_ok=True)
+    artifacts = claimed(spec, home, store, local=local)
     session: StudySession
+    keeper: Housekeeper | None = None
 
     def keep_house(trial: Trial) -> None:
-        if trial.state != "running":
+        if keeper is not None:
+            keeper.heard(trial)
+        elif trial.state != "running":
             tidy(spec, session.trials, folder, finished=False)
 
     session = session_class(
@@ -125,18 +138,25 @@ def _open(
     )
     if metrics is not None:
         metrics.watch(lambda: session.trials)
+    if artifacts is not None:
+        keeper = Housekeeper(spec, artifacts, lambda: session.trials)
+        keeper.start()
     tracker = tracker_of(spec, home, store)
     tracker.start()
     patience_s = 30.0
     try:
-        drive = _driver(session, spec, home, stop, store, metrics, local=local)
+        drive = _driver(session, spec, home, stop, store, metrics, artifacts, local=local)
         yield Search(session, spec, stop, drive)
     except KeyboardInterrupt:
         patience_s = 0.0  # who interrupts twice does not wait: the outbox keeps what is left
         raise
     finally:
         session.close()
-        if store.study(spec.name).state == "finished":
+        finished = store.study(spec.name).state == "finished"
+        if keeper is not None:
+            keeper.close(finished=finished, timeout_s=patience_s)
+            sweep()  # of workers that were ended on this machine
+        elif finished:
             tidy(spec, session.trials, folder, finished=True)
         if left := tracker.close(timeout_s=patience_s):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
@@ -157,10 +177,13 @@ def _driver(
     stop: threading.Event,
     store: Store,
     metrics: DriverMetrics | None,
+    artifacts: Artifacts | None,
     *,
     local: bool,
 ) -> Callable[[], None]:
     factory = partial(make_evaluator, spec, home.folder)
+    if artifacts is not None:
+        factory = partial(make_distant, spec, artifacts.url)
     if local:
         from autopeft.orchestrator import local as loop
 

@@ -1,12 +1,15 @@
 """What a study shows: to MLflow, and to the explorer."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from autopeft.builders.places import adapter_folder, place_of
 from autopeft.builders.problems import bound, problem
-from autopeft.domain.errors import AutopeftError
+from autopeft.domain.errors import ArtifactError, AutopeftError
 from autopeft.domain.front import front
 from autopeft.domain.ports import Problem, Store
 from autopeft.domain.study import StudySpec
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _SYNC_S = 300
+
+log = logging.getLogger("autopeft")
 
 
 def tracker_of(spec: StudySpec, home: Home, store: Store) -> "MlflowTracker | Untracked":
@@ -49,12 +54,18 @@ def _tracking(spec: StudySpec, home: Home, store: Store) -> dict[str, Any]:
     document = study_explorer(spec, store)
 
     def member(trial: Trial) -> Member:
-        adapter = home.adapter(spec.name, trial.number)
         ranks = trial.provenance.get("ranks")
-        return Member(
-            files={"layer_map.html": layer_map(trial.configuration.architecture, ranks)},
-            adapter=adapter if adapter.is_dir() else None,
-        )
+        shown = Member(files={"layer_map.html": layer_map(trial.configuration.architecture, ranks)})
+        url = place_of(spec.name, store)
+        if url is not None and store.study(spec.name).state == "running":
+            return shown  # the front moves: what is fetched now may never be shown
+        try:
+            adapter = adapter_folder(home, spec.name, trial.number, url)
+        except ArtifactError as error:
+            log.warning("MLflow does not get the adapter of trial %d: %s", trial.number, error)
+            return shown
+        place = None if url is None else f"{url}/{spec.name}/adapters/trial-{trial.number}"
+        return replace(shown, adapter=adapter if adapter.is_dir() else None, place=place)
 
     def show() -> Shown:
         trials = store.history(spec.name)

@@ -4,7 +4,8 @@
     ├── SpecError              a space file breaks rules: all mistakes at once
     ├── StudyError             a study is missing, exists already, or was edited
     ├── OutcomeError           a result that cannot be compared (NaN, a missing metric)
-    └── ExportError            a configuration that the target cannot express
+    ├── ExportError            a configuration that the target cannot express
+    └── ArtifactError          checkpoints and adapters that cannot be kept or fetched
 
 A trial that fails is not an error: see `autopeft.domain.trial.Failure`.
 """
@@ -118,3 +119,7 @@ class OutcomeError(AutopeftError):
 
 class ExportError(AutopeftError):
     """A configuration that the export target cannot express."""
+
+
+class ArtifactError(AutopeftError):
+    """The place of checkpoints and adapters is wrong, away, or holds something damaged."""

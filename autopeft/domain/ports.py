@@ -169,6 +169,9 @@ class Store(Protocol):
 
     def update(self, record: StudyRecord) -> None: ...
 
+    def delete(self, name: str) -> None:
+        """Forget a study and all that is kept of it, at once or not at all."""
+
     def study(self, name: str) -> StudyRecord:
         """Raises StudyError that names the studies that exist."""
 

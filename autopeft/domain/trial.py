@@ -33,6 +33,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NOT_FINITE = "not_finite"
     UNFIT = "unfit"  # the model cannot take this architecture
+    INFRASTRUCTURE = "infrastructure"  # a full disk, files that cannot be kept: run again elsewhere
     ERROR = "error"  # anything else; the message holds the last line of the traceback
 
 
@@ -50,7 +51,7 @@ class Failure:
     @property
     def teaches(self) -> bool:
         """Whether the configuration itself is to blame."""
-        return self.reason is not FailureReason.ERROR
+        return self.reason not in (FailureReason.ERROR, FailureReason.INFRASTRUCTURE)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,10 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
 
         return self._evaluator.run(self._segment, report)
 
+    def cleanup(self) -> None:
+        """The worker ends well: what its evaluator keeps on this machine goes with it."""
+        self._evaluator = None
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are the evaluator's own."""
 

@@ -10,8 +10,9 @@ Checkpoints of a trial are deleted when it ends, those of paused trials when the
 a later promotion then trains again from the start, to the same bits.
 """
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,32 @@ def tidy(spec: StudySpec, trials: Sequence[Trial], folder: Path, *, finished: bo
             shutil.rmtree(left.adapter(trial.number), ignore_errors=True)
         if trial.state in ended or (finished and trial.state is State.PAUSED):
             shutil.rmtree(left.checkpoints(trial.number), ignore_errors=True)
+
+
+def needless(
+    spec: StudySpec, trials: Sequence[Trial], keys: Iterable[str], *, finished: bool
+) -> list[str]:
+    """What the rule above does not keep of artifacts by their keys (`autopeft.artifacts`).
+
+    Of a trial that goes on, too, the checkpoints before the one that it starts from. A trial that
+    the store does not know is left alone.
+    """
+    kept, known = kept_adapters(spec, trials, finished=finished), {t.number: t for t in trials}
+    return [key for key in sorted(keys) if not _needed(key, kept, known, finished=finished)]
+
+
+_ADAPTER, _CHECKPOINT = r".*/adapters/trial-(\d+)", r".*/checkpoints/trial-(\d+)/rung-(\d+)"
+
+
+def _needed(key: str, kept: Set[int], known: Mapping[int, Trial], *, finished: bool) -> bool:
+    ended = (State.COMPLETED, State.FAILED)
+    if found := re.fullmatch(_ADAPTER, key):
+        trial = known.get(int(found[1]))
+        return trial is None or trial.state not in ended or trial.number in kept
+    if found := re.fullmatch(_CHECKPOINT, key):
+        trial = known.get(int(found[1]))
+        if trial is None:
+            return True
+        over = trial.state in ended or (finished and trial.state is State.PAUSED)
+        return not over and int(found[2]) >= trial.next_rung - 1
+    return True

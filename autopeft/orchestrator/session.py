@@ -9,8 +9,9 @@ where the last one ended, and what it finds running it hands out again.
 
 `history` holds the trials and commits them, `promoter` says which paused trial goes on, `proposer`
 what else is tried, `segments` what one run is and what it makes of its trial, `sharing` what runs
-alone, `limits`, `stopping` and `giving_up` when it is over, `events` what is shown. What confirms a
-front (`confirm_session`) the search neither sees nor runs; it leaves it its budget.
+alone, `outages` what runs again, `limits`, `stopping` and `giving_up` when it is over, `events`
+what is shown. What confirms a front (`confirm_session`) the search neither sees nor runs; it leaves
+it its budget.
 """
 
 import threading
@@ -24,6 +25,7 @@ from autopeft.domain.trial import Failure, Result, Segment, State, Trial
 from autopeft.orchestrator import events, giving_up
 from autopeft.orchestrator.history import History
 from autopeft.orchestrator.limits import Limits
+from autopeft.orchestrator.outages import Outages
 from autopeft.orchestrator.promoter import Promoter
 from autopeft.orchestrator.proposer import Proposer
 from autopeft.orchestrator.segments import after, segment_of
@@ -66,6 +68,7 @@ class StudySession:
         self._limits = Limits(spec, self._history)
         self._handed_out: set[int] = set()
         self._sharing = Sharing(spec.resources)
+        self._outages = Outages()
         self._opened = clock()
         self._spent_before = store.study(spec.name).seconds
 
@@ -113,10 +116,13 @@ class StudySession:
         """Record a segment's result.
 
         Memory that ran out beside other trials on a device is not recorded: the segment is handed
-        out again when nothing else runs.
+        out again when nothing else runs. Nor is a failure of the machines: see `outages`.
 
         Returns:
             False where it came too late: the segment was told already.
+
+        Raises:
+            StudyError: the machines fail every segment; the study can be resumed.
         """
         with self._lock:
             trial = self._history[segment.trial]
@@ -125,6 +131,8 @@ class StudySession:
             if trial.state is not State.RUNNING or trial.next_rung != segment.rung:
                 return False
             if self._sharing.repeats(segment.trial, result, alone=alone):
+                return True
+            if self._outages.repeats(segment, result):
                 return True
             if isinstance(result, Result):
                 result = replace(result, provenance={**result.provenance, "alone": alone})

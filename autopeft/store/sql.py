@@ -61,6 +61,13 @@ class SqlStore:
             if changed.rowcount == 0:
                 raise StudyError(f"there is no study {record.name!r} in the store: create it first")
 
+    def delete(self, name: str) -> None:
+        with self._said(), self._engine.begin() as connection:
+            for table in reversed(tables.metadata.sorted_tables):  # what refers to it first
+                if "study" in table.c:
+                    connection.execute(delete(table).where(table.c.study == name))
+            connection.execute(delete(tables.studies).where(tables.studies.c.name == name))
+
     def study(self, name: str) -> StudyRecord:
         with self._said(), self._engine.connect() as connection:
             found = connection.execute(

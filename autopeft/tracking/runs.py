@@ -110,13 +110,14 @@ class StudyRuns:
         key = f"mlflow.adapter.{trial}"
         if member.adapter is None or self._store.recall(self._study).get(key) == run:
             return
-        set_tags(self._client, run, {"autopeft.adapter": member.adapter})
+        place = member.place or member.adapter
+        set_tags(self._client, run, {"autopeft.adapter": place})
         size = sum(file.stat().st_size for file in member.adapter.rglob("*") if file.is_file())
         if size > _LARGEST_ADAPTER:
             _log.warning(
                 "the adapter of trial %s is not sent to MLflow: %.1f GiB, the limit is %.1f; it "
                 "stays in %s",
-                *(trial, size / 2**30, _LARGEST_ADAPTER / 2**30, member.adapter),
+                *(trial, size / 2**30, _LARGEST_ADAPTER / 2**30, place),
             )
         else:
             self._client.log_artifacts(run, str(member.adapter), "adapter")

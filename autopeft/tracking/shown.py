@@ -7,10 +7,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Member:
-    """A trial of the front. files: name -> text. adapter: its folder; None: not on this machine."""
+    """A trial of the front. files: name -> text. adapter: its folder; None: not on this machine.
+
+    place: where the adapter lies for good, if that is another place.
+    """
 
     files: Mapping[str, str] = field(default_factory=dict)
     adapter: Path | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True)

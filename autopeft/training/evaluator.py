@@ -14,6 +14,7 @@ import torch
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.infrastructure import infrastructure
 from autopeft.domain.ports import Report
 from autopeft.domain.recipe import halved, micro_batch
 from autopeft.domain.study import StudySpec
@@ -90,9 +91,11 @@ class TrialEvaluator:
             return Failure(FailureReason.UNFIT, str(error), traceback.format_exc())
         except OwnCodeError as error:
             return Failure(FailureReason.ERROR, error.message, str(error))
-        except AutopeftError as error:
-            return Failure(FailureReason.ERROR, str(error), traceback.format_exc())
         except Exception as error:
+            if said := infrastructure(error):
+                return Failure(FailureReason.INFRASTRUCTURE, said, traceback.format_exc())
+            if isinstance(error, AutopeftError):
+                return Failure(FailureReason.ERROR, str(error), traceback.format_exc())
             if _CPU_FULL in str(error):
                 return _failure(FailureReason.OUT_OF_MEMORY, error)
             return _failure(FailureReason.ERROR, error)

@@ -148,13 +148,14 @@ def _failed(found: Mapping[int, Result | Failure]) -> list[Failure]:
 
 
 def _cause(failures: Sequence[Failure]) -> Failure:
-    """What says most: what the configuration is to blame for, then a process that died.
+    """What says most: what the configuration or a disk is to blame for, then a process that died.
 
     The others then only lost their connection.
     """
 
-    def weight(failure: Failure) -> tuple[bool, bool]:
-        return not failure.teaches, not failure.message.startswith("process ")
+    def weight(failure: Failure) -> tuple[bool, bool, bool]:
+        around = failure.reason is FailureReason.INFRASTRUCTURE
+        return not failure.teaches, not around, not failure.message.startswith("process ")
 
     return min(failures, key=weight)
 

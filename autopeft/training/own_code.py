@@ -14,6 +14,7 @@ from transformers import set_seed
 
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import OutcomeError
+from autopeft.domain.infrastructure import infrastructure
 from autopeft.domain.model import ModelShape
 from autopeft.domain.own_code import MissingError, Returned, read_returned
 from autopeft.domain.ports import Report
@@ -78,6 +79,8 @@ class OwnCodeEvaluator:
         except (torch.OutOfMemoryError, MemoryError) as error:
             return self._failure(FailureReason.OUT_OF_MEMORY, error)
         except (Exception, SystemExit) as error:
+            if said := infrastructure(error):
+                return Failure(FailureReason.INFRASTRUCTURE, said, their_traceback(error))
             return self._failure(FailureReason.ERROR, error)
         finally:
             if torch.cuda.is_available():  # other workers may share the device

@@ -191,6 +191,11 @@ class _RungCallback(TrainerCallback):  # type: ignore[misc]
                 f"context.callback() needs the Trainer's output_dir to be context.checkpoint, got "
                 f"{args.output_dir}: what it saves elsewhere is not found again"
             )
+        # The best so far may lie beside what is resumed, which another worker wrote elsewhere.
+        best, origin = state.best_model_checkpoint, self._context.resume_from
+        if best and origin is not None and not Path(best).exists():
+            here = origin.with_name(Path(best).name)
+            state.best_model_checkpoint = str(here) if here.is_dir() else best
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._context.should_pause(step=state.global_step, epoch=state.epoch):

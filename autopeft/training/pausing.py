@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,12 @@ class PausingMixin:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
         barrier()
-        self._save_rng_state(str(draft))
-        barrier()
-        if rank() == 0:
-            self._write(draft, progress)
-            settle(draft, folder)
+        with whole(draft):
+            self._save_rng_state(str(draft))
+            barrier()
+            if rank() == 0:
+                self._write(draft, progress)
+                settle(draft, folder)
         barrier()
 
     def _write(self: Any, draft: Path, progress: dict[str, Any]) -> None:
@@ -128,8 +131,19 @@ def carry_on(origin: Path, folder: Path) -> None:
     """Make the checkpoint of a training that has ended also that of a later rung."""
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(origin, draft)
-    settle(draft, folder)
+    with whole(draft):
+        shutil.copytree(origin, draft)
+        settle(draft, folder)
+
+
+@contextmanager
+def whole(draft: Path) -> Iterator[None]:
+    """Nothing is left of what could not be written to its end: a full disk would stay full."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def settle(draft: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from autopeft.allocation.data_inits import save_plain_lora
 from autopeft.allocation.grown import save_grown
 from autopeft.allocation.increlora import IncreLora
-from autopeft.training.pausing import settle
+from autopeft.training.pausing import settle, whole
 from autopeft.tuners.composite import is_composite, save_composite
 
 
@@ -30,12 +30,13 @@ def save_adapter(
     """
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
-    if isinstance(strategy, IncreLora):
-        save_grown(model, strategy.ranks, draft)
-    elif initial is not None:
-        save_plain_lora(model, initial, draft)
-    elif is_composite(model):
-        save_composite(model, draft)
-    else:
-        model.save_pretrained(draft, safe_serialization=True)
-    settle(draft, folder)
+    with whole(draft):
+        if isinstance(strategy, IncreLora):
+            save_grown(model, strategy.ranks, draft)
+        elif initial is not None:
+            save_plain_lora(model, initial, draft)
+        elif is_composite(model):
+            save_composite(model, draft)
+        else:
+            model.save_pretrained(draft, safe_serialization=True)
+        settle(draft, folder)

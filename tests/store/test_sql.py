@@ -130,6 +130,24 @@ def test_a_store_is_the_same_by_another_address_and_no_other(url, tmp_path):
     assert SqlStore(f"sqlite:///{tmp_path / 'another.db'}").identity() != one
 
 
+def test_a_deleted_study_leaves_nothing_and_the_others_stay(told, url):
+    store, session = told
+    other = replace(session.spec, name="other")
+    store.create(record_of(other))
+    store.commit("other", session.trials, [Event("curve", 0, 1.0)])
+    for name in ("fake", "other"):
+        store.remember(name, "run", name)
+    store.delete("fake")
+    assert [record.name for record in store.studies()] == ["other"]
+    assert not store.history("fake")
+    assert not store.undelivered("fake", 9)
+    assert store.recall("fake") == {}
+    assert store.history("other") == session.trials
+    assert store.recall("other") == {"run": "other"}
+    store.create(record_of(session.spec))  # the name is free
+    assert store.history("fake") == ()
+
+
 def test_facts_are_kept_by_key(told):
     store, _ = told
     store.remember("fake", "run", "1")

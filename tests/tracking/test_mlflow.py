@@ -225,12 +225,13 @@ def test_an_adapter_that_is_too_large_stays_where_it_is(
     monkeypatch.setattr("autopeft.tracking.runs._LARGEST_ADAPTER", 3)
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "weights").write_text("four")
-    shown = Shown(members={0: Member(adapter=tmp_path / "adapter")})
+    place = "s3://bucket/small/adapters/trial-0"  # what lies here is a copy
+    shown = Shown(members={0: Member(adapter=tmp_path / "adapter", place=place)})
     send(*whole_trial(clock, 0), front(clock, 0, told=1), study_ended(clock), show=lambda: shown)
     run = trial_run(uri, 0)
     assert MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id) == []
-    assert run.data.tags["autopeft.adapter"] == str(tmp_path / "adapter")
-    assert f"it stays in {tmp_path / 'adapter'}" in caplog.text
+    assert run.data.tags["autopeft.adapter"] == place
+    assert f"it stays in {place}" in caplog.text
 
 
 def test_delivering_everything_twice_changes_nothing(uri: str, send: Any, clock: Clock) -> None:

@@ -107,7 +107,8 @@ def test_a_call_that_was_cut_off_starts_with_an_empty_folder(world):
     evaluator = world.evaluator(STEPS)
     left = world.folder / "home" / "free" / "checkpoints" / "trial-0" / "rung-0" / "half"
     left.mkdir(parents=True)
-    assert world.run(evaluator, stop=RUNGS, last=False).metrics["size"] == 0
+    told = world.run(evaluator, stop=RUNGS, last=False)
+    assert told.metrics["size"] == 0, told
     assert not left.exists()
 
 
@@ -269,3 +270,31 @@ def test_what_is_injected_is_what_was_counted(world, branch, configs, lora):
     assert result.metrics["trained"] == known["trainable_params"]
     assert result.metrics["configs"] == configs
     assert result.metrics.get("lora") == lora
+
+
+BEST = """
+from types import SimpleNamespace
+from pathlib import Path
+    if context.resume_from is None:
+        best = context.checkpoint / "checkpoint-3"
+        best.mkdir()
+        (best / "told").write_text(str(best))
+        context.should_pause(step=4)
+        return {"rouge": 0, "size": 0}
+    state = SimpleNamespace(best_model_checkpoint=(context.resume_from / "told").read_text())
+    args = SimpleNamespace(output_dir=str(context.checkpoint))
+    context.callback().on_train_begin(args, state, None)
+    return {"rouge": 0, "size": int(Path(state.best_model_checkpoint) == context.resume_from)}"""
+
+
+def test_the_best_checkpoint_is_found_where_another_worker_goes_on(world):
+    code = BEST.replace("\nfrom types", "from types").replace(
+        "\nfrom pathlib", "\n    from pathlib"
+    )
+    evaluator = world.evaluator(code)
+    told = world.run(evaluator, stop=RUNGS, last=False)
+    assert told.metrics["size"] == 0, told
+    (world.folder / "home").rename(world.folder / "moved")
+    moved = build.make_evaluator(world.spec, world.folder / "moved")
+    told = world.run(moved, rung=1)
+    assert told.metrics["size"] == 1, told

@@ -1,0 +1,76 @@
+"""`delete` takes a study's rows and files, asks before, and keeps off one that is searched."""
+
+import threading
+
+import pytest
+from command_line import here
+from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
+
+from autopeft.artifacts import Artifacts
+from autopeft.builders.places import claimed
+from autopeft.home import Home
+from autopeft.orchestrator.lease import Lease
+from autopeft.orchestrator.session import StudySession
+from autopeft.store import SqlStore
+
+SPEC = study_spec(trials=3, baselines={})
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "autopeft-studies")
+
+
+@pytest.fixture
+def store(home, monkeypatch):
+    for name in ("AUTOPEFT_STORE", "AUTOPEFT_ARTIFACTS"):
+        monkeypatch.delenv(name, raising=False)
+    home.folder.mkdir()
+    store = SqlStore(home.store_url)
+    store.create(record_of(SPEC))
+    return store
+
+
+def search(store):
+    session = StudySession(
+        SPEC, problem=fake_problem(SPEC), store=store, sampler=RandomSampler(), clock=lambda: 0.0
+    )
+    drive(session, FakeEvaluator())
+
+
+def test_a_study_is_deleted_with_its_files_when_one_says_yes(tmp_path, home, store):
+    search(store)
+    adapter, other = home.adapter("fake", 0), home.adapter("fake/nested", 0)
+    for folder in (adapter, other):
+        folder.mkdir(parents=True)
+    asked = here(tmp_path, "delete", "fake", code=2).stderr
+    assert f"study fake, its 3 trials and its files in {home.study('fake')}" in asked
+    assert "say --yes" in asked
+    assert adapter.exists()
+    assert "deleted study fake" in here(tmp_path, "delete", "fake", "--yes").stdout
+    assert store.studies() == []
+    assert not adapter.parent.exists()
+    assert other.exists()
+    assert "there is no study 'fake'" in here(tmp_path, "delete", "fake", "--yes", code=2).stderr
+
+
+def test_its_files_go_wherever_they_are(tmp_path, home, store, monkeypatch):
+    url = f"file://{tmp_path}/nfs"
+    monkeypatch.setenv("AUTOPEFT_ARTIFACTS", url)
+    claimed(SPEC, home, store, local=True)
+    search(store)
+    place = Artifacts(url)
+    for study in ("fake", "fake-2"):
+        place.put(tmp_path / "autopeft-studies", f"{study}/adapters/trial-0")
+    here(tmp_path, "delete", "fake", "--yes")
+    assert place.keys("fake") == frozenset()
+    assert not (tmp_path / "nfs" / "fake" / "study.json").exists()
+    assert place.keys("fake-2")
+    store.create(record_of(SPEC))
+    assert claimed(SPEC, home, store, local=True) is not None  # the name is free there too
+
+
+def test_a_study_that_is_searched_is_not_deleted(tmp_path, store):
+    with Lease(store, "fake", threading.Event()).hold():
+        assert "is being searched" in here(tmp_path, "delete", "fake", "--yes", code=2).stderr
+    assert [record.name for record in store.studies()] == ["fake"]
