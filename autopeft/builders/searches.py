@@ -18,7 +18,7 @@ from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.metrics import DriverMetrics, driver_metrics
 from autopeft.orchestrator.lease import Lease
-from autopeft.orchestrator.retention import tidy
+from autopeft.orchestrator.retention import Housekeeper, tidy
 from autopeft.orchestrator.session import StudySession
 from autopeft.warm_start import taken_over
 
@@ -109,7 +109,7 @@ def _open(
 
     def keep_house(trial: Trial) -> None:
         if trial.state != "running":
-            tidy(spec, session.trials, folder, finished=False)
+            house.heard(trial, session.kept)
 
     session = session_class(
         spec,
@@ -122,6 +122,7 @@ def _open(
     )
     if metrics is not None:
         metrics.watch(lambda: session.trials)
+    house = Housekeeper(spec, folder, session.trials)
     tracker = tracker_of(spec, home, store)
     tracker.start()
     patience_s = 30.0

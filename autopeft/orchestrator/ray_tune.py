@@ -40,6 +40,7 @@ from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.orchestrator import leaving
 from autopeft.orchestrator.fair_shares import FairShare, slots
+from autopeft.orchestrator.idle_workers import KeepsWorkers
 from autopeft.orchestrator.ray_cluster import (
     cluster,
     cluster_name,
@@ -127,9 +128,11 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         self._stop = stop
         self._segments: dict[str, Segment] = {}
         self._losses: dict[tuple[int, int], int] = {}
+        self.starved = False  # a worker waits for the sampler
         self._thinking: threading.Thread | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.starved = False
         if self.over:
             return str(Searcher.FINISHED)
         if self.busy:
@@ -138,6 +141,7 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             segment = self._session.ask_ready()
             if segment is None and self._session.finished:
                 return str(Searcher.FINISHED)
+            self.starved = segment is None and self._session.undecided
         except Exception as error:
             self.broken = error
             return None
@@ -290,6 +294,7 @@ def run(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=KeepsWorkers(parallel, lambda: searcher.starved),
                 num_samples=-1,
                 max_concurrent_trials=parallel,
                 reuse_actors=True,

@@ -54,6 +54,27 @@ def _may_return(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:
     }
 
 
+class Housekeeper:
+    """Deletes while a study goes on, looking at no more than what its last trial changed.
+
+    kept: `kept_adapters` of the trials that there are.
+    """
+
+    def __init__(self, spec: StudySpec, folder: Path, trials: Sequence[Trial]) -> None:
+        self._left = StudyFolder(folder)
+        self._kept = kept_adapters(spec, trials, finished=False)
+        tidy(spec, trials, folder, finished=False)
+
+    def heard(self, trial: Trial, kept: frozenset[int]) -> None:
+        """A trial was told."""
+        ended = trial.state in (State.COMPLETED, State.FAILED)
+        for number in (self._kept - kept) | ({trial.number} - kept if ended else set()):
+            shutil.rmtree(self._left.adapter(number), ignore_errors=True)
+        if ended:
+            shutil.rmtree(self._left.checkpoints(trial.number), ignore_errors=True)
+        self._kept = kept
+
+
 def tidy(spec: StudySpec, trials: Sequence[Trial], folder: Path, *, finished: bool) -> None:
     """Delete what the rule above does not keep from the study's folder."""
     kept, left = kept_adapters(spec, trials, finished=finished), StudyFolder(folder)
