@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import create_engine, select, text
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from autopeft.domain.errors import StudyError
@@ -137,7 +137,7 @@ def _copy_pages(engine: Engine, part: Path) -> None:
 
 def _copy_rows(engine: Engine, revision: str, part: Path) -> None:
     """In one transaction that sees one moment: REPEATABLE READ, which is a snapshot there."""
-    made = create_engine(f"sqlite:///{part}")
+    made = create_engine(URL.create("sqlite", database=str(part)))
     try:
         upgrade(made, revision)
         isolated = engine.execution_options(isolation_level="REPEATABLE READ")

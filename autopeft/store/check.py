@@ -74,7 +74,8 @@ def _database(connection: Connection) -> Iterator[Finding]:
     if connection.dialect.name == "sqlite":
         for row in connection.execute(text("PRAGMA integrity_check")).all()[:_SHOWN]:
             if row[0] != "ok":
-                yield Finding("", f"SQLite finds damage ({row[0]})", _DAMAGED)
+                said = " ".join(str(row[0]).split())
+                yield Finding("", f"SQLite finds damage ({said})", _DAMAGED)
         lost = Counter(row[0] for row in connection.execute(text("PRAGMA foreign_key_check")))
         for table, count in lost.items():
             yield Finding("", f"{count} rows of {table} belong to no study", _DAMAGED)

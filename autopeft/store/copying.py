@@ -4,11 +4,14 @@ The columns are those of this version's tables that the source has: of an older 
 missing on both sides.
 """
 
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Table, create_engine, insert, inspect, select, text
+from sqlalchemy.pool import NullPool
 
 from autopeft.domain.errors import StudyError
 from autopeft.store import rows, tables
@@ -91,11 +94,15 @@ def open_file(file: Path) -> Engine:
     """
     if not file.is_file():
         raise StudyError(f"{file} is no file: name one that `autopeft store backup` wrote")
-    quoted = str(file.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    engine = create_engine(f"sqlite:///file:{quoted}?mode=ro&uri=true")
+
+    def connect() -> sqlite3.Connection:
+        made = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
+        made.execute("PRAGMA trusted_schema=OFF")
+        made.execute("PRAGMA cell_size_check=ON")
+        return made
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA trusted_schema=OFF")
-        connection.exec_driver_sql("PRAGMA cell_size_check=ON")
         found = connection.execute(text("SELECT type, name, sql FROM sqlite_master")).all()
         kinds = {
             (row.type, row.name): str(row.sql or "")
