@@ -99,3 +99,42 @@ def plain_tune(folder: Path, trials: int, workers: int, seconds: float) -> list[
     )
     results = [result.metrics for result in tuner.fit()]
     return [(r["worker"], r["began"], r["ended"]) for r in results]
+
+
+def fill(store: Any, spec: Any, problem: Any, trials: int) -> None:
+    """Completed trials as a random search leaves them, 500 a commit."""
+    import numpy as np
+
+    from autopeft.domain.trial import Rung, State, Trial
+    from autopeft.orchestrator import events
+
+    rng, found, keys = np.random.default_rng(0), list[Any](), set()
+    while len(found) < trials:
+        point = problem.space.draw(rng)
+        configuration = problem.configure(point)
+        if configuration.key in keys:
+            continue
+        keys.add(configuration.key)
+        size = sum(m.size * len(m.targets) for m in configuration.architecture.modules)
+        recipe = configuration.recipe
+        value, error = objective.measured(
+            recipe["learning_rate"], recipe["num_train_epochs"], size, 0
+        )
+        at = 1e9 + len(found)
+        found.append(
+            Trial(
+                number=len(found),
+                configuration=configuration,
+                seed=0,
+                point=point,
+                known=problem.known(configuration.architecture),
+                why="branch lora: random",
+                state=State.COMPLETED,
+                rungs=(Rung(0, 1, {"accuracy": value}, {"accuracy": error}, 1.0, at, at + 1, "w"),),
+                created=at,
+                provenance={"seed": 0},
+            )
+        )
+    for start in range(0, trials, 500):
+        some = found[start : start + 500]
+        store.commit(spec.name, some, [events.trial_started(trial) for trial in some])

@@ -70,6 +70,7 @@ def idle(spans: Sequence[Span], workers: int) -> dict[str, float]:
         "gap_s_median": median(gaps),
         "gap_s_p95": sorted(gaps)[int(0.95 * len(gaps))],
         "all_began_after_s": start - firsts[0],
+        "span_s": max(ended for _, _, ended in spans) - firsts[0],
     }
 
 
@@ -139,7 +140,8 @@ def main(arguments: Sequence[str]) -> None:
         if who == "optuna"
         else autopeft(int(workers), count, seconds, who)
     )
-    print(json.dumps({"part": "workers", "party": who, "seconds": seconds, **found}))
+    part = "workers" if seconds else "tune"
+    print(json.dumps({"part": part, "party": who, "seconds": seconds, **found}))
 
 
 if __name__ == "__main__":
