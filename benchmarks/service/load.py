@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("verb", choices=("run", "report", "part"))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=FILE)
-    parser.add_argument("--trials", type=int, default=1000, help="of `store`")
+    parser.add_argument("--trials", type=int, default=300, help="of `store`")
     parser.add_argument("--many", type=int, default=10_000, help="of `many`")
     parser.add_argument("--workers", type=int, default=64)
     chosen = parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def _commands(part: str, chosen: argparse.Namespace) -> Iterator[list[str]]:
     here = [sys.executable, str(HERE / "workers.py")]
     if part == "workers":
         for party in ("autopeft", "optuna"):
-            yield [*here, party, str(chosen.workers), "5", "20"]
+            yield [*here, party, str(chosen.workers), "4", "20"]
     elif part == "tune":
         for party in ("random", "optuna"):
             yield [*here, party, "4", "50", "0"]
@@ -280,7 +280,7 @@ def mlflow(chosen: argparse.Namespace) -> Iterator[Row]:
     from autopeft.config import load
     from autopeft.home import Home
 
-    trials = chosen.trials // 5
+    trials = chosen.trials // 3
     with tempfile.TemporaryDirectory() as place:
         os.environ.pop("MLFLOW_TRACKING_URI")
         spec = load(studies.write(Path(place)), [f"budget.trials={trials}"])
