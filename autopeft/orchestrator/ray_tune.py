@@ -55,6 +55,7 @@ from autopeft.preemption import Preempted
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
 _METRIC = "told"
+_GLANCE_S = 0.05  # a quick sampler is waited for: Tune asks again after .1 s
 _THINKING_S = 10  # how long the end waits for a suggestion that is being computed
 
 log = logging.getLogger("autopeft")
@@ -139,14 +140,16 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             return None
         try:
             segment = self._session.ask_ready()
-            if segment is None and self._session.finished:
-                return str(Searcher.FINISHED)
-            self.starved = segment is None and self._session.undecided
+            if segment is None:
+                if self._session.finished:
+                    return str(Searcher.FINISHED)
+                self._think().join(_GLANCE_S)
+                segment = self._session.ask_ready()
+                self.starved = segment is None and self._session.undecided
         except Exception as error:
             self.broken = error
             return None
         if segment is None:
-            self._think()
             return None
         self._segments[trial_id] = segment
         return {"segment": json.dumps(segment_out(segment))}
@@ -218,13 +221,14 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         except Exception as error:
             self.broken = error
 
-    def _think(self) -> None:
-        """Prepare the next suggestion beside the loop."""
+    def _think(self) -> threading.Thread:
+        """Prepare the next suggestion beside the loop; returns what does."""
         if self._thinking is None or not self._thinking.is_alive():
             self._thinking = threading.Thread(
                 target=self._guarded, args=(self._session.prepare,), daemon=True
             )
             self._thinking.start()
+        return self._thinking
 
 
 class _Over(BaseException):

@@ -155,7 +155,8 @@ class ModelBasedSampler:
         if not pool:
             return fallback.few_left(problem, history, seed)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
-        with self._seeing(problem, seen, built, seed) as (model, score):
+        alone = self._alone(history)
+        with self._seeing(problem, seen, built, seed, alone=alone) as (model, score):
             if model is not None and (error := _left_out_error(model, seen)) > 1:
                 return fallback.by_tpe(problem, history, error, _FEWEST_RESULTS, seed)
             gains = score(built)
@@ -171,7 +172,7 @@ class ModelBasedSampler:
             # Those that gain most alone: the others would add next to nothing.
             ahead = np.argsort(-gains, kind="stable")[:_AHEAD]
             left = score.growth([*(built[i] for i in ahead), chosen])
-        why = "model-based, without earlier studies" if self._alone(history) else "model-based"
+        why = "model-based, without earlier studies" if alone else "model-based"
         return Suggestion(point, why, promised, max(promised, left))
 
     # -- the model -------------------------------------------------------------------------
@@ -222,13 +223,14 @@ class ModelBasedSampler:
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         seed: int,
+        *,
+        alone: bool,
     ) -> "Iterator[tuple[closed_form.Model | None, Score]]":
         """The model and the acquisition: in closed form where that is exact, else BoTorch's."""
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
             with _on_one_thread():
-                alone = self._alone(history)
                 model = self._model(problem, history, candidates, alone=alone)
                 yield model, closed_form.make_score(model, history, seed)
             return
