@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autopeft.domain.errors import StudyError
 from autopeft.store import tables
-from autopeft.store.copying import LEASE, copy, open_file, readable
+from autopeft.store.copying import LEASE, TABLES, copy, open_file, readable
 from autopeft.store.sql import engine_of
 from autopeft.store.upgrade import known_revisions, revision_of, upgrade
 
@@ -153,7 +153,7 @@ def _counted(part: Path) -> dict[str, int]:
     try:
         return {
             name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
-            for name in tables.metadata.tables
+            for name in (table.name for table in TABLES)
         }
     finally:
         connection.close()

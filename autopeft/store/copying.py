@@ -20,6 +20,9 @@ from autopeft.store.upgrade import known_revisions, revision_of
 LEASE = ("driver", "driver.heard", "driver.stop")
 """Facts of whoever searches a study (`orchestrator.lease`): a copy has no driver."""
 
+TABLES = (tables.studies, tables.trials, tables.rungs, tables.outbox, tables.facts)
+"""What belongs to studies; what a database says of itself stays its own."""
+
 _ROWS = 500  # at a time
 _NUMBERED = ("rungs", "outbox")  # the target numbers them anew, in the same order
 
@@ -37,7 +40,7 @@ def copy(
     """
     copied = {}
     there = inspect(source)
-    for table in tables.metadata.sorted_tables:
+    for table in TABLES:
         present = {column["name"] for column in there.get_columns(table.name)}
         columns = [column for column in table.c if column.name in present]
         query = select(*columns).order_by(*table.primary_key.columns)
