@@ -25,6 +25,7 @@ from autopeft.commands import (
     running,
     showing,
     starting,
+    storing,
 )
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Build data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(storing.app, name="store")
 
 
 def main() -> None:

@@ -47,6 +47,9 @@ def test_a_command_is_one_of_ours_with_options_that_it_takes(file, line):
     group = typer.main.get_command(app)
     context = group.make_context("autopeft", [], resilient_parsing=True)
     name, command, rest = group.resolve_command(context, words)
+    while hasattr(command, "resolve_command"):  # `autopeft store check`
+        context = command.make_context(name, [], parent=context, resilient_parsing=True)
+        name, command, rest = command.resolve_command(context, rest)
     told = {option for word in rest if word.startswith("-") for option in [word.split("=")[0]]}
     takes = {option for parameter in command.params for option in parameter.opts}
     assert told <= takes | {option for p in command.params for option in p.secondary_opts}

@@ -19,9 +19,8 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
 from autopeft.metrics import DriverMetrics, driver_metrics
-from autopeft.orchestrator.housekeeping import Housekeeper
+from autopeft.orchestrator.housekeeping import DistantHousekeeper, LocalHousekeeper
 from autopeft.orchestrator.lease import Lease
-from autopeft.orchestrator.retention import tidy
 from autopeft.orchestrator.session import StudySession
 from autopeft.parcel import on_worker, refuse_absent, sent
 from autopeft.warm_start import taken_over
@@ -119,13 +118,9 @@ def _open(
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = claimed(spec, home, store, local=local)
     session: StudySession
-    keeper: Housekeeper | None = None
 
     def keep_house(trial: Trial) -> None:
-        if keeper is not None:
-            keeper.heard(trial)
-        elif trial.state != "running":
-            tidy(spec, session.trials, folder, finished=False)
+        house.heard(trial)
 
     session = session_class(
         spec,
@@ -138,9 +133,8 @@ def _open(
     )
     if metrics is not None:
         metrics.watch(lambda: session.trials)
-    if artifacts is not None:
-        keeper = Housekeeper(spec, artifacts, lambda: session.trials)
-        keeper.start()
+    house = _housekeeper(session, spec, folder, artifacts)
+    house.start()
     tracker = tracker_of(spec, home, store)
     tracker.start()
     patience_s = 30.0
@@ -153,13 +147,22 @@ def _open(
     finally:
         session.close()
         finished = store.study(spec.name).state == "finished"
-        if keeper is not None:
-            keeper.close(finished=finished, timeout_s=patience_s)
+        house.close(finished=finished, timeout_s=patience_s)
+        if artifacts is not None:
             sweep()  # of workers that were ended on this machine
-        elif finished:
-            tidy(spec, session.trials, folder, finished=True)
         if left := tracker.close(timeout_s=patience_s):
             log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
+
+
+def _housekeeper(
+    session: StudySession, spec: StudySpec, folder: Path, artifacts: Artifacts | None
+) -> DistantHousekeeper | LocalHousekeeper:
+    def trials() -> Sequence[Trial]:
+        return session.trials
+
+    if artifacts is not None:
+        return DistantHousekeeper(spec, artifacts, trials)
+    return LocalHousekeeper(spec, folder, trials, lambda: session.kept)
 
 
 def sampler_options(spec: StudySpec) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """What MLflow is to show of a study: the events that a session commits beside its trials."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.front import best_values, front, normalised_hypervolume
 from autopeft.domain.ports import Event
-from autopeft.domain.study import StudySpec
+from autopeft.domain.scoreboard import Leading
 from autopeft.domain.trial import State, Trial
 
 
@@ -60,13 +59,12 @@ def told(trial: Trial, *, now: float) -> list[Event]:
     return events
 
 
-def front_moved(spec: StudySpec, trials: Sequence[Trial], *, now: float) -> Event:
-    members = front(spec.objectives, spec.constraints, trials)
+def front_moved(leading: Leading, *, now: float) -> Event:
     payload = {
-        "trials": [trial.number for trial in members],
-        "hypervolume": normalised_hypervolume(spec.objectives, spec.constraints, trials),
-        "told": sum(bool(trial.rungs) for trial in trials),
-        "best": best_values(spec.objectives, spec.constraints, trials),
+        "trials": list(leading.front),
+        "hypervolume": leading.hypervolume,
+        "told": leading.told,
+        "best": dict(leading.best),
     }
     return Event("front", None, now, payload)
 

@@ -1,10 +1,12 @@
-"""The rule of what is kept (`retention`), where a study's files lie at a URL.
+"""The rule of what is kept (`retention`), applied while a driver runs.
 
-Deleting there takes a request each, so a thread of its own does it: the search never waits. What
-could not be deleted is tried again after the next result, and by the next driver.
+In the study's folder at once, looking at no more than what a result changed. At a URL deleting
+takes a request each, so a thread of its own does it: the search never waits. What could not be
+deleted is tried again after the next result, and by the next driver.
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +16,51 @@ from autopeft.domain.errors import ArtifactError
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.home import StudyFolder
-from autopeft.orchestrator.retention import needless
+from autopeft.orchestrator.retention import needless, tidy
 
 log = logging.getLogger("autopeft")
 
 
-class Housekeeper:
-    """Deletes what the rule does not keep, of one study, while its driver runs.
+class LocalHousekeeper:
+    """Deletes from the study's folder.
+
+    Args:
+        trials: gives all trials of the study as they are now. kept: `kept_adapters` of them.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        folder: Path,
+        trials: Callable[[], Sequence[Trial]],
+        kept: Callable[[], frozenset[int]],
+    ) -> None:
+        self._spec, self._folder, self._trials, self._now = spec, folder, trials, kept
+        self._kept: frozenset[int] = frozenset()
+
+    def start(self) -> None:
+        self._kept = self._now()
+        tidy(self._spec, self._trials(), self._folder, finished=False)
+
+    def heard(self, trial: Trial) -> None:
+        """A trial changed."""
+        if trial.state is State.RUNNING:
+            return
+        left, kept = StudyFolder(self._folder), self._now()
+        ended = trial.state in (State.COMPLETED, State.FAILED)
+        for number in (self._kept - kept) | ({trial.number} - kept if ended else set()):
+            shutil.rmtree(left.adapter(number), ignore_errors=True)
+        if ended:
+            shutil.rmtree(left.checkpoints(trial.number), ignore_errors=True)
+        self._kept = kept
+
+    def close(self, *, finished: bool, timeout_s: float) -> None:
+        if finished:
+            tidy(self._spec, self._trials(), self._folder, finished=True)
+
+
+class DistantHousekeeper:
+    """Deletes from a URL.
 
     The place is listed once, at the beginning; from then on what was told says what is there.
 

@@ -29,6 +29,7 @@ class Promoter:
         if isinstance(sampler, Forecaster) and sampler.forecasts(problem):
             self._forecaster = sampler
         self._decision: tuple[Hashable, int] = (None, -1)  # what it follows from, a trial's number
+        self._found: tuple[Sequence[Trial], bool, list[Trial]] = ((), False, [])  # the last answer
 
     def contenders(self, trials: Sequence[Trial], *, closing: bool) -> list[Trial]:
         """The paused trials of which one is to go on; one alone where results decide.
@@ -38,7 +39,10 @@ class Promoter:
         rungs = self._spec.search.rungs
         if rungs is None:
             return []
-        trials = [trial for trial in trials if trial.seed == self._spec.search.seed]
+        of, when, found = self._found  # a driver asks several times between two results
+        if of is trials and when is closing:
+            return found
+        given, trials = trials, [t for t in trials if t.seed == self._spec.search.seed]
         rule: dict[str, Any] = {
             "objectives": self._spec.objectives,
             "constraints": self._spec.constraints,
@@ -46,9 +50,12 @@ class Promoter:
             "closing": closing,
         }
         if self._forecaster is not None:
-            return contenders(trials, **rule)
-        found = promotable(trials, **rule)
-        return [] if found is None else [found]
+            found = contenders(trials, **rule)
+        else:
+            best = promotable(trials, **rule)
+            found = [] if best is None else [best]
+        self._found = given, closing, found
+        return found
 
     def chosen(self, trials: Sequence[Trial], *, closing: bool) -> Trial | None:
         """The trial that goes on; None where none does, or `decide` has to say which."""

@@ -40,6 +40,7 @@ from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.orchestrator import leaving
 from autopeft.orchestrator.fair_shares import FairShare, slots
+from autopeft.orchestrator.idle_workers import KeepsWorkers
 from autopeft.orchestrator.ray_cluster import (
     cluster,
     cluster_name,
@@ -54,6 +55,7 @@ from autopeft.preemption import Preempted
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
 _METRIC = "told"
+_GLANCE_S = 0.05  # a quick sampler is waited for: Tune asks again after .1 s
 _THINKING_S = 10  # how long the end waits for a suggestion that is being computed
 
 log = logging.getLogger("autopeft")
@@ -131,22 +133,27 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         self._stop = stop
         self._segments: dict[str, Segment] = {}
         self._losses: dict[tuple[int, int], int] = {}
+        self.starved = False  # a worker waits for the sampler
         self._thinking: threading.Thread | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.starved = False
         if self.over:
             return str(Searcher.FINISHED)
         if self.busy:
             return None
         try:
             segment = self._session.ask_ready()
-            if segment is None and self._session.finished:
-                return str(Searcher.FINISHED)
+            if segment is None:
+                if self._session.finished:
+                    return str(Searcher.FINISHED)
+                self._think().join(_GLANCE_S)
+                segment = self._session.ask_ready()
+                self.starved = segment is None and self._session.undecided
         except Exception as error:
             self.broken = error
             return None
         if segment is None:
-            self._think()
             return None
         self._segments[trial_id] = segment
         return {"segment": json.dumps(segment_out(segment))}
@@ -218,13 +225,14 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         except Exception as error:
             self.broken = error
 
-    def _think(self) -> None:
-        """Prepare the next suggestion beside the loop."""
+    def _think(self) -> threading.Thread:
+        """Prepare the next suggestion beside the loop; returns what does."""
         if self._thinking is None or not self._thinking.is_alive():
             self._thinking = threading.Thread(
                 target=self._guarded, args=(self._session.prepare,), daemon=True
             )
             self._thinking.start()
+        return self._thinking
 
 
 class _Over(BaseException):
@@ -296,6 +304,7 @@ def run(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=KeepsWorkers(parallel, lambda: searcher.starved),
                 num_samples=-1,
                 max_concurrent_trials=parallel,
                 reuse_actors=True,

@@ -163,7 +163,7 @@ class StudySession:
             record = self._store.study(self.spec.name)
             self._store.update(replace(record, state=state, seconds=self.wall_seconds))
             now = self._clock()
-            ended = [events.front_moved(self.spec, self.trials, now=now)]
+            ended = [events.front_moved(self._history.leading, now=now)]
             ended.append(events.study_ended(state, now=now, why=why))
             self._store.commit(self.spec.name, [], ended)
 
@@ -212,8 +212,22 @@ class StudySession:
         return front(self.spec.objectives, self.spec.constraints, self.trials)
 
     @property
+    def kept(self) -> frozenset[int]:
+        """The trials whose adapters stay as long as the study goes on; see `retention`."""
+        with self._lock:
+            return self._history.kept
+
+    @property
     def hypervolume(self) -> float:
         return normalised_hypervolume(self.spec.objectives, self.spec.constraints, self.trials)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether more can start as soon as the sampler has spoken, without a result before."""
+        with self._lock:
+            if self._sharing.waits(self._handed_out):
+                return False
+            return self._undecided or self._may_start
 
     @property
     def wall_seconds(self) -> float:

@@ -23,6 +23,7 @@ from autopeft.search import closed_form
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
 from autopeft.search.points import draw_new
+from autopeft.search.trimming import trimmed
 
 _DRAWS = 32  # S
 _LONGEST = 256  # trials; the level is told no further
@@ -45,10 +46,11 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
     rng = np.random.default_rng(0)
     drawn = draw_new(problem, set(), rng, count=wanted, tries=20 * wanted)
     configurations = [configuration for _, configuration in drawn]
-    model = closed_form.Model.of(problem, history, configurations, memory)
+    seen = trimmed(problem, history)
+    model = closed_form.Model.of(problem, seen, configurations, memory)
     if model.left_out_error >= 1:
         return Level(silent="the model predicts trials no better than their mean does")
-    odds = closed_form.make_odds(problem, history, model.view, memory)
+    odds = closed_form.make_odds(problem, seen, model.view, memory)
     rows = model.view.rows(configurations)
     values = model.surrogate.draws(rows, _DRAWS, rng).values
     values = values + model.deviation * rng.standard_normal(values.shape)

@@ -32,6 +32,7 @@ from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
 from autopeft.search.moves import settled
 from autopeft.search.points import Candidate, draw_new
+from autopeft.search.trimming import trimmed
 
 _DRAWN = 16  # B
 _FEWEST = 4  # configurations that take every level, or there is no effect to tell
@@ -57,8 +58,8 @@ def effects_of(problem: Problem, history: Sequence[Trial], memory: Memory) -> tu
     if len(completed) < _FEWEST_TRIALS:
         silent = f"effects need {_FEWEST_TRIALS} completed trials, got {len(completed)}"
         return tuple(Effects(o.metric, silent=silent) for o in measured)
-    problem = memory.remembering(problem)
-    return tuple(_of_objective(problem, o, history, memory) for o in measured)
+    problem, seen = memory.remembering(problem), trimmed(problem, history)
+    return tuple(_of_objective(problem, o, seen, memory) for o in measured)
 
 
 def _of_objective(

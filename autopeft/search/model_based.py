@@ -23,6 +23,7 @@ from autopeft.search.earlier import Earlier
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Score
 from autopeft.search.pool import Fresh, climb, gathered
+from autopeft.search.trimming import trimmed
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
     from autopeft.search import closed_form, replication
@@ -93,7 +94,8 @@ class ModelBasedSampler:
 
         problem = self._memory.remembering(problem)
         with _on_one_thread():
-            return forecast.promises(problem, history, paused, self._memory)
+            seen = trimmed(problem, history, keep=paused)
+            return forecast.promises(problem, seen, paused, self._memory)
 
     def _design(self, problem: Problem) -> int:
         """Trials of the initial design."""
@@ -140,10 +142,10 @@ class ModelBasedSampler:
         if not pool:
             why = f"away from the model (every {_WATCH}th trial)"
             return initial.suggest(problem, history, seed=seed, why=why)
-        built = [problem.configure(point) for point in pool]
+        built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
         with _on_one_thread():
-            model = self._model(problem, history, built)
-            score = niche.make_score(model, history, built, seed)
+            model = self._model(problem, seen, built)
+            score = niche.make_score(model, seen, built, seed)
             point, _ = _climbed(problem, pool, score, fresh, rng)
         return Suggestion(point, f"best of its size (every {_WATCH}th trial)")
 
@@ -152,13 +154,14 @@ class ModelBasedSampler:
         pool = gathered(problem, history, fresh, rng, self.candidates)
         if not pool:
             return fallback.few_left(problem, history, seed)
-        built = [problem.configure(point) for point in pool]
-        with self._seeing(problem, history, built, seed) as (model, score):
-            if model is not None and (error := _left_out_error(model, history)) > 1:
+        built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
+        alone = self._alone(history)
+        with self._seeing(problem, seen, built, seed, alone=alone) as (model, score):
+            if model is not None and (error := _left_out_error(model, seen)) > 1:
                 return fallback.by_tpe(problem, history, error, _FEWEST_RESULTS, seed)
             gains = score(built)
             point, gain = _climbed(problem, pool, score, fresh, rng, gains)
-            again = self._again(model, history, seed)
+            again = self._again(model, seen, seed)
             if again is not None and again.gain > gain:
                 told = f"log gain {again.gain:.1f} against {gain:.1f} of anything new"
                 return _repeated(again.trial, f"the front is undecided, {told}")
@@ -169,7 +172,7 @@ class ModelBasedSampler:
             # Those that gain most alone: the others would add next to nothing.
             ahead = np.argsort(-gains, kind="stable")[:_AHEAD]
             left = score.growth([*(built[i] for i in ahead), chosen])
-        why = "model-based, without earlier studies" if self._alone(history) else "model-based"
+        why = "model-based, without earlier studies" if alone else "model-based"
         return Suggestion(point, why, promised, max(promised, left))
 
     # -- the model -------------------------------------------------------------------------
@@ -220,13 +223,14 @@ class ModelBasedSampler:
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         seed: int,
+        *,
+        alone: bool,
     ) -> "Iterator[tuple[closed_form.Model | None, Score]]":
         """The model and the acquisition: in closed form where that is exact, else BoTorch's."""
         from autopeft.search import closed_form
 
         if closed_form.applies(problem):
             with _on_one_thread():
-                alone = self._alone(history)
                 model = self._model(problem, history, candidates, alone=alone)
                 yield model, closed_form.make_score(model, history, seed)
             return

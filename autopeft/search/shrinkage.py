@@ -13,6 +13,7 @@ from autopeft.domain.replicates import averaged
 from autopeft.domain.trial import Trial
 from autopeft.search import closed_form
 from autopeft.search.memory import Memory
+from autopeft.search.trimming import trimmed
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 
@@ -36,7 +37,9 @@ def modelled(problem: Problem, history: Sequence[Trial]) -> list[Trial]:
         return done
     memory = Memory()
     problem = memory.remembering(problem)
-    model = closed_form.Model.of(problem, history, [trial.configuration for trial in done], memory)
+    model = closed_form.Model.of(
+        problem, trimmed(problem, history), [trial.configuration for trial in done], memory
+    )
     objective = problem.objectives[model.measured]
     mean, _ = model.surrogate.predict(model.view.rows([trial.configuration for trial in done]))
     found = []

@@ -39,7 +39,7 @@ class SqlStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
+        self._engine = engine_of(url)
         with self._said():
             upgrade(self._engine)
 
@@ -192,13 +192,20 @@ class SqlStore:
             raise StudyError(f"store {_public(self._engine.url)}: {said}{_hint(said)}") from error
 
 
-def _engine(url: str) -> Engine:
+def engine_of(url: str, *, make: bool = True) -> Engine:
+    """What speaks to the database of an URL; nothing is asked of it yet.
+
+    make: the folder of an SQLite file where it is missing.
+
+    Raises:
+        StudyError: it is no URL of a database, or its driver is missing.
+    """
     try:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed)
+            return _sqlite_engine(parsed, make=make)
         return create_engine(parsed, pool_pre_ping=True)
     except ArgumentError as error:
         raise StudyError(
@@ -211,13 +218,15 @@ def _engine(url: str) -> Engine:
         raise StudyError(f"the store's folder cannot be made: {error}") from error
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, make: bool) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise StudyError(
             "the store outlives the process, got SQLite in memory: name a file, as in "
             "sqlite:///studies.db"
         )
     if not str(url.database).startswith("file:"):
+        if not make and not Path(str(url.database)).is_file():
+            raise StudyError(f"there is no store {url.database}: AUTOPEFT_STORE has to name one")
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_S})
     event.listen(engine, "connect", _prepare_sqlite)

@@ -31,6 +31,16 @@ def test_the_mask_is_botorchs(Y):
     np.testing.assert_array_equal(non_dominated(Y), expected)
 
 
+@given(outcomes())
+def test_a_rank_is_the_front_without_the_ranks_before(Y):
+    ranks, left = non_domination_rank(Y), np.arange(len(Y))
+    for rank in range(int(ranks.max(initial=-1)) + 1):
+        on = non_dominated(Y[left])
+        np.testing.assert_array_equal(left[on], np.flatnonzero(ranks == rank))
+        left = left[~on]
+    assert not len(left)
+
+
 @settings(deadline=None)
 @given(outcomes(least=1, most=8))
 def test_the_hypervolume_is_botorchs(Y):

@@ -216,6 +216,21 @@ def test_stop_ends_the_run_at_once_and_what_ran_is_handed_out_again(tmp_path):
     assert [trial.state for trial in resumed.trials] == [State.COMPLETED] * 4
 
 
+class SlowSampler(RandomSampler):
+    """Takes longer than a trial does."""
+
+    def suggest(self, problem, history, *, seed):
+        time.sleep(0.3)
+        return super().suggest(problem, history, seed=seed)
+
+
+def test_workers_that_wait_for_the_sampler_are_kept(tmp_path):
+    spec = study_spec(trials=9, parallel=3)
+    make = partial(Sleeper, tmp_path, seconds=0.2, together=3)
+    session = run(tmp_path, spec, make, sampler=SlowSampler())
+    assert len({rung.worker for trial in session.trials for rung in trial.rungs}) == 3
+
+
 class BrokenSampler:
     def suggest(self, problem, history, *, seed):
         raise StudyError("the sampler is broken")

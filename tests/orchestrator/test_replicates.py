@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from fakes import FakeEvaluator, MemoryStore, drive, fake_problem, record_of, study_spec
 
 from autopeft.domain.ports import Suggestion
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Failure, FailureReason, State
+from autopeft.home import StudyFolder
+from autopeft.orchestrator.housekeeping import LocalHousekeeper
 from autopeft.orchestrator.proposal import baseline_due
 from autopeft.orchestrator.retention import kept_adapters, tidy
 from autopeft.orchestrator.session import StudySession
@@ -193,6 +196,36 @@ def test_the_adapter_of_a_replicate_is_not_kept_and_that_of_the_first_is(tmp_pat
     left = {folder.name for folder in (tmp_path / "adapters").iterdir()}
     assert f"trial-{first.number}" in left
     assert f"trial-{again.number}" not in left
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_housekeeper_leaves_what_the_rule_keeps_after_every_trial(tmp_path, seeds):
+    spec = repeated(study_spec(trials=14, name="kept"), seeds=seeds)
+    store, evaluator, left = MemoryStore(), FakeEvaluator(noise=0.1), StudyFolder(tmp_path)
+    store.create(record_of(spec))
+    house = None
+
+    def heard(trial):
+        if trial.state is State.RUNNING:
+            left.adapter(trial.number).mkdir(parents=True)
+            left.checkpoint(trial.number, 0).mkdir(parents=True)
+            return
+        house.heard(trial, session.kept)
+        there = {int(folder.name[6:]) for folder in (tmp_path / "adapters").iterdir()}
+        assert there == kept_adapters(spec, session.trials, finished=False)
+        assert not list((tmp_path / "checkpoints").iterdir())
+
+    session = StudySession(
+        spec,
+        problem=fake_problem(spec),
+        store=store,
+        sampler=Repeating(),
+        clock=lambda: 1.0,
+        listeners=(heard,),
+    )
+    house = LocalHousekeeper(spec, tmp_path, lambda: session.trials, lambda: session.kept)
+    house.start()
+    assert drive(session, evaluator) == 14
 
 
 def test_what_a_mean_hides_is_kept_until_no_more_seeds_can_come():

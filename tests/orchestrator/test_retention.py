@@ -8,7 +8,7 @@ from autopeft.artifacts import Artifacts
 from autopeft.domain.errors import ArtifactError
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Failure, FailureReason, State
-from autopeft.orchestrator.housekeeping import Housekeeper
+from autopeft.orchestrator.housekeeping import DistantHousekeeper
 from autopeft.orchestrator.retention import kept_adapters, needless
 from autopeft.orchestrator.session import StudySession
 
@@ -80,14 +80,14 @@ def test_a_housekeeper_leaves_what_the_rule_keeps(tmp_path):
     artifacts = Artifacts(f"memory://{tmp_path.name}/kept")
     artifacts.put(tmp_path, "fake/adapters/trial-77")  # of a trial that the store does not know
     session, keeper = None, None
-    keeper = Housekeeper(SPEC, artifacts, lambda: session.trials if session else ())
+    keeper = DistantHousekeeper(SPEC, artifacts, lambda: session.trials if session else ())
     keeper.start()
     session = searched(artifacts, tmp_path, [lambda trial: keeper.heard(trial)], limit=11)
     keeper.close(finished=False, timeout_s=10)
     unknown = {"fake/adapters/trial-77"}
     assert artifacts.keys("fake") == expected(session.trials, finished=False) | unknown
     # The next driver finds what this one left, and ends the study.
-    later = Housekeeper(SPEC, artifacts, lambda: session.trials)
+    later = DistantHousekeeper(SPEC, artifacts, lambda: session.trials)
     later.start()
     later.close(finished=True, timeout_s=10)
     assert artifacts.keys("fake") == expected(session.trials, finished=True) | unknown
@@ -110,7 +110,7 @@ class Away(Artifacts):
 def test_what_could_not_be_deleted_is_said_once_and_deleted_later(tmp_path, caplog):
     artifacts = Away(f"memory://{tmp_path.name}/away", 2)
     session = searched(artifacts, tmp_path)
-    keeper = Housekeeper(SPEC, artifacts, lambda: session.trials)
+    keeper = DistantHousekeeper(SPEC, artifacts, lambda: session.trials)
     keeper.start()
     for trial in (*session.trials, *session.trials):
         keeper.heard(trial)

@@ -1,0 +1,111 @@
+"""`store backup`, `store restore` and `store check`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autopeft.commands.options import AsJson
+from autopeft.domain.errors import AutopeftError
+from autopeft.home import Home
+
+if TYPE_CHECKING:
+    from autopeft.domain.ports import Store
+    from autopeft.store.check import Finding
+
+app = typer.Typer(help="Back up, restore and check the store.", no_args_is_help=True)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The new SQLite file.", metavar="FILE")],
+) -> None:
+    """Copy the store into a file, as it is at one moment; searches go on."""
+    from autopeft.store.backup import backup as copied
+
+    rows = copied(Home.from_environment().store_url, file)
+    print(file)
+    _tell(f"{rows['studies']} studies, {rows['trials']} trials, {rows['rungs']} results")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `store backup` wrote.", metavar="FILE")],
+    study: Annotated[
+        list[str] | None, typer.Option(help="A study of it; all of them without.")
+    ] = None,
+) -> None:
+    """Copy the studies of a backup into the store, beside those that are there: all or none."""
+    from autopeft.config import is_study_name
+    from autopeft.store.backup import names_in
+    from autopeft.store.backup import restore as copied
+
+    for name in names_in(file):  # a folder is named by it
+        if not all(is_study_name(part) for part in name.split("/")):
+            raise AutopeftError(
+                f"{file} is no store of autopeft: a study's name takes letters, digits, - _ and "
+                f"(not first) ., got {name!r}"
+            )
+    home = Home.from_environment()
+    home.folder.mkdir(parents=True, exist_ok=True)
+    rows = copied(file, home.store_url, only=study)
+    print(f"restored {rows['studies']} studies, {rows['trials']} trials, {rows['rungs']} results")
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Say whether the store is sound; exits 1 with a line for each thing that is not."""
+    from autopeft.store.check import check as findings
+
+    home = Home.from_environment()
+    driven, whole = [], None
+    first = findings(home.store_url)
+    if not any(not found.study for found in first):  # of this schema, and readable
+        from autopeft import build
+        from autopeft.orchestrator.lease import holder
+
+        whole = build.open_store(home)
+        driven = [r.name for r in whole.studies() if holder(whole, r.name) is not None]
+    found = findings(home.store_url, driven) if driven else first
+    if whole is not None:
+        damaged = {each.study for each in found if "cannot be read" in each.what}
+        found = [*found, *_adapters(home, whole, damaged)]
+    if as_json:
+        print(json.dumps([vars(each) for each in found], indent=2))
+    else:
+        for each in found:
+            print(each)
+        if not found:
+            print("the store is sound")
+    if found:
+        raise typer.Exit(1)
+
+
+def _adapters(home: Home, store: "Store", damaged: set[str]) -> "Iterator[Finding]":
+    """Adapters of a front that should be on this machine and are not.
+
+    Own training code keeps its weights where it likes, and another machine's are not here.
+    """
+    from autopeft.domain.front import front
+    from autopeft.importing import is_imported
+    from autopeft.records import spec_of
+    from autopeft.store.check import Finding
+
+    for record in store.studies():
+        folder = home.study(record.name) / "adapters"
+        own = "evaluator" in record.document or is_imported(record.document)
+        if own or record.name in damaged or not folder.is_dir():
+            continue
+        spec = spec_of(record)
+        members = front(spec.objectives, spec.constraints, store.history(record.name))
+        for trial in members:
+            if not trial.baseline and not (folder / f"trial-{trial.number}").is_dir():
+                do = f"train it again by `autopeft export {record.name}`'s train.py, or search on"
+                yield Finding(record.name, f"the adapter of trial {trial.number} is gone", do)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,101 @@
+"""`check` finds what is wrong with a store, and nothing in a sound one."""
+
+import sqlite3
+
+import pytest
+from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
+
+from autopeft.orchestrator.session import StudySession
+from autopeft.store import SqlStore
+from autopeft.store.check import check
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A finished study of four trials whose events were delivered, and a connection to change it."""
+    spec, made = study_spec(trials=4), SqlStore(f"sqlite:///{tmp_path / 'a.db'}")
+    made.create(record_of(spec))
+    session = StudySession(
+        spec, problem=fake_problem(spec), store=made, sampler=RandomSampler(), clock=lambda: 1.0
+    )
+    drive(session, FakeEvaluator())
+    session.close()
+    made.delivered("fake", [number for number, _ in made.undelivered("fake", 99)])
+    connection = sqlite3.connect(tmp_path / "a.db")
+    yield connection, f"sqlite:///{tmp_path / 'a.db'}"
+    connection.close()
+
+
+def test_a_sound_store_has_no_finding(store):
+    assert check(store[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("UPDATE trials SET configuration = '{}' WHERE number = 1", "fake: trial 1 cannot be read"),
+        (
+            "UPDATE trials SET configuration_key = 'x' WHERE number > 1",
+            "fake: the configuration of trials 2, 3 (2) is not the one that was stored",
+        ),
+        (
+            "UPDATE rungs SET trial = 77 WHERE trial = 1",
+            "fake: there are results of trial 77, and no such trial",
+        ),
+        ("UPDATE rungs SET study = 'nobody'", "4 rows of rungs belong to no study"),
+        (
+            "UPDATE trials SET state = 'running' WHERE number = 3",
+            "fake: the study is finished, and trial 3 still running",
+        ),
+        (
+            "UPDATE studies SET state = 'paused'; UPDATE trials SET state = 'running' WHERE number = 3",
+            "fake: trial 3 running, and nobody searches the study: go on with `autopeft resume fake`",
+        ),
+        (
+            "UPDATE outbox SET delivered = 0 WHERE id < 3",
+            "fake: MLflow has not taken 2 events: deliver them by `autopeft sync fake`",
+        ),
+        (
+            "PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = replace(sql, "
+            "'CONSTRAINT one_result_a_rung UNIQUE (study, trial, rung)', 'CHECK (1)') "
+            "WHERE name = 'rungs'; DELETE FROM sqlite_master WHERE name LIKE '%autoindex_rungs%'",
+            None,
+        ),
+    ],
+)
+def test_each_fault_is_found_in_one_line(store, made, said):
+    connection, url = store
+    connection.executescript(made)
+    connection.commit()
+    if said is None:  # without the constraint, a second result gets in
+        connection.close()
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as again:
+            again.execute(
+                "INSERT INTO rungs SELECT NULL, study, trial, rung, step, metrics, stderr, seconds,"
+                " started, ended, worker, test, test_stderr FROM rungs WHERE trial = 2"
+            )
+        said = "fake: a rung of trial 2 has two results"
+    found = [str(each) for each in check(url)]
+    assert any(each.startswith(said) for each in found), found
+    assert all(len(each.splitlines()) == 1 for each in found)
+
+
+def test_a_study_that_is_searched_may_run_trials_and_have_events_waiting(store):
+    connection, url = store
+    connection.executescript("UPDATE trials SET state = 'running'; UPDATE outbox SET delivered = 0")
+    connection.commit()
+    assert len(check(url)) == 2
+    assert check(url, driven=["fake"]) == []
+
+
+def test_a_damaged_file_is_said_to_be_damaged(tmp_path, store):
+    connection, url = store
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    file = tmp_path / "a.db"
+    whole = bytearray(file.read_bytes())
+    whole[4096 * 3 : 4096 * 5] = b"\xff" * 8192
+    file.write_bytes(whole)
+    found = check(url)
+    assert found
+    assert "restore a backup" in str(found[0])
