@@ -33,6 +33,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     NOT_FINITE = "not_finite"
     UNFIT = "unfit"  # the model cannot take this architecture
+    TIME_LIMIT = "time_limit"  # longer than resources.minutes_per_trial
     ERROR = "error"  # anything else; the message holds the last line of the traceback
 
 
@@ -150,6 +151,7 @@ class Segment:
     resume: whether to start from the trial's checkpoint.
     last: no rung follows: save the adapter.
     test: measure the test split too, where there is one.
+    seconds: that it may take; None: no limit.
     """
 
     study: str
@@ -161,6 +163,7 @@ class Segment:
     resume: bool
     last: bool
     test: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

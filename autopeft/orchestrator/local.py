@@ -1,12 +1,24 @@
 """The plain loop: one trial after another in this process."""
 
+import logging
+import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-from autopeft.domain.ports import Evaluator
+from autopeft.domain.ports import Evaluator, Report
+from autopeft.domain.trial import Failure, Result, Segment
+from autopeft.orchestrator.segments import too_long
 from autopeft.orchestrator.session import StudySession
 
 Curve = list[tuple[int, Mapping[str, float]]]
+
+log = logging.getLogger("autopeft")
+
+
+class _OverdueError(BaseException):
+    """Out of a segment whose time is over; code that takes every Exception does not take it."""
 
 
 def run(session: StudySession, evaluator: Evaluator, *, stop: threading.Event) -> None:
@@ -18,9 +30,49 @@ def run(session: StudySession, evaluator: Evaluator, *, stop: threading.Event) -
             to.append((step, metrics))
 
         try:
-            result = evaluator.run(segment, report)
+            result = _run(session, evaluator, segment, report)
             session.report(segment, curve)
             session.tell(segment, result)
         except BaseException:
             session.release(segment)
             raise
+
+
+def _run(
+    session: StudySession, evaluator: Evaluator, segment: Segment, report: Report
+) -> Result | Failure:
+    result: Result | Failure | None = None
+    try:
+        with _ended_after(segment.seconds):
+            result = evaluator.run(segment, report)
+    except _OverdueError:
+        if result is None:
+            return too_long(session.spec)
+    assert result is not None
+    return result
+
+
+@contextmanager
+def _ended_after(seconds: float | None) -> Iterator[None]:
+    """Raise in the code that runs, once its time is over: at its next step of Python.
+
+    What hangs inside a C library goes on; on Ray the worker process is killed instead.
+    """
+    if seconds is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        log.warning("resources.minutes_per_trial ends no trial here: this is no main thread")
+        yield
+        return
+
+    def end(_signum: int, _frame: Any) -> None:
+        raise _OverdueError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
