@@ -42,16 +42,31 @@ class Failure:
     """An expected bad end of a trial: a value, never an exception.
 
     details: the traceback or what else helps; shown on request only.
+
+    Both are cut where they are long: an error may hold all of a batch, or of a file.
     """
 
     reason: FailureReason
     message: str
     details: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message, 2_000))
+        object.__setattr__(self, "details", shortened(self.details, 50_000))
+
     @property
     def teaches(self) -> bool:
         """Whether the configuration itself is to blame."""
         return self.reason is not FailureReason.ERROR
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of so many characters at most; the middle goes, as the end says what happened."""
+    if len(text) <= most:
+        return text
+    said = " [...] "
+    head = most // 2
+    return text[:head] + said + text[len(text) - (most - head - len(said)) :]
 
 
 @dataclass(frozen=True)

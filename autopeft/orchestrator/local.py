@@ -3,16 +3,17 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import psutil
 
 from autopeft.domain.ports import Evaluator, Report
 from autopeft.domain.trial import Failure, Result, Segment
+from autopeft.orchestrator.curves import Curve
 from autopeft.orchestrator.segments import too_long
 from autopeft.orchestrator.session import StudySession
-
-Curve = list[tuple[int, Mapping[str, float]]]
 
 log = logging.getLogger("autopeft")
 
@@ -24,14 +25,10 @@ class _OverdueError(BaseException):
 def run(session: StudySession, evaluator: Evaluator, *, stop: threading.Event) -> None:
     """Ask, evaluate, tell, until the study ends or `stop` is set between two segments."""
     while not stop.is_set() and (segment := session.ask()) is not None:
-        curve: Curve = []
-
-        def report(step: int, metrics: Mapping[str, float], to: Curve = curve) -> None:
-            to.append((step, metrics))
-
+        curve = Curve()
         try:
-            result = _run(session, evaluator, segment, report)
-            session.report(segment, curve)
+            result = _run(session, evaluator, segment, curve.report)
+            session.report(segment, curve.points)
             session.tell(segment, result)
         except BaseException:
             session.release(segment)
@@ -42,14 +39,24 @@ def _run(
     session: StudySession, evaluator: Evaluator, segment: Segment, report: Report
 ) -> Result | Failure:
     result: Result | Failure | None = None
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
     try:
         with _ended_after(segment.seconds):
             result = evaluator.run(segment, report)
     except _OverdueError:
         if result is None:
+            _end_children(besides=before)
             return too_long(session.spec)
     assert result is not None
     return result
+
+
+def _end_children(*, besides: Set[int]) -> None:
+    """End the processes that a segment started; nobody is left who would wait for them."""
+    for process in psutil.Process().children(recursive=True):
+        if process.pid not in besides:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager

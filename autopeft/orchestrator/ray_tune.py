@@ -43,6 +43,7 @@ from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.orchestrator import leaving
+from autopeft.orchestrator.curves import Curve
 from autopeft.orchestrator.fair_shares import FairShare, slots
 from autopeft.orchestrator.ray_cluster import (
     cluster,
@@ -69,8 +70,13 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
     """Runs a segment in one step; the actor is re-used, and keeps its evaluator."""
 
     def setup(self, config: Mapping[str, Any], make_evaluator: Any = None) -> None:
-        self._make_evaluator = make_evaluator
+        # Before the clock of the first segment starts: its libraries take a while to load.
         self._evaluator: Evaluator | None = None
+        self._unbuilt: Exception | None = None
+        try:
+            self._evaluator = make_evaluator()
+        except Exception as error:
+            self._unbuilt = error
         self._segment = segment_in(json.loads(config["segment"]))
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -78,14 +84,14 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        curve: list[tuple[int, dict[str, float]]] = []
+        curve = Curve()
         result: Result | Failure
         try:
             with leaving.heard():
                 result = self._run(curve)
             if leaving.spoiled(result):
                 leaving.leave()
-            payload = json.dumps({**result_out(result), "curve": curve})
+            payload = json.dumps({**result_out(result), "curve": curve.points})
         except Preempted:
             leaving.leave()
         except Exception as error:
@@ -95,14 +101,10 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
             payload = json.dumps({**result_out(result), "curve": []})
         return {_METRIC: 1, "payload": payload, "done": True}
 
-    def _run(self, curve: list[tuple[int, dict[str, float]]]) -> Result | Failure:
+    def _run(self, curve: Curve) -> Result | Failure:
         if self._evaluator is None:
-            self._evaluator = self._make_evaluator()
-
-        def report(step: int, metrics: Mapping[str, float]) -> None:
-            curve.append((int(step), {name: float(value) for name, value in metrics.items()}))
-
-        return self._evaluator.run(self._segment, report)
+            raise self._unbuilt or RuntimeError("the worker was not set up")
+        return self._evaluator.run(self._segment, curve.report)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: checkpoints are the evaluator's own."""

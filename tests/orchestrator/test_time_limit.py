@@ -1,11 +1,9 @@
 """A trial that takes longer than `resources.minutes_per_trial` is ended and says so."""
 
-import sys
 import threading
 import time
 from dataclasses import replace
 
-import pytest
 from fakes import MemoryStore, RandomSampler, fake_problem, record_of, study_spec
 
 from autopeft.domain.study import Resources, Rungs
@@ -34,7 +32,8 @@ class Hanging:
 
 def session_of(*, minutes, rungs=None):
     spec = replace(
-        study_spec(trials=3, rungs=rungs, baselines={}), resources=Resources(minutes_per_trial=minutes)
+        study_spec(trials=3, rungs=rungs, baselines={}),
+        resources=Resources(minutes_per_trial=minutes),
     )
     store = MemoryStore()
     store.create(record_of(spec))
