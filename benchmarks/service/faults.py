@@ -41,13 +41,14 @@ Faults = list[tuple[str, Inject]]
 class Campaign:
     """faults: of what a search stands on; settings: of its `Run`.
 
-    needs: names of what it stands on, as in `Stand`.
+    needs: names of what it stands on, as in `Stand`. trials: of the budget, for each fault.
     """
 
     name: str
     faults: Callable[[Stand], Faults]
     needs: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    trials: int = 8
 
 
 def orders(*whats: str, times: int = 1) -> Faults:
@@ -110,7 +111,7 @@ CAMPAIGNS = [
     Campaign("trials 5", lambda _: orders(*WRONG, times=2), settings=QUICK),
     Campaign("Ray 1", on_ray, settings={"seconds": 0.3, "minutes": 0.25}),
     Campaign("cluster", nodes, ("nodes",), {"seconds": 0.5}),
-    Campaign("servers", servers, ("postgres", "mlflow"), {"local": True, "seconds": 0.5}),
+    Campaign("servers", servers, ("postgres", "mlflow"), {"local": True, "seconds": 1}, 40),
     Campaign("Ray 2", on_ray, settings={"seconds": 0.3, "minutes": 0.25}),
 ]
 
@@ -167,14 +168,15 @@ def one_search(campaign: Campaign, stand: Stand, faults: Faults, seed: int) -> A
     home = stand.disk.folder / f"home-{seed}" if stand.disk is not None else None
     run = Run(
         folder,
-        trials=8 * len(faults) + 10,
+        trials=campaign.trials * len(faults) + 10,
         seed=seed,
         home=home,
         variables=variables,
         **campaign.settings,
     )
     database = stand.mlflow.database if stand.mlflow else run.home / "mlflow.db"
-    verdict = inflict(run, faults, seed=seed, mlflow=str(database))
+    ready = stand.mlflow.wait if stand.mlflow else lambda: None
+    verdict = inflict(run, faults, seed=seed, mlflow=str(database), ready=ready)
     if home is not None:  # there is no room for the homes of two searches
         shutil.rmtree(home, ignore_errors=True)
     if verdict.good:

@@ -6,7 +6,7 @@ made it; the rest when the search has come to its end.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,11 +42,18 @@ class Verdict:
 
 
 def inflict(
-    run: Run, faults: Sequence[tuple[str, Inject]], *, seed: int, mlflow: str | None = None
+    run: Run,
+    faults: Sequence[tuple[str, Inject]],
+    *,
+    seed: int,
+    mlflow: str | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Start a search, do the faults to it one after another, and have it come to its end.
 
     Faults that the search's end leaves no room for are left out.
+
+    ready: waits until all that the search stands on is there again.
     """
     rng = random.Random(seed)
     done: list[Injection] = []
@@ -68,6 +75,7 @@ def inflict(
         if run.codes[-1] != 0:
             end.append(f"the driver exits {run.codes[-1]}: {run.log()[-1500:]}")
         else:
+            ready()
             end += check(run, mlflow=mlflow)
     except Exception as error:  # of the harness or of the search: a loss either way
         end.append(f"{type(error).__name__}: {error}")
