@@ -196,7 +196,7 @@ def _front(run: Run, now: Stored) -> list[str]:
         for t, p in points.items()
         if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points.values())
     }
-    done = run.command("front", STUDY, "--json")
+    done = run.asked("front", STUDY, "--json")
     if done.returncode != (0 if expected else 1):
         return [f"front exits {done.returncode}: {done.stderr[-300:]}"]
     if not expected:
@@ -207,7 +207,7 @@ def _front(run: Run, now: Stored) -> list[str]:
 
 def _mlflow(run: Run, now: Stored, database: str) -> list[str]:
     """After `autopeft sync`, every trial has one run, in its state and with its score."""
-    done = run.command("sync", STUDY)
+    done = run.asked("sync", STUDY)
     if done.returncode != 0:
         return [f"sync exits {done.returncode}: {done.stderr[-300:]}"]
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)

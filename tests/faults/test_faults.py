@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import kinds
 from campaign import inflict
-from invariants import check, configurations
+from invariants import configurations
 from kinds import Stand, ordered
 from runs import Run
 from services import MlflowServer, Postgres, RayNodes, SmallDisk
@@ -26,9 +26,9 @@ def survives(run, *faults, seed=0, server=None):
 def test_trials_that_go_wrong_cost_themselves_alone(tmp_path):
     wrong = (
         *("nan", "memory", "returns_object", "raises_much", "much_beside", "odd_curve"),
-        *("litters", "hang"),
+        *("litters", "hang", "raises_bytes", "returns_text", "babbles"),
     )
-    run = Run(tmp_path, trials=60, local=True, seconds=0.05, minutes=0.04)
+    run = Run(tmp_path, trials=80, local=True, seconds=0.05, minutes=0.04)
     survives(run, *((what, ordered(what)) for what in wrong))
 
 
@@ -48,10 +48,9 @@ def test_database_and_drivers_go_away_and_the_trials_are_those_of_an_undisturbed
     stored = {"AUTOPEFT_STORE": postgres.database()}
     run = Run(tmp_path / "run", trials=30, local=True, variables=stored)
     killed = kinds.postgres_killed(Stand(postgres=postgres), away_s=1)
-    survives(run, ("away", killed), ("driver", kinds.driver_killed), ("away", killed))
+    survives(run, ("away", killed), ("driver", kinds.driver_killed))
     calm = Run(tmp_path / "calm", trials=30, local=True, seconds=0)
     calm.finish()
-    assert check(calm) == []
     assert configurations(run) == configurations(calm)
 
 
