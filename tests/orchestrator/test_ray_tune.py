@@ -15,6 +15,7 @@ from pathlib import Path
 import own_code
 import psutil
 import pytest
+import ray
 from fakes import MemoryStore, RandomSampler, drive, fake_problem, record_of, study_spec
 
 from autopeft import build
@@ -206,6 +207,24 @@ def test_a_segment_that_takes_too_long_is_ended_with_what_it_started(tmp_path):
     while psutil.pid_exists(child) and time.monotonic() < until:
         time.sleep(0.1)
     assert not psutil.pid_exists(child)
+
+
+class Printing(Sleeper):
+    """Prints a hundred megabytes."""
+
+    def run(self, segment, report) -> Result | Failure:
+        for _ in range(100):
+            os.write(1, b"x" * 2**20)
+        return super().run(segment, report)
+
+
+def test_what_a_trial_prints_fills_no_disk(tmp_path):
+    logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    before = {path: path.stat().st_size for path in logs.glob("worker-*")}
+    session = run(tmp_path, study_spec(trials=1), partial(Printing, tmp_path))
+    assert session.trials[0].state is State.COMPLETED
+    grown = sum(path.stat().st_size - before.get(path, 0) for path in logs.glob("worker-*"))
+    assert grown < 70 * 2**20
 
 
 def test_an_evaluator_that_cannot_be_built_says_why_and_ends_the_study(tmp_path):
