@@ -1,6 +1,6 @@
 """Two hundred faults at random moments of real searches, and what they broke.
 
-python benchmarks/service/faults.py OUT.jsonl [--seed 0] [--only NAME ...]   # about half an hour
+python benchmarks/service/faults.py OUT.jsonl [--seed 0] [--only NAME ...]   # about half an hour on a quiet machine
 python benchmarks/service/faults.py OUT.jsonl --table
 
 Every campaign is a search that faults are done to one after another (`tests/faults`): what is told
