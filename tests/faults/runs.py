@@ -170,7 +170,7 @@ class Run:
                 code = int(end.code or 0)
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), said.getvalue())
 
-    def finish(self, timeout_s: float = 300) -> None:
+    def finish(self, timeout_s: float = 600) -> None:
         """Have the search come to its end, resumed where its driver is gone."""
         if not self.running and not self.over:
             self.start()
