@@ -25,6 +25,7 @@ RESOURCES: Mapping[str, float] = {
     "gpus_per_trial": 0,
     "memory_gib_per_trial": 0,
     "price_per_hour": 0,
+    "minutes_per_trial": 0,
 }
 SEARCH = ("sampler", "parallel", "rungs", "seed", "seeds", "stop", "warm_start")
 SAMPLER = ("name", "options")
@@ -53,6 +54,8 @@ def check_budget(given: Mapping[str, Any], complain: Complain) -> Budget | None:
 def check_resources(given: Mapping[str, Any], complain: Complain) -> Resources:
     check_names("resources", given, (*RESOURCES, "processes_per_trial"), "resources", complain)
     rest = {key: given[key] for key in RESOURCES if key in given}
+    if given.get("minutes_per_trial") == 0:
+        complain("resources.minutes_per_trial", "takes minutes above 0, got 0", "remove it")
     return Resources(**_numbers("resources", rest, RESOURCES, complain))
 
 

@@ -55,7 +55,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "constraints": "Limits: `peak_memory_gib <= 8`, or {servable: vllm}.",
     "baselines": "Branches that the front is compared with; false: none.",
     "budget": "Whichever is spent first ends the search.",
-    "resources": "Of one trial; price_per_hour of one device.",
+    "resources": "Of one trial; price_per_hour of one device. It ends after minutes_per_trial.",
     "search": "How to choose: sampler, trials at a time, rungs, seed.",
     "evaluation": "What bounds the cost of generated texts.",
     "confirm": "Train the front and the baselines again on fresh seeds, inside the budget.",

@@ -18,6 +18,8 @@ from autopeft.domain.errors import OutcomeError
 from autopeft.domain.objective import METRICS, Metric
 from autopeft.domain.space import Json
 
+MOST = 100
+"""Numbers beside the declared ones that are kept: a mapping of every weight is no metric."""
 TEST = "test"
 """Under this name stands what the code measured on a test split."""
 
@@ -65,8 +67,8 @@ class Returned:
     """What the user's code returned, read.
 
     metrics, stderr: name -> number. test, test_stderr: the same of a test split, where it told
-    them. left_out: names of values that are no finite numbers, or that autopeft knows exactly; a
-    trial's provenance tells them.
+    them. left_out: names of values that are no finite numbers, that autopeft knows exactly or that
+    are too many; a trial's provenance tells them.
     """
 
     metrics: Mapping[str, float]
@@ -143,7 +145,12 @@ def _numbers(
         found = _number(number)
         if name in declared:
             metrics[name] = _declared(name, found, number)
-        elif found is None or not math.isfinite(found) or name in known:
+        elif (
+            found is None
+            or not math.isfinite(found)
+            or name in known
+            or len(metrics) >= MOST + len(declared)
+        ):
             left_out.append(name)
             continue
         else:
@@ -151,6 +158,8 @@ def _numbers(
         spread = _number(error)
         if spread is not None and math.isfinite(spread) and spread >= 0:
             stderr[name] = spread
+    if len(left_out) > MOST:
+        left_out = [*left_out[:MOST], f"and {len(left_out) - MOST} more"]
     return metrics, stderr, left_out
 
 

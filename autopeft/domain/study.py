@@ -33,6 +33,8 @@ class Resources:
     processes_per_trial: that train one trial together, on a GPU each where it has GPUs.
     memory_gib_per_trial: of the machine, that Ray sets aside; 0: none. Ray counts it and does not
         watch over it.
+    minutes_per_trial: that its segments may take together, loading and measuring included; what
+        takes longer is ended and has failed. None: no limit, and what hangs hangs.
     """
 
     cpus_per_trial: float = 1
@@ -40,6 +42,7 @@ class Resources:
     price_per_hour: float | None = None
     processes_per_trial: int = 1
     memory_gib_per_trial: float = 0
+    minutes_per_trial: float | None = None
 
     @property
     def threads(self) -> int:

@@ -34,6 +34,7 @@ class FailureReason(StrEnum):
     NOT_FINITE = "not_finite"
     UNFIT = "unfit"  # the model cannot take this architecture
     INFRASTRUCTURE = "infrastructure"  # a full disk, files that cannot be kept: run again elsewhere
+    TIME_LIMIT = "time_limit"  # longer than resources.minutes_per_trial
     ERROR = "error"  # anything else; the message holds the last line of the traceback
 
 
@@ -42,16 +43,31 @@ class Failure:
     """An expected bad end of a trial: a value, never an exception.
 
     details: the traceback or what else helps; shown on request only.
+
+    Both are cut where they are long: an error may hold all of a batch, or of a file.
     """
 
     reason: FailureReason
     message: str
     details: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shortened(self.message, 2_000))
+        object.__setattr__(self, "details", shortened(self.details, 50_000))
+
     @property
     def teaches(self) -> bool:
         """Whether the configuration itself is to blame."""
         return self.reason not in (FailureReason.ERROR, FailureReason.INFRASTRUCTURE)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of so many characters at most; the middle goes, as the end says what happened."""
+    if len(text) <= most:
+        return text
+    said = " [...] "
+    head = most // 2
+    return text[:head] + said + text[len(text) - (most - head - len(said)) :]
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,7 @@ class Segment:
     resume: whether to start from the trial's checkpoint.
     last: no rung follows: save the adapter.
     test: measure the test split too, where there is one.
+    seconds: that it may take; None: no limit.
     """
 
     study: str
@@ -162,6 +179,7 @@ class Segment:
     resume: bool
     last: bool
     test: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

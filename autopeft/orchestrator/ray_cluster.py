@@ -92,12 +92,18 @@ def _refused(address: str | None) -> Iterator[None]:
     """Ray's own error is three tracebacks; what the user can do is in the innermost.
 
     Raises:
-        StudyError: the cluster at `address` refuses the connection.
+        StudyError: the cluster at `address` refuses the connection, or a local one did not start.
     """
     try:
         yield
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+    except Exception as error:  # of a process that did not start in time Ray's is a plain one
         if address is None:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise StudyError(
+                f"Ray did not start on this machine ({lines[0]}): try again when it is less busy, "
+                "or search with --local"
+            ) from error
+        if not isinstance(error, ConnectionError | ray.exceptions.AuthenticationError):
             raise
         wants = "token" in f"{error} {error.__cause__}".lower()
         raise StudyError(

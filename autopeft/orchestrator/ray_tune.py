@@ -25,13 +25,17 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+# What a trial prints goes to a file of its worker, which has no end unless it rotates.
+os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(32 * 2**20))
+os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+# Processes that a trial started end with its worker, however that ends.
+os.environ.setdefault("RAY_process_group_cleanup_enabled", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_SYNCER", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -39,6 +43,7 @@ from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.orchestrator import leaving
+from autopeft.orchestrator.curves import Curve
 from autopeft.orchestrator.fair_shares import FairShare, slots
 from autopeft.orchestrator.idle_workers import KeepsWorkers
 from autopeft.orchestrator.ray_cluster import (
@@ -48,7 +53,9 @@ from autopeft.orchestrator.ray_cluster import (
     node_resources,
     quiet_tune,
 )
+from autopeft.orchestrator.ray_watch import Over, Unpickled, Watch
 from autopeft.orchestrator.releasing import releasing
+from autopeft.orchestrator.segments import too_long
 from autopeft.orchestrator.session import StudySession
 from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
 from autopeft.preemption import Preempted
@@ -65,8 +72,13 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
     """Runs a segment in one step; the actor is re-used, and keeps its evaluator."""
 
     def setup(self, config: Mapping[str, Any], make_evaluator: Any = None) -> None:
-        self._make_evaluator = make_evaluator
+        # Before the clock of the first segment starts: its libraries take a while to load.
         self._evaluator: Evaluator | None = None
+        self._unbuilt: Exception | None = None
+        try:
+            self._evaluator = make_evaluator()
+        except Exception as error:
+            self._unbuilt = error
         self._segment = segment_in(json.loads(config["segment"]))
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -74,14 +86,14 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        curve: list[tuple[int, dict[str, float]]] = []
+        curve = Curve()
         result: Result | Failure
         try:
             with leaving.heard():
                 result = self._run(curve)
             if leaving.spoiled(result):
                 leaving.leave()
-            payload = json.dumps({**result_out(result), "curve": curve})
+            payload = json.dumps({**result_out(result), "curve": curve.points})
         except Preempted:
             leaving.leave()
         except Exception as error:
@@ -91,14 +103,10 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
             payload = json.dumps({**result_out(result), "curve": []})
         return {_METRIC: 1, "payload": payload, "done": True}
 
-    def _run(self, curve: list[tuple[int, dict[str, float]]]) -> Result | Failure:
+    def _run(self, curve: Curve) -> Result | Failure:
         if self._evaluator is None:
-            self._evaluator = self._make_evaluator()
-
-        def report(step: int, metrics: Mapping[str, float]) -> None:
-            curve.append((int(step), {name: float(value) for name, value in metrics.items()}))
-
-        return self._evaluator.run(self._segment, report)
+            raise self._unbuilt or RuntimeError("the worker was not set up")
+        return self._evaluator.run(self._segment, curve.report)
 
     def cleanup(self) -> None:
         """The worker ends well: what its evaluator keeps on this machine goes with it."""
@@ -108,14 +116,7 @@ class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
         """Nothing: checkpoints are the evaluator's own."""
 
 
-class _Unpickled:
-    """Tune pickles what it is given for a restore that we never do."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
+class SegmentSearcher(Unpickled, Searcher):  # type: ignore[misc]
     """Forwards ask and tell. Tune calls it from its own loop, so nothing here may take long.
 
     broken: the error of a session or a sampler that ended the run; Tune would bury it in a
@@ -168,6 +169,15 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
         payload = json.loads(result["payload"])
         self._guarded(lambda: self._told(segment, payload))
 
+    def seconds(self, trial_id: str) -> float | None:
+        """That the segment of a Tune trial may take; None: no limit."""
+        return self._segments[trial_id].seconds
+
+    def overdue(self, trial_id: str) -> None:
+        """The worker was killed because its segment took too long."""
+        segment = self._segments.pop(trial_id)
+        self._guarded(lambda: self._overdue(segment))
+
     def lost(self, trial_id: str, cause: str, *, counts: bool) -> None:
         """The worker died: a node may go away, but a segment that kills its worker is a failure.
 
@@ -219,6 +229,10 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             self._session.tell(segment, Failure(FailureReason.ERROR, said))
         self._think()
 
+    def _overdue(self, segment: Segment) -> None:
+        self._session.tell(segment, too_long(self._session.spec))
+        self._think()
+
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
@@ -233,36 +247,6 @@ class SegmentSearcher(_Unpickled, Searcher):  # type: ignore[misc]
             )
             self._thinking.start()
         return self._thinking
-
-
-class _Over(BaseException):
-    """Leaves Tune's loop at once; Tune takes an Exception for a reason to wait for its actors."""
-
-
-class _Watch(_Unpickled, tune.Callback):  # type: ignore[misc]
-    """Ends the run as soon as it is over, running segments or not, and tells of lost workers."""
-
-    def __init__(self, searcher: SegmentSearcher) -> None:
-        self._searcher = searcher
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if not self._searcher.over:
-            return
-        for trial in trials:
-            # On a cluster that goes on, a worker would write the checkpoint of a trial that is
-            # resumed elsewhere.
-            if (actor := trial.temporary_state.ray_actor) is not None:
-                ray.kill(actor)
-        raise _Over
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        said = leaving.last_words(trial)
-        cause = (said.splitlines() or ["no reason was given"])[-1].strip()
-        if leaving.PAUSED in said:  # in the midst of a longer text
-            cause = leaving.PAUSED
-        # Tune does not count a preempted worker as a failure of its trial.
-        counts = trial.num_failures > 0 and not leaving.left(said)
-        self._searcher.lost(trial.trial_id, cause, counts=counts)
 
 
 def run(
@@ -314,7 +298,7 @@ def run(
                 name="segments",
                 storage_path=str(scratch.absolute()),
                 verbose=0,
-                callbacks=[_Watch(searcher)],
+                callbacks=[Watch(searcher)],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_at_end=False, checkpoint_frequency=0
@@ -323,7 +307,7 @@ def run(
         )
         try:
             tuner.fit()
-        except _Over:
+        except Over:
             log.debug("the run was ended before the study")
         finally:
             searcher.close()

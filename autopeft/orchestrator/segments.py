@@ -20,6 +20,22 @@ def segment_of(spec: StudySpec, trial: Trial) -> Segment:
         resume=trial.next_rung > 0,
         last=trial.next_rung == len(stops) - 1,
         test=trial.confirms is not None,
+        seconds=_left(spec, trial),
+    )
+
+
+def _left(spec: StudySpec, trial: Trial) -> float | None:
+    """Seconds of `resources.minutes_per_trial` that a trial has not used."""
+    limit = spec.resources.minutes_per_trial
+    return None if limit is None else max(0.0, 60 * limit - trial.seconds)
+
+
+def too_long(spec: StudySpec) -> Failure:
+    """Of a segment that was ended because its time was over."""
+    return Failure(
+        FailureReason.TIME_LIMIT,
+        f"it took longer than resources.minutes_per_trial allows, which is "
+        f"{spec.resources.minutes_per_trial:g}, and was ended",
     )
 
 

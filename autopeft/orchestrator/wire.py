@@ -19,6 +19,7 @@ def segment_out(segment: Segment) -> dict[str, Any]:
         "resume": segment.resume,
         "last": segment.last,
         "test": segment.test,
+        "seconds": segment.seconds,
     }
 
 
@@ -33,6 +34,7 @@ def segment_in(data: Mapping[str, Any]) -> Segment:
         resume=data["resume"],
         last=data["last"],
         test=data["test"],
+        seconds=data["seconds"],
     )
 
 

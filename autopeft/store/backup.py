@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autopeft.domain.errors import StudyError
 from autopeft.store import tables
 from autopeft.store.copying import LEASE, TABLES, copy, open_file, readable
-from autopeft.store.sql import engine_of
+from autopeft.store.engine import engine_of
 from autopeft.store.upgrade import known_revisions, revision_of, upgrade
 
 

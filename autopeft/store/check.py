@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import StudyError
 from autopeft.store import rows, tables
-from autopeft.store.sql import engine_of
+from autopeft.store.engine import engine_of
 from autopeft.store.upgrade import known_revisions, revision_of
 
 _SHOWN = 5  # of one kind that are named

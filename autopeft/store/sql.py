@@ -2,30 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    URL,
     Connection,
-    Engine,
-    create_engine,
     delete,
-    event,
     insert,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from autopeft.domain.errors import StudyError
 from autopeft.domain.ports import Event, StudyRecord
 from autopeft.domain.trial import Rung, Trial
 from autopeft.store import rows, tables
+from autopeft.store.engine import engine_of, hint, public
+from autopeft.store.patience import PATIENCE_S, AwayError, Patience, passing, patient
 from autopeft.store.upgrade import upgrade
-
-_BUSY_S = 30
 
 
 class SqlStore:
@@ -33,24 +27,30 @@ class SqlStore:
 
     Args:
         url: an SQLAlchemy URL; tables are made or migrated on opening.
+        patience_s: how long a database that was opened once may stay away.
 
     Raises:
         StudyError: the database cannot be opened, or is newer than this autopeft.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine_of(url)
+        self._patience = Patience(patience_s)
         with self._said():
             upgrade(self._engine)
 
+    @patient
     def create(self, record: StudyRecord) -> None:
         with self._said(), self._engine.begin() as connection:
             try:
                 connection.execute(insert(tables.studies).values(_study_row(record)))
             except IntegrityError as error:
+                if self._patience.again and self._is(record):
+                    return
                 said = f"study {record.name!r} exists: choose another name"
                 raise StudyError(said) from error
 
+    @patient
     def update(self, record: StudyRecord) -> None:
         with self._said(), self._engine.begin() as connection:
             changed = connection.execute(
@@ -61,6 +61,7 @@ class SqlStore:
             if changed.rowcount == 0:
                 raise StudyError(f"there is no study {record.name!r} in the store: create it first")
 
+    @patient
     def delete(self, name: str) -> None:
         with self._said(), self._engine.begin() as connection:
             for table in reversed(tables.metadata.sorted_tables):  # what refers to it first
@@ -68,6 +69,7 @@ class SqlStore:
                     connection.execute(delete(table).where(table.c.study == name))
             connection.execute(delete(tables.studies).where(tables.studies.c.name == name))
 
+    @patient
     def study(self, name: str) -> StudyRecord:
         with self._said(), self._engine.connect() as connection:
             found = connection.execute(
@@ -78,15 +80,18 @@ class SqlStore:
             raise StudyError(f"there is no study {name!r} in the store: it has {names}")
         return StudyRecord(**found._mapping)
 
+    @patient
     def studies(self) -> Sequence[StudyRecord]:
         with self._said(), self._engine.connect() as connection:
             found = connection.execute(select(tables.studies).order_by(tables.studies.c.created))
             return [StudyRecord(**row._mapping) for row in found]
 
+    @patient
     def identity(self) -> str:
         with self._said(), self._engine.connect() as connection:
             return str(connection.execute(select(tables.stores.c.identity)).scalar_one())
 
+    @patient
     def history(self, name: str) -> tuple[Trial, ...]:
         rungs: dict[int, list[Rung]] = {}
         with self._said(), self._engine.connect() as connection:
@@ -105,6 +110,7 @@ class SqlStore:
                 rows.trial_of(row._mapping, tuple(rungs.get(row.number, ()))) for row in found
             )
 
+    @patient
     def commit(
         self,
         name: str,
@@ -119,9 +125,11 @@ class SqlStore:
             for trial in trials:
                 _put_trial(connection, name, trial)
                 _put_rungs(connection, name, trial)
-            if events:
-                connection.execute(insert(tables.outbox), [_event_row(name, e) for e in events])
+            found = [_event_row(name, event) for event in events]
+            if found and not (self._patience.again and _is_there(connection, found[0])):
+                connection.execute(insert(tables.outbox), found)
 
+    @patient
     def undelivered(self, name: str, limit: int) -> Sequence[tuple[int, Event]]:
         table = tables.outbox
         query = (
@@ -136,6 +144,7 @@ class SqlStore:
                 for row in connection.execute(query)
             ]
 
+    @patient
     def delivered(self, name: str, ids: Sequence[int]) -> None:
         table = tables.outbox
         with self._said(), self._engine.begin() as connection:
@@ -145,12 +154,14 @@ class SqlStore:
                 .values(delivered=True)
             )
 
+    @patient
     def remember(self, name: str, key: str, value: str) -> None:
         table = tables.facts
         with self._said(), self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.study == name, table.c.key == key))
             connection.execute(insert(table).values(study=name, key=key, value=value))
 
+    @patient
     def recall(self, name: str) -> Mapping[str, str]:
         table = tables.facts
         with self._said(), self._engine.connect() as connection:
@@ -159,6 +170,7 @@ class SqlStore:
             )
             return {row.key: row.value for row in found}
 
+    @patient
     def everywhere(self, key: str) -> Mapping[str, str]:
         # From the studies on, each by its primary key: facts are many, one a run of MLflow.
         table, studies = tables.facts, tables.studies
@@ -167,9 +179,12 @@ class SqlStore:
         with self._said(), self._engine.connect() as connection:
             return {row.name: row.value for row in connection.execute(query)}
 
+    @patient
     def swap(self, name: str, key: str, expected: str | None, value: str | None) -> bool:
         table = tables.facts
         there = (table.c.study == name) & (table.c.key == key) & (table.c.value == expected)
+        if self._patience.again and self.recall(name).get(key) == value:
+            return True  # by the try whose answer was lost
         with self._said(), self._engine.begin() as connection:
             if expected is None:
                 try:
@@ -189,73 +204,12 @@ class SqlStore:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             said = (str(cause).strip().splitlines() or [type(error).__name__])[0]
-            raise StudyError(f"store {_public(self._engine.url)}: {said}{_hint(said)}") from error
+            kind = AwayError if passing(error) else StudyError
+            raise kind(f"store {public(self._engine.url)}: {said}{hint(said)}") from error
 
-
-def engine_of(url: str, *, make: bool = True) -> Engine:
-    """What speaks to the database of an URL; nothing is asked of it yet.
-
-    make: the folder of an SQLite file where it is missing.
-
-    Raises:
-        StudyError: it is no URL of a database, or its driver is missing.
-    """
-    try:
-        parsed = make_url(url)
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed, make=make)
-        return create_engine(parsed, pool_pre_ping=True)
-    except ArgumentError as error:
-        raise StudyError(
-            "AUTOPEFT_STORE takes an SQLAlchemy URL such as sqlite:///studies.db or "
-            "postgresql://user@host/name, got something else"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise StudyError(f"AUTOPEFT_STORE needs the driver {error.name}: pip install it") from error
-    except OSError as error:
-        raise StudyError(f"the store's folder cannot be made: {error}") from error
-
-
-def _sqlite_engine(url: URL, *, make: bool) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        raise StudyError(
-            "the store outlives the process, got SQLite in memory: name a file, as in "
-            "sqlite:///studies.db"
-        )
-    if not str(url.database).startswith("file:"):
-        if not make and not Path(str(url.database)).is_file():
-            raise StudyError(f"there is no store {url.database}: AUTOPEFT_STORE has to name one")
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
-    event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _public(url: URL) -> str:
-    """The URL without its password, in whatever place it stands."""
-    secret = [name for name in url.query if "pass" in name.lower()]
-    return repr(url.difference_update_query(secret))
-
-
-def _hint(said: str) -> str:
-    """What to do about the errors that people meet."""
-    if "database is locked" in said:
-        return f" for more than {_BUSY_S} s: stop the program that holds it"
-    if "unable to open" in said or "readonly" in said:
-        return ": let this user write the file and its folder, or set AUTOPEFT_STORE"
-    if "not a database" in said:
-        return ": AUTOPEFT_STORE has to name a database of autopeft, or a new file"
-    return ""
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    # WAL: readers never block the driver. FULL: a commit survives a power cut, too.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    def _is(self, record: StudyRecord) -> bool:
+        """Whether the store has just this study."""
+        return _study_row(self.study(record.name)) == _study_row(record)
 
 
 def _study_row(record: StudyRecord) -> dict[str, Any]:
@@ -306,6 +260,16 @@ def _told_twice(study: str, trial: int, rung: int) -> StudyError:
         f"rung {rung} of trial {trial} of study {study!r} was told already, with another result: "
         "is a second driver running?"
     )
+
+
+def _is_there(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Whether the outbox has an event; who repeats a commit has then made it already."""
+    table = tables.outbox
+    same = (table.c.study == row["study"]) & (table.c.kind == row["kind"])
+    found = connection.execute(
+        select(table.c.trial, table.c.payload).where(same, table.c.time == row["time"])
+    )
+    return any((e.trial, e.payload) == (row["trial"], row["payload"]) for e in found)
 
 
 def _event_row(study: str, event: Event) -> dict[str, Any]:

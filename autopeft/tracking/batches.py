@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 LONGEST_PARAM = 500
 """Characters; longer values go to `params.json` (servers of MLflow 1 refuse more)."""
 LONGEST_TAG = 1000
+LONGEST_KEY = 250
 _PER_BATCH = 100  # parameters or tags
 _METRICS_PER_BATCH = 1000
 _T = TypeVar("_T")
@@ -21,7 +22,7 @@ _T = TypeVar("_T")
 
 def metric_key(name: str) -> str:
     """The name as MLflow takes it: ASCII letters, digits, `_ - . /` and blanks."""
-    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)
+    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:LONGEST_KEY]
 
 
 def short(value: Any) -> str:
@@ -61,9 +62,10 @@ def log_metrics(
     """
     finite, skipped = [], {}
     for step, metrics in points:
-        for name, value in metrics.items():
+        for name, told in metrics.items():
+            value = float(told)  # the outbox keeps what is not finite as a text
             if math.isfinite(value):
-                finite.append(Metric(metric_key(name), float(value), time_ms, int(step)))
+                finite.append(Metric(metric_key(name), value, time_ms, int(step)))
             else:
                 skipped[f"autopeft.not_finite.{name}"] = f"{value} at step {step}"
     for some in _chunks(finite, _METRICS_PER_BATCH):

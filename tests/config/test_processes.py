@@ -115,3 +115,17 @@ def test_what_looks_at_all_predictions_is_for_one_process():
 
 def test_processes_may_change_while_a_study_runs():
     assert widens(document({}), document({"gpus_per_trial": 2}))
+
+
+@pytest.mark.parametrize("minutes", [0, -1, "ten"])
+def test_a_trial_s_time_is_above_nothing(minutes):
+    said = mistakes(document({"minutes_per_trial": minutes}))["resources.minutes_per_trial"]
+    assert "takes minutes above 0, got 0" in said or "takes a number from 0, got" in said
+    assert (
+        parse(document({"minutes_per_trial": 1.5}), folder=".").resources.minutes_per_trial == 1.5
+    )
+
+
+def test_a_trial_s_time_may_change_while_a_study_goes_on():
+    before, after = document({}), document({"minutes_per_trial": 30})
+    assert widens(before, after)

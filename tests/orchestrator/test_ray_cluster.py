@@ -4,6 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from autopeft.domain.errors import StudyError
+from autopeft.domain.study import Resources
+from autopeft.orchestrator import ray_cluster
 from autopeft.orchestrator.ray_cluster import make_token
 
 
@@ -48,3 +51,18 @@ def test_a_home_that_cannot_be_written_is_said(home, monkeypatch, caplog):
     (home / ".ray").write_text("no folder")
     make_token()
     assert "no token was made in" in caplog.text
+
+
+def test_a_ray_that_does_not_start_is_one_message(home, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def init(**options):
+        raise Exception("The current node timed out during startup. This could happen.\nMore")
+
+    monkeypatch.setattr(ray_cluster.ray, "init", init)
+    monkeypatch.setattr(ray_cluster.ray, "is_initialized", lambda: False)
+    with (
+        pytest.raises(StudyError, match=r"^Ray did not start on this machine \(The current node"),
+        ray_cluster.cluster(2, Resources()),
+    ):
+        raise AssertionError("not reached")

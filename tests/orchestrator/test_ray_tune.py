@@ -1,5 +1,6 @@
 """Ray Tune drives a study: trials overlap, a lost worker is survived, stop stops. A real Ray."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import own_code
+import psutil
 import pytest
+import ray
 from fakes import MemoryStore, RandomSampler, drive, fake_problem, record_of, study_spec
 
 from autopeft import build
@@ -172,10 +176,55 @@ def test_a_worker_that_dies_is_replaced_and_its_segment_runs_again(tmp_path):
 def test_a_segment_that_kills_every_worker_becomes_a_failure_that_teaches_nothing(tmp_path):
     session = run(tmp_path, study_spec(trials=3, parallel=2), partial(Killer, tmp_path, 99))
     failed = session.trials[1]
-    assert "the worker process died 3 times in this trial" in failed.failure.message
+    assert "the worker process died 3 times in this trial: " in failed.failure.message
+    assert "worker process has died" in failed.failure.message
     assert not failed.failure.teaches
     assert (tmp_path / "deaths-1").read_text() == "xxx"
     assert session.finished
+
+
+class Hanging(Sleeper):
+    """Never ends trial 1, nor the process that it started."""
+
+    def run(self, segment, report) -> Result | Failure:
+        if segment.trial == 1:
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            (self._folder / "child").write_text(str(child.pid))
+            while True:
+                with contextlib.suppress(Exception):
+                    time.sleep(600)
+        return super().run(segment, report)
+
+
+def test_a_segment_that_takes_too_long_is_ended_with_what_it_started(tmp_path):
+    spec = study_spec(trials=4, parallel=2)
+    spec = replace(spec, resources=Resources(minutes_per_trial=0.05))
+    session = run(tmp_path, spec, partial(Hanging, tmp_path))
+    states = [trial.state for trial in session.trials]
+    assert states == [State.COMPLETED, State.FAILED, State.COMPLETED, State.COMPLETED]
+    assert session.trials[1].failure.reason is FailureReason.TIME_LIMIT
+    child, until = int((tmp_path / "child").read_text()), time.monotonic() + 15
+    while psutil.pid_exists(child) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(child)
+
+
+class Printing(Sleeper):
+    """Prints a hundred megabytes."""
+
+    def run(self, segment, report) -> Result | Failure:
+        for _ in range(100):
+            os.write(1, b"x" * 2**20)
+        return super().run(segment, report)
+
+
+def test_what_a_trial_prints_fills_no_disk(tmp_path):
+    logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    before = {path: path.stat().st_size for path in logs.glob("worker-*")}
+    session = run(tmp_path, study_spec(trials=1), partial(Printing, tmp_path))
+    assert session.trials[0].state is State.COMPLETED
+    grown = sum(path.stat().st_size - before.get(path, 0) for path in logs.glob("worker-*"))
+    assert grown < 70 * 2**20
 
 
 def test_an_evaluator_that_cannot_be_built_says_why_and_ends_the_study(tmp_path):

@@ -210,7 +210,7 @@ def test_the_housekeeper_leaves_what_the_rule_keeps_after_every_trial(tmp_path, 
             left.adapter(trial.number).mkdir(parents=True)
             left.checkpoint(trial.number, 0).mkdir(parents=True)
             return
-        house.heard(trial, session.kept)
+        house.heard(trial)
         there = {int(folder.name[6:]) for folder in (tmp_path / "adapters").iterdir()}
         assert there == kept_adapters(spec, session.trials, finished=False)
         assert not list((tmp_path / "checkpoints").iterdir())

@@ -326,7 +326,9 @@ def test_values_that_are_not_finite_are_left_out_and_told(
 ) -> None:
     send(
         trial_started(clock, 0),
-        curve(clock, 0, (1, {"loss": 0.5}), (2, {"loss": float("nan"), "grad": float("inf")})),
+        curve(
+            clock, 0, (1, {"loss": 0.5}), (2, {"loss": "nan", "grad": float("inf")})
+        ),  # the store keeps it as a text
     )
     run = trial_run(uri, 0)
     assert history(uri, run, "loss") == [(1, 0.5)]
