@@ -46,7 +46,7 @@ KEYS = (
     *("evaluator", "metrics", "parameters"),
     *SHORT,
 )
-BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
+BRANCH_NAMES = {"space": re.compile(r"[\w-]{1,100}"), "baselines": re.compile(r"\w{1,100}")}
 LEARNING_RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 """Of every branch that neither sets it nor inherits it from the study's training."""
 
