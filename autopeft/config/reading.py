@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[dict[str, Any], Places]:
     except UnicodeDecodeError as error:
         raise _refusal(path, "a space file is text in UTF-8, got other bytes") from error
     if _depth(text) > _DEEPEST:
-        raise _refusal(path, f"brackets nest at most {_DEEPEST} deep, got more")
+        raise _refusal(path, f"not YAML: brackets nest at most {_DEEPEST} deep, got more")
     try:
         loaded = YAML(typ="rt").load(text)
     except YAMLError as error:
@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[dict[str, Any], Places]:
     except RecursionError as error:
         raise _refusal(path, "an alias holds itself: write the values out") from error
     except OverflowError as error:
-        rule = f"more than {_MOST_NODES:,} values with aliases expanded: use fewer aliases"
+        rule = f"more than {_MOST_NODES} values with aliases expanded: use fewer aliases"
         raise _refusal(path, rule) from error
     if expansion.mistakes:
         raise SpecError(expansion.mistakes, str(path))
