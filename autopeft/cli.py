@@ -74,11 +74,11 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     """Check a space file, first alone, then against its model and data. Trains nothing."""
     from autopeft import build
     from autopeft.config import load
-    from autopeft.training.remarks import data_remarks
+    from autopeft.training.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
-    for remark in data_remarks(spec):
+    for remark in (*model_remarks(spec), *data_remarks(spec)):
         print(remark, file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
@@ -92,15 +92,16 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft import build
     from autopeft.config import load
     from autopeft.plan_view import plan_of, print_plan
-    from autopeft.training.remarks import data_remarks
+    from autopeft.training.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     found, remarks = plan_of(spec, build.problem(spec, shape)), data_remarks(spec)
     if as_json:
-        print(json.dumps({"study": spec.name, **found, "data": remarks}, indent=2))
+        model = {"model": said} if (said := model_remarks(spec)) else {}
+        print(json.dumps({"study": spec.name, **found, **model, "data": remarks}, indent=2))
     else:
         print_plan(spec, found)
-        for remark in remarks:
+        for remark in (*model_remarks(spec), *remarks):
             print(remark)
 
 
