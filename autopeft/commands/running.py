@@ -11,6 +11,7 @@ from autopeft.commands.looking import print_front_json
 from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile, StudyName
 from autopeft.commands.stopping import says_how_to_go_on, stops
 from autopeft.home import Home
+from autopeft.hygiene import public_url
 from autopeft.namespaces import file_name
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def _next_commands(study: str, home: Home) -> tuple[str, ...]:
     """The three commands to try after a search, as they work from this directory."""
     prefix = "" if _on_path() else f"{Path(sys.argv[0]).parent}/"
     uri = home.mlflow_uri
+    uri = uri if public_url(uri) == uri else '"$MLFLOW_TRACKING_URI"'
     return (
         f"{prefix}mlflow ui --backend-store-uri {uri}",
         f"{prefix}autopeft export {study} --to {file_name(study)}-adapter",

@@ -29,6 +29,7 @@ from autopeft.orchestrator.proposer import Proposer
 from autopeft.orchestrator.segments import after, segment_of
 from autopeft.orchestrator.sharing import Sharing
 from autopeft.orchestrator.stopping import enough
+from autopeft.orchestrator.wire import without_secrets
 
 
 class StudySession:
@@ -118,6 +119,7 @@ class StudySession:
         Returns:
             False where it came too late: the segment was told already.
         """
+        result = without_secrets(result)
         with self._lock:
             trial = self._history[segment.trial]
             self._handed_out.discard(segment.trial)

@@ -188,7 +188,7 @@ def _engine(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed)
         return create_engine(parsed, pool_pre_ping=True)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # a port that is no number
         raise StudyError(
             "AUTOPEFT_STORE takes an SQLAlchemy URL such as sqlite:///studies.db or "
             "postgresql://user@host/name, got something else"

@@ -8,6 +8,8 @@ input that made it; see `tests/security/fuzzing.py` for what one is. Exits 1 whe
 """
 
 import argparse
+import resource
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +23,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from security import fuzzing
 
 _BATCH = 200  # inputs between two looks at the clock
+_MEMORY = 6 * 2**30  # of address space: who asks for more crashes, instead of the machine
+_HANG_S = 4 * fuzzing.PATIENCE_S
 
 
 class Tally:
@@ -77,6 +81,23 @@ def fuzz(
     return tally
 
 
+def _hangs(*_: object) -> None:
+    raise TimeoutError(f"took more than {_HANG_S} s")
+
+
+def guarded(attempt: Callable[[Any], fuzzing.Outcome]) -> Callable[[Any], fuzzing.Outcome]:
+    """The attempt, ended where it never ends by itself."""
+
+    def bounded(text: Any) -> fuzzing.Outcome:
+        signal.setitimer(signal.ITIMER_PROF, _HANG_S)
+        try:
+            return attempt(text)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    return bounded
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
@@ -84,6 +105,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     broken = False
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    signal.signal(signal.SIGPROF, _hangs)
     with tempfile.TemporaryDirectory() as scratch:
         kinds = {
             "space-file": (fuzzing.SPACE_FILES, lambda t: fuzzing.try_space_file(t, Path(scratch))),
@@ -95,7 +118,7 @@ def main() -> None:
         for kind, (strategy, attempt) in kinds.items():
             if options.kind not in (None, kind):
                 continue
-            tally = fuzz(strategy, attempt, options.minutes, options.seed)
+            tally = fuzz(strategy, guarded(attempt), options.minutes, options.seed)
             print(tally.line(kind, options.minutes), flush=True)
             print(f"slowest {kind}: {tally.slowest_input!r:.300}", file=sys.stderr)
             for input_, said in tally.crashes.values():

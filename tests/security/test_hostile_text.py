@@ -1,5 +1,6 @@
 """Space files, expressions and constraints that mean harm: a message, soon, and never a crash."""
 
+import json
 import time
 
 import pytest
@@ -177,3 +178,30 @@ def test_a_study_cannot_be_named_out_of_its_folder(tmp_path, name):
         load(
             path, [f"study={name!r}" if "\x00" not in name and "\n" not in name else 'study="a\\0"']
         )
+
+
+HUGE = {
+    "layers.last": ("layers", {"last": 2**62}),
+    "layers.first": ("layers", {"first": 2**62}),
+    "layers.range": ("layers", {"range": [0, 2**62]}),
+    "layers of a number": ("layers", [2**62]),
+    "a size that is a mapping": (
+        "modules",
+        [
+            {
+                "peft_type": "PREFIX_TUNING",
+                "encoder_hidden_size": {"first": 1},
+                "prefix_projection": 1,
+            }
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("key", "value"), HUGE.values(), ids=HUGE)
+def test_a_huge_number_takes_no_memory(tmp_path, key, value):
+    """`last: 2 ** 62` once was a tuple of as many layers: the fuzzer was killed for it."""
+    text = json.dumps({**fuzzing.read(fuzzing.FILES[0].parent / "minimal.yaml")[0], key: value})
+    found = fuzzing.try_space_file(text.encode(), tmp_path)
+    assert found.kind == "refused", found.said
+    assert found.seconds < 2
