@@ -1,5 +1,6 @@
 """The explorer as people use it: a real browser opens the file, clicks, slides, pins and copies."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,7 +148,9 @@ def test_copied_yaml_builds_the_very_configuration(explorer):
     trials = explored_trials()
     for number in {t.configuration.branch: t.number for t in trials}.values():
         if page.locator(f'[data-row-pin="{number}"]').count() == 0:
-            page.click("#show-all")
+            page.locator("#search").scroll_into_view_if_needed()
+    assert EVIL in page.locator("#failures").inner_text()
+    page.click("#show-all")
         page.click(f'[data-row-pin="{number}"]')
         page.locator(".compare [data-copy=yaml]").last.click()
         page.click("#copy-do")
@@ -199,18 +202,22 @@ def test_ranks_are_drawn_and_distilled(explorer, document):
 
 
 def test_markup_in_names_is_shown_and_not_run(opened, tmp_path):
-    spec = explored_spec(name=EVIL)
+    spec = replace(explored_spec(name=EVIL), model={"model_name_or_path": EVIL})
     file = tmp_path / "evil.html"
     file.write_text(
         explorer_page(explored_document(spec, hostile(explored_trials()))), encoding="utf-8"
     )
     page = opened(file.as_uri())
     last = len(explored_trials()) - 1
+    page.locator("#search").scroll_into_view_if_needed()
+    assert EVIL in page.locator("#failures").inner_text()
     page.click("#show-all")
     page.click(f'[data-row-pin="{last}"]')
     assert page.title() == f"{EVIL}: Pareto explorer"
     assert page.locator("h1").inner_text() == EVIL
     assert EVIL in page.locator(".compare").inner_text()
+    assert EVIL in page.locator("#failures").inner_text()
+    assert EVIL in page.locator("#summary").inner_text()
     click_point(page, traces(page)["front"]["of"][0])  # the hover label is drawn, too
     assert page.locator("img, iframe, object").count() == 0
     assert page.title() != "owned"
