@@ -16,6 +16,7 @@ _KEY = re.compile(
     r"|^((hf|hub|auth|use[_-]auth|access|bearer|api|session|aws[_-]session)[_-])?token$",
     re.IGNORECASE,
 )
+_MASK = re.compile(r"<[A-Z_]+>|\*+")  # as transformers writes `hub_token` out
 _LONGEST_WORD = 12  # a shorter value of a variable may stand in a file by chance
 _HINT = "leave it to the environment (HF_TOKEN, AWS_SECRET_ACCESS_KEY, os.environ in your code)"
 
@@ -30,7 +31,7 @@ def refuse_secrets(document: Mapping[str, Any], places: Places, source: str) -> 
     found = []
     for path, key, text in _texts(document, "", ""):
         why = ""
-        if _KEY.search(key) and text:
+        if _KEY.search(key) and text and not _MASK.fullmatch(text):
             why = f"a space file is kept and shown, and {key!r} names a secret"
         elif public_url(text) != text:
             why = "a space file is kept and shown, and this URL holds a password"

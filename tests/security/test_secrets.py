@@ -142,5 +142,8 @@ def test_a_space_file_with_a_secret_is_refused_without_repeating_it(
 
 
 def test_words_that_only_look_like_secrets_are_taken(folder):
-    spec = load(folder / "space.yaml", ["model.token=true", "training.push_to_hub=false"])
+    spec = load(
+        folder / "space.yaml",
+        ["model.token=true", "training.push_to_hub=false", "training.hub_token=<HUB_TOKEN>"],
+    )
     assert spec.model["token"] is True
