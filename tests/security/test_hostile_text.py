@@ -17,7 +17,7 @@ MINIMAL = (fuzzing.FILES[0].parent / "minimal.yaml").read_text()
 
 # The same inputs each time; `benchmarks/service/fuzz.py` is the long version.
 _few = settings(
-    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

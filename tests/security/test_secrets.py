@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from command_line import autopeft
+from command_line import autopeft, here
 from tiny_models import make_model
 
 from autopeft.config import load
@@ -86,20 +86,18 @@ def leaks(folder: Path) -> list[str]:
     ]
 
 
-def test_planted_secrets_are_in_nothing_that_a_study_leaves(folder):
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    told = {**SECRETS, "MLFLOW_TRACKING_URI": uri}
-    said = [
-        autopeft(folder, *arguments, **told)
-        for arguments in (
-            ("search", "space.yaml", "--local"),
-            ("sync", "leaky"),
-            ("status", "leaky", "--tracebacks"),
-            ("report", "leaky", "--to", "front.html"),
-            ("export", "leaky", "--to", "adapter"),
-            ("export", "leaky", "--to", "optuna", "--out", "theirs.db"),
-        )
-    ]
+def test_planted_secrets_are_in_nothing_that_a_study_leaves(folder, monkeypatch):
+    said = [autopeft(folder, "search", "space.yaml", "--local", **SECRETS)]
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    for arguments in (
+        ("sync", "leaky"),
+        ("status", "leaky", "--tracebacks"),
+        ("report", "leaky", "--to", "front.html"),
+        ("export", "leaky", "--to", "adapter"),
+        ("export", "leaky", "--to", "optuna", "--out", "theirs.db"),
+    ):
+        said.append(here(folder, *arguments))
     shown = "".join(done.stdout + done.stderr for done in said)
     assert "***HF_TOKEN***" in shown, "the failure was told"
     assert [value for value in VALUES if value in shown] == []
