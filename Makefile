@@ -65,7 +65,7 @@ audit: $(STAMP)  ## known holes of what is locked; it asks a database on the int
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	sed 's/ --hash=.*//' requirements.lock > $(VENV)-audit/versions.txt
-	$(VENV)-audit/bin/pip-audit --no-deps --disable-pip --requirement $(VENV)-audit/versions.txt
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/versions.txt
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
