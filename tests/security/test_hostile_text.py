@@ -167,7 +167,19 @@ def test_a_hostile_space_file_is_a_message(tmp_path, content, said):
 @pytest.mark.parametrize(
     "name",
     [
-        *("..", "../../etc", "a/b", "/etc/passwd", "a\\b", ".hidden", "", "a b", "é", "a\u202eb"),
+        *(
+            "..",
+            "../../etc",
+            "a/b/c",
+            "a/..",
+            "/etc/passwd",
+            "a\\b",
+            ".hidden",
+            "",
+            "a b",
+            "é",
+            "a\u202eb",
+        ),
         *("<script>", "a\nb", "a\x00b", "C:", "a" * 101, "a'; drop table studies; --"),
     ],
 )
