@@ -3,12 +3,17 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# The lock's hashes are those of the files for Linux x86-64: elsewhere HASHES=no goes by versions.
+HASHES ?= yes
+# Further Pythons whose files `make lock` adds the hashes of.
+PYTHONS ?= 3.12 3.13
 STAMP  := $(VENV)/.installed
 
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-all test-oldest unit check coverage format lock clean
+.PHONY: quickstart test test-all test-oldest unit check audit coverage format lock clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
@@ -46,14 +51,21 @@ format: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "autopeft needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	grep '^torch==' requirements.lock > $(VENV)/torch.txt
+	grep -v '^torch==' requirements.lock $(if $(filter no,$(HASHES)),| sed 's/ --hash=.*//') > $(VENV)/hashed.txt
+	$(PIP) install --no-deps --requirement $(VENV)/torch.txt
+	$(PIP) install --no-deps $(if $(filter no,$(HASHES)),,--require-hashes) --requirement $(VENV)/hashed.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
 
 lock: $(STAMP)  ## after `pip install` of new versions into the environment
-	{ sed -n '/^#/p' requirements.lock; \
-	  $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.new
-	mv requirements.new requirements.lock
+	$(BIN)/python .ci/lock.py $(PYTHONS)
+
+audit: $(STAMP)  ## known holes of what is locked; it asks a database on the internet
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	sed 's/ --hash=.*//' requirements.lock > $(VENV)-audit/versions.txt
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/versions.txt
 
 clean:
-	rm -rf $(VENV) .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-audit .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -30,6 +30,7 @@ from autopeft.commands import (
 from autopeft.commands.options import AsJson, Overrides, SpaceFile, StudyName
 from autopeft.domain.errors import AutopeftError
 from autopeft.home import Home
+from autopeft.hygiene import public_url, redacted, visible
 from autopeft.namespaces import own_namespace
 
 app = typer.Typer(
@@ -43,17 +44,26 @@ app.add_typer(data_app, name="data")
 app.add_typer(storing.app, name="store")
 
 
+class _Plain(logging.Formatter):
+    """Log lines without secrets and without what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(redacted(super().format(record)))
+
+
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     # The live view is the progress; bars of what is loaded under it would tear it.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Plain("%(message)s"))
     # On import it tells of an optional kernel for CPUs, whatever the model is.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app(standalone_mode=True)
     except AutopeftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(visible(redacted(f"error: {error}")), file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of our stdout went away (`| head`): nothing is wrong.
@@ -78,12 +88,12 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     """Check a space file, first alone, then against its model and data. Trains nothing."""
     from autopeft import build
     from autopeft.config import load
-    from autopeft.training.remarks import data_remarks
+    from autopeft.training.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
-    for remark in data_remarks(spec):
-        print(remark, file=sys.stderr)
+    for remark in (*model_remarks(spec), *data_remarks(spec)):
+        print(visible(remark), file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
     own = f", evaluator {spec.evaluator.function}" if spec.evaluator else ""
@@ -96,16 +106,17 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft import build
     from autopeft.config import load
     from autopeft.plan_view import plan_of, print_plan
-    from autopeft.training.remarks import data_remarks
+    from autopeft.training.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     found, remarks = plan_of(spec, build.problem(spec, shape)), data_remarks(spec)
     if as_json:
-        print(json.dumps({"study": spec.name, **found, "data": remarks}, indent=2))
+        model = {"model": said} if (said := model_remarks(spec)) else {}
+        print(json.dumps({"study": spec.name, **found, **model, "data": remarks}, indent=2))
     else:
         print_plan(spec, found)
-        for remark in remarks:
-            print(remark)
+        for remark in (*model_remarks(spec), *remarks):
+            print(visible(remark))
 
 
 app.command("config-schema")(starting.config_schema)
@@ -162,7 +173,8 @@ def sync(study: StudyName) -> None:
     refuse_busy(store, study)  # its driver delivers
     left = build.deliver(entry.stored(study, store), home, store)
     if left:
-        raise AutopeftError(f"MLflow at {home.mlflow_uri} did not take {left} events: try again")
+        where = public_url(home.mlflow_uri)
+        raise AutopeftError(f"MLflow at {where} did not take {left} events: try again")
     print("MLflow is up to date")
 
 

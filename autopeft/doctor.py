@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from autopeft.artifacts import Artifacts, artifacts_url
 from autopeft.home import Home
+from autopeft.hygiene import public_url
 
 _PACKAGES = ("torch", "peft", "transformers", "datasets", "optuna", "botorch", "ray", "mlflow")
 _EXTRAS = {"trl": "language models", "bitsandbytes": "load_in_4bit", "rouge-score": "rouge metrics"}
@@ -197,8 +198,7 @@ def _unmade(url: str) -> bool:
 
 def _shown(url: str) -> str:
     """A URL without its password."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+    return public_url(url)
 
 
 _LOOKS: dict[str, Callable[[Home], tuple[State, str]]] = {

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from autopeft.domain.errors import AutopeftError, StudyError
 
-NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"  # it is the name of a folder
 STUDY = re.compile(rf"({NAME}/)?{NAME}")
 """Of a study. A name never leaves its folder: no part of it begins with a point."""
 

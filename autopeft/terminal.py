@@ -6,7 +6,8 @@ stdout is data, stderr is talk: only what a verb was asked for goes to stdout.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -17,10 +18,25 @@ from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.hygiene import visible
 from autopeft.importing import is_imported
 
-out = Console()
-talk = Console(stderr=True)
+
+class PlainConsole(Console):
+    """A console on which no text that is shown can move the cursor or paint by itself."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and (plain := visible(segment.text)) != segment.text:
+                yield Segment(plain, segment.style)
+            else:
+                yield segment
+
+
+out = PlainConsole()
+talk = PlainConsole(stderr=True)
 
 
 def say(text: str) -> None:

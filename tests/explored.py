@@ -116,8 +116,16 @@ def with_maps(trials: Sequence[Trial]) -> list[Trial]:
 def hostile(trials: Sequence[Trial]) -> list[Trial]:
     """The same, with markup wherever a user's own words can stand."""
     *others, last = trials
-    configuration = replace(last.configuration, branch=EVIL)
-    return [*others, replace(last, configuration=configuration, why=f"branch x: {EVIL}")]
+    recipe = {**last.configuration.recipe, "optim": EVIL, EVIL: 1}
+    configuration = replace(last.configuration, branch=EVIL, recipe=recipe)
+    last = replace(last, configuration=configuration, why=f"branch x: {EVIL}")
+    others = [
+        trial
+        if trial.failure is None
+        else replace(trial, failure=replace(trial.failure, message=EVIL, details=EVIL))
+        for trial in others
+    ]
+    return [*others, last]
 
 
 def explored_document(

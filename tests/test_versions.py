@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def _pins(file):
     """{package: version} of `package==version` lines."""
     lines = (line for line in file.read_text().splitlines() if not line.startswith("#"))
-    return dict(line.split("==") for line in lines if "==" in line)
+    return dict(line.split()[0].split("==") for line in lines if "==" in line)
 
 
 OLDEST, NEWEST = _pins(ROOT / "tests" / "oldest.txt"), _pins(ROOT / "requirements.lock")
@@ -44,3 +44,11 @@ def test_the_newest_version_tested_is_admitted(package):
     oldest, above = _admitted()[package]
     assert _number(oldest) <= _number(NEWEST[package])
     assert above is None or _number(NEWEST[package]) < _number(above)
+
+
+def test_the_lock_holds_a_hash_of_every_file_but_torch_s():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    without = [line for line in lines if line[:1] != "#" and "--hash=sha256:" not in line]
+    assert [re.match(r"[\w-]+", line)[0] for line in without] == ["torch"]
+    hashes = [each for line in lines for each in re.findall(r"--hash=(\S+)", line)]
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for each in hashes)

@@ -11,6 +11,7 @@ from autopeft.domain.serving import unmerged_because
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
+from autopeft.hygiene import public_url
 
 PIPELINES = {
     "SEQ_CLS": "text-classification",
@@ -46,8 +47,8 @@ def log_model(
     check_trained(spec, trial, adapter)
     if left := deliver(spec, home, store):
         raise ExportError(
-            f"MLflow at {home.mlflow_uri} did not take {left} events of the study: start it, and "
-            "try again"
+            f"MLflow at {public_url(home.mlflow_uri)} did not take {left} events of the study: "
+            "start it, and try again"
         )
     components = merged(spec, adapter, head=shape.head, seed=trial.seed)
     return log(

@@ -7,6 +7,7 @@ import typer
 
 from autopeft.commands.options import AsJson, StudyName
 from autopeft.home import Home
+from autopeft.hygiene import visible
 from autopeft.namespaces import of_owner
 
 
@@ -68,19 +69,20 @@ def status(
     else:
         _print_status(spec, record, trials, now)
         if text := saved_line(spec, now):
-            print(text)
+            print(visible(text))
     if text := driver_line(driver):
         say(text)
     for text in spent_lines(spec, trials):
         say(text)
     for trial in trials if tracebacks or not out.is_terminal else ():
         if trial.failure is not None:
-            print(f"trial {trial.number} failed: {trial.failure.reason}: {trial.failure.message}")
+            failure = trial.failure
+            print(visible(f"trial {trial.number} failed: {failure.reason}: {failure.message}"))
             if tracebacks and trial.failure.details:
-                print(trial.failure.details)
+                print(visible(trial.failure.details))
     if not tracebacks:
         for text in failure_lines(spec, trials)[-1:]:
-            print(text)
+            print(visible(text))
 
 
 def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
@@ -97,7 +99,7 @@ def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
     )
     print(f"front of {len(now.members)}, hypervolume {now.hypervolume:.4f}, {seconds} of trials")
     for text in now.said:
-        print(text)
+        print(visible(text))
 
 
 def show_front(

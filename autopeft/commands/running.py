@@ -12,6 +12,7 @@ from autopeft.commands.options import AsJson, Local, Overrides, Quiet, SpaceFile
 from autopeft.commands.stopping import go_on, says_how_to_go_on, stops
 from autopeft.commands.submitting import refuse_local, submit_search, submit_study
 from autopeft.home import Home
+from autopeft.hygiene import public_url
 from autopeft.namespaces import file_name
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def _next_commands(study: str, home: Home) -> tuple[str, ...]:
     """The three commands to try after a search, as they work from this directory."""
     prefix = "" if _on_path() else f"{Path(sys.argv[0]).parent}/"
     uri = home.mlflow_uri
+    uri = uri if public_url(uri) == uri else '"$MLFLOW_TRACKING_URI"'
     return (
         f"{prefix}mlflow ui --backend-store-uri {uri}",
         f"{prefix}autopeft export {study} --to {file_name(study)}-adapter",

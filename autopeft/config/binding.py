@@ -241,7 +241,7 @@ def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
             spread_out(configuration, spec.resources.processes_per_trial)
             if spec.evaluator is not None:
                 refuse_unreachable(configuration.architecture)
-        except ValueError as error:
+        except (ArithmeticError, TypeError, ValueError) as error:
             first = first or str(error)
         else:
             return ""

@@ -1,6 +1,7 @@
 """The checks of one branch: its modules, where they live, and how the budget is spread."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from autopeft.domain.space import Branch, Choice, Json, Space
 
 KEYS = ("modules", "layers", "allocation", "training", "full_fine_tuning", "parameters")
 _DRAWS = 24  # points at which expressions are tried
+_MOST_TRIED = 20  # of them by itself, to tell which one fails
 
 
 def check_branch(tree: dict[str, Json], path: str, complain: Complain) -> None:
@@ -73,7 +75,8 @@ def _check_expressions(
             )
     if not sound or not (together := _fails(tree)):
         return
-    found = [(at, e, _fails(_alone(tree, e))) for at, e in _expressions(tree, path)]
+    several = islice(_expressions(tree, path), _MOST_TRIED)
+    found = [(at, e, _fails(_alone(tree, e))) for at, e in several]
     failing = [entry for entry in found if entry[2]]
     # Each has a value by itself: they follow each other in a circle.
     for at, expression, error in failing or [(*found[0][:2], together)] if found else ():

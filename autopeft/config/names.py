@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from autopeft.config.tree import Complain
 
+_LONGEST = 100  # characters of a name that is compared: it takes their square
+
 
 def join(path: str, key: str) -> str:
     """The path of a key; the whole file has the path ""."""
@@ -13,7 +15,7 @@ def join(path: str, key: str) -> str:
 
 def nearest(name: object, known: Iterable[str], otherwise: str = "") -> str:
     """The suggestion for a name that is not known."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:_LONGEST], list(known), n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else otherwise
 
 

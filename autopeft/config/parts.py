@@ -41,7 +41,7 @@ def check_model(model: Mapping[str, Any], complain: Complain) -> TaskKind | None
     rest = [key for key in model if key not in _MODEL_OWNED]
     check_names("model", rest, MODEL, "model", complain)
     name = model.get("model_name_or_path")
-    if not (isinstance(name, str) and name):
+    if not (isinstance(name, str) and name and name.isprintable()):
         complain("model.model_name_or_path", f"takes a folder or a hub name, got {told(name)}")
     kind = _kind(model, complain)
     if not isinstance(model.get("trust_remote_code", False), bool):

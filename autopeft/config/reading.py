@@ -7,6 +7,7 @@ is a value of its own.
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from autopeft.config.tree import STEP
 from autopeft.domain.errors import AutopeftError, Mistake, Span, SpecError
 
 _MOST_NODES = 20_000  # of a file with its aliases expanded
+_MOST_BYTES = 2**18
+_DEEPEST = 100  # brackets; reading takes the square of their depth
+_LARGEST = 2**63  # beyond it no float, database or trainer takes a whole number
 _PLAIN_TAGS = (None, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -30,11 +34,15 @@ def read(path: Path) -> tuple[dict[str, Any], Places]:
         SpecError: no such file, not text, not YAML, or not a mapping.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise _refusal(path, f"a space file has at most {_MOST_BYTES:,} bytes, got more")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _refusal(path, "a space file is text in UTF-8, got other bytes") from error
+    if _depth(text) > _DEEPEST:
+        raise _refusal(path, f"not YAML: brackets nest at most {_DEEPEST} deep, got more")
     try:
         loaded = YAML(typ="rt").load(text)
     except YAMLError as error:
@@ -89,6 +97,12 @@ def override(document: dict[str, Any], settings: Sequence[str]) -> dict[str, Any
     if mistakes:
         raise SpecError(mistakes, "command line")
     return document
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest at most, wherever they stand."""
+    steps = (1 if character in "[{" else -1 for character in text if character in "[]{}")
+    return max(accumulate(steps), default=0)
 
 
 def _literal(text: str) -> Any:
@@ -177,6 +191,9 @@ class _Expansion:
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self._refuse(path, f"a number is finite, got {value}")
+            return None
+        if isinstance(value, int) and not -_LARGEST < value < _LARGEST:
+            self._refuse(path, f"a whole number stays within {_LARGEST:.3g}, got a larger one")
             return None
         if isinstance(value, bool | ScalarBoolean):
             return bool(value)

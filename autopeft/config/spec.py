@@ -28,6 +28,7 @@ from autopeft.config.processes import check_alone, check_processes
 from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
+from autopeft.config.secrecy import refuse_secrets
 from autopeft.config.stopping import check_stopping, with_goal
 from autopeft.config.tree import grow, told
 from autopeft.config.values import is_number
@@ -46,7 +47,7 @@ KEYS = (
     *("evaluator", "metrics", "parameters"),
     *SHORT,
 )
-BRANCH_NAMES = {"space": re.compile(r"[\w-]+"), "baselines": re.compile(r"\w+")}
+BRANCH_NAMES = {"space": re.compile(r"[\w-]{1,100}"), "baselines": re.compile(r"\w{1,100}")}
 LEARNING_RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 """Of every branch that neither sets it nor inherits it from the study's training."""
 
@@ -80,6 +81,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     if is_study_name(document.get("study")):
         document = {**document, "study": whole_name(document["study"])}
     folder = str(path.resolve().parent)
+    refuse_secrets(document, places, str(path))
     return parse(document, folder=folder, source=str(path), places=places)
 
 

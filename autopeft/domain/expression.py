@@ -17,6 +17,9 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _CALLS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "round": round, "int": int}
 _LONGEST_EXPRESSION = 200
+_LARGEST = 2**63  # of every value on the way: `2 ** 64 ** 64 ** 64` would fill the memory
+_LARGEST_EXPONENT = 64
+_DEEPEST = 50  # expressions that follow each other
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Expr:
         check_expression(self.text)
 
     def evaluate(self, names: Mapping[str, Any]) -> float | int:
+        """
+        Raises:
+            ValueError: a name is no number, or there is no such number (`r / 0`, `1e308 * r`).
+        """
         value = _evaluate(ast.parse(self.text, mode="eval").body, names)
         return int(value) if float(value).is_integer() else value
 
@@ -76,6 +83,18 @@ def _expression_names(node: ast.expr) -> Iterator[str]:
 
 
 def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    try:
+        value = _computed(node, names)
+    except (ArithmeticError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    if isinstance(value, complex) or not -_LARGEST <= value <= _LARGEST:
+        raise ValueError(
+            f"an expression stays within {_LARGEST:.3g} on the way, {ast.unparse(node)!r} does not"
+        )
+    return value
+
+
+def _computed(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant():
             return node.value
@@ -89,11 +108,14 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return -value if isinstance(node.op, ast.USub) else value
         case ast.BinOp():
             left, right = _evaluate(node.left, names), _evaluate(node.right, names)
-            if isinstance(node.op, ast.Pow) and abs(right) > 64:
-                raise ValueError(f"an exponent stays within 64, got {right}")
+            if isinstance(node.op, ast.Pow) and abs(right) > _LARGEST_EXPONENT:
+                raise ValueError(f"an exponent stays within {_LARGEST_EXPONENT}, got {right}")
             return _BINARY[type(node.op)](left, right)
         case ast.Call(func=ast.Name(id=name)):
-            return _CALLS[name](*(_evaluate(argument, names) for argument in node.args))
+            arguments = [_evaluate(argument, names) for argument in node.args]
+            if name == "round" and any(abs(digits) > _LARGEST_EXPONENT for digits in arguments[1:]):
+                raise ValueError(f"round takes {_LARGEST_EXPONENT} digits or fewer")
+            return _CALLS[name](*arguments)
         case _:
             raise ValueError(ast.dump(node)[:80])
 
@@ -137,12 +159,25 @@ def largest(size: Any) -> Any:
             return size
 
 
-def _resolve(expression: Expr, names: Mapping[str, Any]) -> float | int:
-    # Only the names it uses are followed, each without itself: a circle ends in a missing name.
+def _resolve(
+    expression: Expr,
+    names: Mapping[str, Any],
+    behind: tuple[str, ...] = (),
+    found: dict[str, float | int] | None = None,
+) -> float | int:
+    """
+    behind: the names on the way here; a circle ends in one of them, which is missing then.
+    found: the numbers of names so far: each is followed once.
+    """
+    if len(behind) > _DEEPEST:
+        raise ValueError(f"at most {_DEEPEST} expressions follow each other, got more")
+    found = {} if found is None else found
     values = {}
     for name in check_expression(expression.text):
-        value = largest(names.get(name))
+        value = None if name in behind else largest(names.get(name))
         if isinstance(value, Expr):
-            value = _resolve(value, {k: v for k, v in names.items() if k != name})
+            if name not in found:
+                found[name] = _resolve(value, names, (*behind, name), found)
+            value = found[name]
         values[name] = value
     return expression.evaluate(values)

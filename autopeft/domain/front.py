@@ -315,6 +315,7 @@ def _ranges(constraints: Sequence[Constraint], trials: Sequence[Trial]) -> str:
 
 
 _WHEN = re.compile(r"\s+and\s+|,")
+_LONGEST_WHEN = 5000  # characters; splitting takes their square
 
 
 def parse_when(text: str) -> tuple[Constraint, ...]:
@@ -323,6 +324,8 @@ def parse_when(text: str) -> tuple[Constraint, ...]:
     Raises:
         AutopeftError: a part is no constraint.
     """
+    if len(text) > _LONGEST_WHEN:
+        raise AutopeftError(f"--when takes {_LONGEST_WHEN} characters or fewer, got {len(text)}")
     try:
         return tuple(Constraint.parse(part) for part in _WHEN.split(text) if part.strip())
     except ValueError as error:

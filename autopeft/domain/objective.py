@@ -203,6 +203,8 @@ _CONSTRAINT = re.compile(
 )
 
 
+_LONGEST = 500  # characters; matching takes their square
+
 SERVED_BY = ("vllm", "merged")
 """How an architecture can be asked to be servable."""
 
@@ -229,13 +231,16 @@ class Constraint:
         Raises:
             ValueError: the text is of neither form.
         """
-        found = _CONSTRAINT.match(text)
+        found = _CONSTRAINT.match(text) if len(text) <= _LONGEST else None
         if found is None:
             raise ValueError(
                 "a constraint reads `metric <= number` or "
-                f"`metric >= 0.98 * baselines.NAME.metric - 0.01`, got {text!r}"
+                f"`metric >= 0.98 * baselines.NAME.metric - 0.01`, got {text[:_LONGEST]!r}"
             )
         part = found.groupdict()
+        for name in ("number", "factor", "offset"):
+            if not math.isfinite(float(part[name] or 0)):
+                raise ValueError(f"a constraint's numbers are finite, got {text!r}")
         if part["number"] is not None:
             return cls(text, part["metric"], part["operator"], float(part["number"]))
         return cls(

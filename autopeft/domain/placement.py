@@ -33,9 +33,9 @@ def place(layers: Json, count: int) -> tuple[int, ...]:
         case {"first": int(k)}:
             chosen = range(min(k, count)) if k <= count else [k - 1]
         case {"last": int(k)}:
-            chosen = range(count - k, count)
+            chosen = range(count - k, count) if k <= count else [count - k]
         case {"range": [int(first), int(last)]}:
-            chosen = range(first, last + 1)
+            chosen = range(first, last + 1) if 0 <= first <= last < count else [first, last]
         case {"bits": list(on)} | list(on):
             chosen = on
         case _:

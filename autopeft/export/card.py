@@ -13,7 +13,7 @@ from autopeft.export.kinds import auto_class, head_arguments
 from autopeft.export.modules import TUNERS
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import TEMPLATES, title
-from autopeft.export.source import literal
+from autopeft.export.source import literal, remark
 from autopeft.export.strategies import ALLOCATION
 
 _WHAT = {
@@ -77,10 +77,10 @@ def card(
     template = Template((TEMPLATES / "README.md.tmpl").read_text(encoding="utf-8"))
     return template.substitute(
         library="transformers" if full else "peft",
-        base_model="" if local else f"\nbase_model: {prepared.model}",
+        base_model="" if local else f"\nbase_model: {remark(prepared.model)}",
         title=title(spec, trial),
         weights="The whole model was fine-tuned" if full else "The adapter was trained",
-        model=prepared.model,
+        model=remark(prepared.model),
         seed=trial.seed,
         metrics="\n".join(_metric_rows(trial)),
         confirmed=_confirmed(spec, confirmed),

@@ -103,7 +103,17 @@ def export_trial(
 def weight_files(adapter: Path) -> dict[str, Path]:
     """The files of a saved adapter or model, by their path in its folder."""
     found = sorted(path for pattern in _WEIGHTS for path in adapter.glob(pattern))
+    refuse_links(found)
     return {str(path.relative_to(adapter)): path for path in found}
+
+
+def refuse_links(files: Iterable[Path]) -> None:
+    """
+    Raises:
+        ExportError: one is a link, which may lead to a file that is nobody's to give away.
+    """
+    if link := next((path for path in files if path.is_symlink()), None):
+        raise ExportError(f"export takes plain files, {link} is a link: put the file there")
 
 
 def copied(files: Mapping[str, Path], to: Path) -> list[Path]:

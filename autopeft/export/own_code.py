@@ -15,7 +15,7 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.export.configs import config_arguments, config_class
-from autopeft.export.folder import provenance
+from autopeft.export.folder import provenance, refuse_links
 
 
 def export_own(
@@ -74,7 +74,9 @@ def export_own(
 def _copied(adapter: Path, to: Path, ours: list[Path]) -> list[Path]:
     """What the user's code saved, but for what is written already."""
     copies = []
-    for path in sorted([*adapter.rglob("*.safetensors"), *adapter.rglob("*.json")]):
+    found = sorted([*adapter.rglob("*.safetensors"), *adapter.rglob("*.json")])
+    refuse_links(found)
+    for path in found:
         inside = path.relative_to(adapter)
         if inside not in ours:
             (to / inside).parent.mkdir(parents=True, exist_ok=True)

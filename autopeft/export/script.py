@@ -22,7 +22,7 @@ from autopeft.export.kinds import kind_values
 from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.own_metrics import own_files, own_requirements, own_values
 from autopeft.export.prepared import Prepared
-from autopeft.export.source import constant
+from autopeft.export.source import constant, remark
 from autopeft.export.stopping import stopping_files, stopping_values
 from autopeft.export.strategies import allocation_files, start_values, strategy_values
 
@@ -61,7 +61,7 @@ def script_files(
     values = {
         "title": title(spec, trial),
         "needs": f"{', '.join(packages[:-1])} and {packages[-1]}",
-        "columns": ", ".join(columns),
+        "columns": remark(", ".join(columns)),
         "model": constant("MODEL", prepared.model),
         "model_arguments": constant("MODEL_ARGUMENTS", dict(prepared.load_arguments)),
         "tokenizer_arguments": _tokenizer_arguments(prepared),
@@ -131,7 +131,7 @@ def _libraries(spec: StudySpec, values: Mapping[str, str]) -> str:
 
 def title(spec: StudySpec, trial: Trial) -> str:
     """One line on what was trained."""
-    return f"{describe(trial.configuration)}: trial {trial.number} of study {spec.name}"
+    return remark(f"{describe(trial.configuration)}: trial {trial.number} of study {spec.name}")
 
 
 def training_arguments(trial: Trial) -> dict[str, Json]:

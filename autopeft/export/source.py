@@ -32,6 +32,13 @@ def literal(value: Json, *, indent: int = 0, used: int = 0) -> str:
     return _lines(opening, items, closing, indent)
 
 
+def remark(text: str) -> str:
+    """A text as it can stand in a comment or a docstring, and end neither: on one line, without
+    double quotes and backslashes."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return plain.replace("\\", "/").replace('"', "'")
+
+
 def constant(name: str, value: Json) -> str:
     """`NAME = value`."""
     return f"{name} = {literal(value, used=len(name) + 3)}"

@@ -59,7 +59,7 @@ def literal(text: str) -> Any:
     """A cell's value: JSON where it is some (`16`, `true`, `["q_proj"]`), else the text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"True": True, "False": False}.get(text.strip(), text.strip())
 
 

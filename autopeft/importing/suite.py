@@ -51,7 +51,8 @@ def read_suite(path: Path) -> Batch:
     for run in runs:
         if run.get("test_accuracy") is not None and run.get("adapter_bytes"):
             month = str(run["created_at"])[:7]
-            batches[run["suite"], month, run["gpu"], run["peft_version"]].append(run)
+            place = (run["suite"], month, run["gpu"], run["peft_version"])
+            batches[tuple(map(str, place))].append(run)
     if not batches:
         raise AutopeftError(
             f"{path} has {len(runs)} runs, none of them with a test accuracy and a file size: "
@@ -63,7 +64,15 @@ def read_suite(path: Path) -> Batch:
 
 def found_of(batch: Batch) -> list[Found]:
     """The runs of a batch, in the order of their names."""
-    return [_found(run) for run in sorted(batch.runs, key=lambda run: str(run["experiment"]))]
+    found = []
+    for run in sorted(batch.runs, key=lambda run: str(run["experiment"])):
+        try:
+            found.append(_found(run))
+        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+            raise AutopeftError(
+                f"run {run['experiment']!r:.80} is no result of the comparison suite: {error}"
+            ) from error
+    return found
 
 
 def model_of(batch: Batch) -> str | None:
@@ -116,7 +125,7 @@ def _runs(path: Path) -> list[Run]:
             text = file.read_text(encoding="utf-8")
             parts = text.splitlines() if file.suffix == ".jsonl" else [text]
             documents = [json.loads(part) for part in parts if part.strip()]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise AutopeftError(f"import cannot read {file}: {error}") from error
         runs += [_run(document, file) for document in documents]
     return runs

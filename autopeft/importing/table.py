@@ -25,7 +25,11 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
     except (OSError, UnicodeDecodeError) as error:
         raise AutopeftError(f"import cannot read {path}: {error}") from error
     lines = csv.DictReader(text.splitlines())
-    columns = [name for name in lines.fieldnames or () if name]
+    try:
+        read, names = list(lines), lines.fieldnames
+    except csv.Error as error:
+        raise AutopeftError(f"import cannot read {path}: {error}") from error
+    columns = [name for name in names or () if name]
     if missing := [w.column for w in wanted if w.column not in columns]:
         raise AutopeftError(
             f"{path.name} has no column {missing[0]!r}, it has {', '.join(columns) or 'none'}: "
@@ -33,7 +37,7 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
         )
     rows = [
         (f"row {number}", {k: v for k, v in row.items() if k and v is not None})
-        for number, row in enumerate(lines, start=1)
+        for number, row in enumerate(read, start=1)
     ]
     return found_in(rows, wanted)
 

@@ -31,6 +31,7 @@ from autopeft.orchestrator.proposer import Proposer
 from autopeft.orchestrator.segments import after, segment_of
 from autopeft.orchestrator.sharing import Sharing
 from autopeft.orchestrator.stopping import enough
+from autopeft.orchestrator.wire import without_secrets
 
 
 class StudySession:
@@ -124,6 +125,7 @@ class StudySession:
         Raises:
             StudyError: the machines fail every segment; the study can be resumed.
         """
+        result = without_secrets(result)
         with self._lock:
             trial = self._history[segment.trial]
             self._handed_out.discard(segment.trial)

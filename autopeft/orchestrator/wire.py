@@ -1,11 +1,12 @@
 """Segments and results as plain data: what travels between the driver and the workers."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
+from autopeft.hygiene import redacted, redacted_tree
 
 
 def segment_out(segment: Segment) -> dict[str, Any]:
@@ -38,7 +39,16 @@ def segment_in(data: Mapping[str, Any]) -> Segment:
     )
 
 
+def without_secrets(result: Result | Failure) -> Result | Failure:
+    """A result whose texts hold no secret of this process's environment."""
+    if isinstance(result, Failure):
+        message, details = redacted(result.message), redacted(result.details)
+        return replace(result, message=message, details=details)
+    return replace(result, provenance=redacted_tree(result.provenance))
+
+
 def result_out(result: Result | Failure) -> dict[str, Any]:
+    result = without_secrets(result)
     if isinstance(result, Failure):
         return {"failure": {**asdict(result), "reason": str(result.reason)}}
     return {

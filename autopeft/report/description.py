@@ -68,4 +68,4 @@ def _cell(trial: Trial, metric: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.translate(_SPECIAL)
+    return " ".join(text.split()).translate(_SPECIAL)

@@ -23,10 +23,15 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.report.access import LOOPBACK, check_token, cookie, given_token, same
 from autopeft.report.page import explorer_page
 
+_IDLE_S = 60  # of a connection that says nothing
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
 
@@ -84,6 +89,7 @@ def _handler(
     class Handler(BaseHTTPRequestHandler):
         server_version = "autopeft"
         sys_version = ""
+        timeout = _IDLE_S
 
         def do_GET(self) -> None:
             given, in_address = given_token(self.path, self.headers)
@@ -93,7 +99,8 @@ def _handler(
             elif token and not same(token, given):
                 self._send(401, "text/plain", b"a token is needed: open the address with ?token=\n")
             elif token and in_address:
-                there = {"Location": quote(path), "Set-Cookie": cookie(token)}
+                # One slash: `//elsewhere/` is another host.
+                there = {"Location": f"/{quote(path.lstrip('/'))}", "Set-Cookie": cookie(token)}
                 self._send(303, "text/plain", b"", there)
             else:
                 try:
@@ -156,6 +163,12 @@ def _handler(
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        def send_error(
+            self, code: int, message: str | None = None, explain: str | None = None
+        ) -> None:
+            """What is no GET, or too big: without the words of the request."""
+            self._send(code, "text/plain", b"only GET is answered, and short requests\n")
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: stderr is for people, and an address may hold the token."""

@@ -26,7 +26,7 @@ def engine_of(url: str, *, make: bool = True) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make=make)
         return create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # a port that is no number
         raise StudyError(
             "AUTOPEFT_STORE takes an SQLAlchemy URL such as sqlite:///studies.db or "
             "postgresql://user@host/name, got something else"

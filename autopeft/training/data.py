@@ -25,6 +25,8 @@ from autopeft.training.tasks import task_of
 
 _FILES = ("json", "csv", "parquet", "text")
 _FOLDERS = ("imagefolder",)
+_PICKLES = ("pandas",)  # of the builders that come with datasets
+_SAFE = "the rows as json, csv or parquet"
 _SPLITS = ("train", "validation", "test")
 
 
@@ -113,6 +115,8 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
         return None
     where = f"data.{name}"
     path = str(source["path"])
+    if path in _PICKLES:
+        raise AutopeftError(f"{where}: {path!r} reads pickles, which can hold code: save {_SAFE}")
     rest = {key: value for key, value in source.items() if key not in ("path", "split")}
     if path == SOURCE:
         return load_split(str(source.get("split", name)), rest)

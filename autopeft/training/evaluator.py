@@ -30,6 +30,7 @@ from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
 from autopeft.training.tasks import task_of
 from autopeft.training.trial import Bench, origin_of, run_segment
+from autopeft.training.trust import trusted
 
 _CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full
 
@@ -194,6 +195,7 @@ def provenance(bench: Bench, data: Data) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "system": platform.platform(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
+        **({"trust_remote_code": True} if trusted(bench.spec.model) else {}),
         **_cuda(),
         **code_of(bench.own),
     }

@@ -10,6 +10,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
 from autopeft.training.model import resolve_model
 from autopeft.training.tasks import task_of
+from autopeft.training.trust import trusted
 
 _SAMPLE = 512  # rows that are counted, evenly spaced
 _LANGUAGE_LENGTH = 1024  # where the recipe does not say: SFTConfig's own
@@ -24,14 +25,14 @@ def corpus_of(spec: StudySpec) -> Corpus:
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
     task = task_of(spec.task)
-    trusted = bool(spec.model.get("trust_remote_code", False))
+    code = trusted(spec.model)
     if "image" in spec.task.columns:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trusted)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=code)
         side, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
         if not isinstance(side, int) or not isinstance(patch, int):
             return Corpus(len(data.train))
         return Corpus(len(data.train), ((side // patch) ** 2 + 1,))
-    processor = task.processor(path, trust_remote_code=trusted)
+    processor = task.processor(path, trust_remote_code=code)
     count = len(data.train)
     sample = data.train.select(range(0, count, max(1, count // _SAMPLE)))
     rows = task.inputs(sample, processor, spec.data)

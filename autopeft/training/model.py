@@ -19,6 +19,7 @@ from autopeft.domain.model import Embeddings, ModelShape, TargetModule
 from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.tasks import task_kind
 from autopeft.training.tasks import Task, task_of
+from autopeft.training.trust import refuse_pickles, trusted
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
@@ -69,8 +70,7 @@ def load_arguments(model: Mapping[str, Any], head: Sequence[str]) -> dict[str, A
 def processor_arguments(model: Mapping[str, Any], *, folder: str) -> dict[str, Any]:
     """What the tokenizer is given to load besides."""
     path = resolve_model(model["model_name_or_path"], folder=folder)
-    trust = model.get("trust_remote_code", False)
-    return _task(model).processor_options(path, trust_remote_code=trust)
+    return _task(model).processor_options(path, trust_remote_code=trusted(model))
 
 
 def bits_and_bytes(model: Mapping[str, Any]) -> bool:
@@ -83,7 +83,9 @@ def _config(model: Mapping[str, Any], folder: str, num_labels: int) -> Any:
     name = resolve_model(model["model_name_or_path"], folder=folder)
     # Any names will do: shapes need their number.
     extra = _task(model).head_arguments(tuple(map(str, range(num_labels))))
-    passed = {k: model[k] for k in ("revision", "trust_remote_code") if k in model}
+    passed = {"trust_remote_code": trusted(model)}
+    passed |= {k: model[k] for k in ("revision",) if k in model}
+    refuse_pickles(name, model)
     try:
         return AutoConfig.from_pretrained(name, **passed, **extra)
     except (OSError, ValueError) as error:
@@ -276,8 +278,10 @@ def load_base(
         # The head of a checkpoint for other labels is drawn anew for every trial anyway.
         extra["ignore_mismatched_sizes"] = True
     set_seed(_MISSING_SEED)
-    built = task.auto_class().from_pretrained(path, **load_arguments(model, head), **extra)
-    processor = task.processor(path, trust_remote_code=model.get("trust_remote_code", False))
+    refuse_pickles(path, model)
+    passed = {**load_arguments(model, head), "trust_remote_code": trusted(model), **extra}
+    built = task.auto_class().from_pretrained(path, **passed)
+    processor = task.processor(path, trust_remote_code=trusted(model))
     if getattr(built.config, "pad_token_id", None) is None:
         built.config.pad_token_id = getattr(processor, "pad_token_id", None)
     built.requires_grad_(False)

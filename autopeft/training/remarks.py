@@ -4,6 +4,15 @@ from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
 from autopeft.training.model import resolve_model
 from autopeft.training.tasks import task_of
+from autopeft.training.trust import trusted
+
+
+def model_remarks(spec: StudySpec) -> list[str]:
+    """That code of the model's own runs, where the file lets it."""
+    if not trusted(spec.model):
+        return []
+    name = spec.model["model_name_or_path"]
+    return [f"model.trust_remote_code: code that comes with {name} runs here and in every trial"]
 
 
 def data_remarks(spec: StudySpec) -> list[str]:
@@ -16,7 +25,7 @@ def data_remarks(spec: StudySpec) -> list[str]:
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     task = task_of(spec.task)
     path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
-    processor = task.processor(path, trust_remote_code=spec.model.get("trust_remote_code", False))
+    processor = task.processor(path, trust_remote_code=trusted(spec.model))
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return [
         f"data.{name}: {remark}"

@@ -132,4 +132,8 @@ def _index(folder: Path) -> dict[str, Any]:
             f"{folder} was written in format {index['format']}, this autopeft reads {_FORMAT}: "
             "install the version that wrote it"
         )
+    if index["modules"] != _names(len(index["modules"])):  # they are folders' names
+        raise ValueError(
+            f"{folder / _INDEX} names modules module_0, module_1, ..., got {index['modules']}"
+        )
     return index

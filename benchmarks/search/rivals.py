@@ -1,6 +1,6 @@
 """General tools as samplers: Ax, SMAC3 and Syne Tune, none of which autopeft needs.
 
-    pip install -r benchmarks/rivals.txt -c requirements.lock     # and the README says what else
+    pip install -r benchmarks/rivals.txt -c <(sed 's/ --hash.*//' requirements.lock)  # and the README says what else
 
 They know nothing of exact costs, so a cost is an ordinary objective to them, on its declared scale.
 A tool is asked and told, and remembers: one instance serves one search. What it proposes and the

@@ -1,5 +1,6 @@
 """The explorer as people use it: a real browser opens the file, clicks, slides, pins and copies."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -199,13 +200,16 @@ def test_ranks_are_drawn_and_distilled(explorer, document):
 
 
 def test_markup_in_names_is_shown_and_not_run(opened, tmp_path):
-    spec = explored_spec(name=EVIL)
+    spec = replace(explored_spec(name=EVIL), model={"model_name_or_path": EVIL})
     file = tmp_path / "evil.html"
     file.write_text(
         explorer_page(explored_document(spec, hostile(explored_trials()))), encoding="utf-8"
     )
     page = opened(file.as_uri())
     last = len(explored_trials()) - 1
+    page.locator("#search").scroll_into_view_if_needed()
+    assert EVIL in page.locator("#failures").inner_text()
+    assert EVIL in page.locator("#summary").inner_text()
     page.click("#show-all")
     page.click(f'[data-row-pin="{last}"]')
     assert page.title() == f"{EVIL}: Pareto explorer"

@@ -115,6 +115,81 @@ def test_the_token_comes_once_in_the_address_and_then_as_a_cookie(guarded):
     assert guarded.get("/", Authorization=f"Bearer {TOKEN}", Host="elsewhere").status == 200
 
 
+def test_the_redirect_stays_on_this_server(guarded):
+    for path in ("//evil.example/", "/%2Fevil.example/", "/%2f%2fevil.example/", "/\\evil.example"):
+        answer = guarded.get(f"{path}?token={TOKEN}")
+        assert answer.status == 303
+        location = answer.headers["Location"]
+        assert location.startswith("/")
+        assert not location.startswith(("//", "/\\"))
+        assert TOKEN not in location
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(guarded):
+    for path in ("/", "/x", f"/?token={TOKEN}"):
+        answer = guarded.get(
+            path, **({} if "token" in path else {"Authorization": f"Bearer {TOKEN}"})
+        )
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "<script>"])
+def test_nothing_but_get_is_answered(served, method):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        said = connection.recv(65536).decode()
+    assert said.split()[1] == "501"
+    assert "<script>" not in said
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ("GET /" + "a" * 70_000 + " HTTP/1.1\r\n\r\n", "414"),
+        ("GET / HTTP/1.1\r\n" + "a: b\r\n" * 200 + "\r\n", "431"),
+        ("GET / HTTP/1.1\r\na: " + "b" * 70_000 + "\r\n\r\n", "431"),
+    ],
+    ids=["a long address", "many headers", "a long header"],
+)
+def test_big_requests_are_refused(served, request_, code):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        connection.sendall(request_.encode())
+        assert connection.recv(65536).decode().split()[1] == code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/../../etc/passwd",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "/studies/%2e%2e/",
+            "/studies/..%2f..%2f/",
+        ),
+        *(
+            "/studies/a%00b/",
+            "/studies/<script>/",
+            "/document.json%0d%0aX-Evil:%20yes",
+            "//etc/passwd",
+        ),
+    ],
+)
+def test_no_path_leads_out_of_the_studies(guarded, path):
+    answer = guarded.get(path, Authorization=f"Bearer {TOKEN}")
+    assert answer.status == 404
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert "X-Evil" not in answer.headers
+
+
+def test_the_token_is_in_no_log(guarded, capfd):
+    guarded.get(f"/?token={TOKEN}")
+    guarded.get(f"/x?token={TOKEN}wrong")
+    assert TOKEN not in "".join(capfd.readouterr())
+
+
 def test_several_studies_are_a_list_of_links_without_markup_of_theirs(guarded):
     told = guarded.get("/", Authorization=f"Bearer {TOKEN}").text
     assert '<a href="studies/films/">films</a> running' in told

@@ -1,0 +1,75 @@
+"""What leaves as text: no secret of the environment, and nothing that a terminal obeys."""
+
+import io
+import logging
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from autopeft import cli
+from autopeft.hygiene import public_url, redacted, redacted_tree, secrets_of, visible
+from autopeft.terminal import PlainConsole
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "abcdefgh-token")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG")
+    monkeypatch.setenv("AUTOPEFT_STORE", "postgresql://me:p%40ssword1@host/db")
+    (tmp_path / "ray").write_text("a-token-in-a-file\n")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "ray"))
+
+
+def test_values_of_variables_files_and_urls_are_named_in_their_place():
+    text = "abcdefgh-token wJalrXUtnFEMI/K7MDENG p%40ssword1 p@ssword1 a-token-in-a-file"
+    assert redacted(text) == (
+        "***HF_TOKEN*** ***AWS_SECRET_ACCESS_KEY*** ***AUTOPEFT_STORE*** ***AUTOPEFT_STORE*** "
+        "***RAY_AUTH_TOKEN***"
+    )
+    assert redacted_tree({"a": ["abcdefgh-token", 1, None]}) == {"a": ["***HF_TOKEN***", 1, None]}
+
+
+def test_secrets_of_nobody_s_environment_are_known_by_their_form():
+    assert redacted("https://u:pw@host/x?a=1&password=xy") == (
+        "https://u:***@host/x?a=1&password=***"
+    )
+    assert redacted("token hf_" + "a" * 30) == "token ***"
+    assert public_url("postgresql://host/db") == "postgresql://host/db"
+
+
+def test_what_is_no_secret_stays():
+    kept = {"RAY_AUTH_MODE": "token-mode", "TOKENIZERS_PARALLELISM": "falsefalse"}
+    kept |= {"SSH_AUTH_SOCK": "/tmp/agent", "API_KEY": "short", "PATH": "/usr/bin"}
+    kept |= {"RAY_AUTH_TOKEN_PATH": "/nowhere", "HF_TOKEN_PATH": "/nowhere"}
+    assert secrets_of(kept) == {}
+    assert redacted("a/b.py:3: KeyError: 'r'") == "a/b.py:3: KeyError: 'r'"
+
+
+def test_a_terminal_is_shown_escapes_and_does_not_obey_them():
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202ered\r[bold]x[/bold] [link=http://x]y[/link]"
+    assert visible(evil) == "]0;owned[2J31mred[bold]x[/bold] [link=http://x]y[/link]"
+    assert visible("two\n\tlines é 漢") == "two\n\tlines é 漢"
+    table = Table()
+    table.add_column("x")
+    table.add_row(Text(evil, style="red"))
+    out = io.StringIO()
+    PlainConsole(file=out, force_terminal=True, color_system="standard", width=200).print(table)
+    shown = out.getvalue()
+    assert "[link=http://x]y[/link]" in shown
+    assert "\x1b[31m" in shown, "our own red"
+    for obeyed in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e", "\r"):
+        assert obeyed not in shown
+
+
+def test_errors_and_log_lines_are_as_clean(monkeypatch, capsys):
+    def fail(**_):
+        logging.getLogger("autopeft").warning("lost: \x1b[2J%s", "abcdefgh-token")
+        raise cli.AutopeftError("refused: \x1b[2Jabcdefgh-token")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said == "lost: [2J***HF_TOKEN***\nerror: refused: [2J***HF_TOKEN***\n"
