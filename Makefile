@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-all test-oldest unit check coverage format lock clean
+.PHONY: quickstart test test-all test-oldest unit check coverage format lock env client clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
@@ -54,6 +54,12 @@ lock: $(STAMP)  ## after `pip install` of new versions into the environment
 	{ sed -n '/^#/p' requirements.lock; \
 	  $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip | sed -E 's/^(torch==[0-9.]+)\+.*/\1/'; } > requirements.new
 	mv requirements.new requirements.lock
+
+env:  ## .env of the service (docker-compose.yml): random passwords; refuses to overwrite
+	@$(PYTHON) docker/env.py new
+
+client:  ## how to reach it, as shell lines: eval "$$(make -s client)"
+	@$(PYTHON) docker/env.py client
 
 clean:
 	rm -rf $(VENV) .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
