@@ -8,17 +8,13 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/autopeft/bin:$PATH
 WORKDIR /build
 RUN python3 -m venv /opt/autopeft
-COPY requirements.lock pyproject.toml ./
-# torch first: a build with a local version (+cpu) counts as newer than PyPI's, and stays.
-RUN pip install --constraint requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-    torch setuptools
-# Then what a cluster needs, at the versions of the lock; what develops and tests stays out.
-RUN python -c "import tomllib; \
-project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = [one for name in ('postgres', 's3', 'service', 'trl', 'quantized') \
-          for one in project['optional-dependencies'][name] if not one.startswith('autopeft[')]; \
-print(*project['dependencies'], *extras, sep='\n')" > wanted.txt \
- && pip install --constraint requirements.lock --requirement wanted.txt
+COPY requirements.lock pyproject.toml docker/locked.py ./
+RUN python locked.py postgres s3 service trl quantized > locked.txt \
+ && pip install --no-deps --requirement locked.txt
+# The lock has torch by version only, and nothing of CUDA. A build with a local version (+cpu)
+# counts as newer than PyPI's.
+RUN sed 's/ --hash=.*//' requirements.lock > versions.txt \
+ && pip install --constraint versions.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY setup.py MANIFEST.in README.md ./
 COPY dashboards dashboards
 COPY autopeft autopeft
