@@ -13,7 +13,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: quickstart test test-all test-oldest unit check audit coverage format lock clean
+.PHONY: quickstart test test-all test-oldest unit check audit coverage format lock env client clean
 
 quickstart: $(STAMP)  ## the main job on an embedded default: no account, server, GPU or hub
 	$(BIN)/autopeft search search_spaces/quickstart.yaml --new
@@ -66,6 +66,12 @@ audit: $(STAMP)  ## known holes of what is locked; it asks a database on the int
 	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	sed 's/ --hash=.*//' requirements.lock > $(VENV)-audit/versions.txt
 	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-audit/versions.txt
+
+env:  ## .env of the service (docker-compose.yml): random passwords; refuses to overwrite
+	@$(PYTHON) docker/env.py new
+
+client:  ## how to reach it, as shell lines: eval "$$(make -s client HOST=...)"
+	@$(PYTHON) docker/env.py client .env $(HOST)
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit .venv-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
