@@ -1,10 +1,11 @@
 # One image for MLflow, the Ray cluster and the explorer; PostgreSQL has its own. See docs/service.md.
 #
-#   TORCH_INDEX: an index with another build of torch than PyPI's, which brings CUDA
+#   TORCH_INDEX: an index with another build of torch than PyPI's, which brings CUDA; PyTorch's
+#     install page names the one for CPUs
 ARG PYTHON=3.11.14
 
 FROM python:${PYTHON}-slim-bookworm AS packages
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/autopeft/bin:$PATH
 WORKDIR /build
 RUN python3 -m venv /opt/autopeft

@@ -46,7 +46,7 @@ def load(revision, url):
     with engine.begin() as connection:
         for row in sorted(rows, key=lambda row: _ORDER.index(row.split('"')[1])):
             table = row.split('"')[1]
-            if table != "alembic_version":
+            if table not in _BY_MIGRATION:
                 connection.exec_driver_sql(f"INSERT INTO {_booleans(table, row)}")
     with engine.begin() as connection:
         for table in ("rungs", "outbox"):
@@ -56,7 +56,8 @@ def load(revision, url):
     engine.dispose()
 
 
-_ORDER = ["alembic_version", "studies", "trials", "rungs", "outbox", "facts"]
+_ORDER = ["alembic_version", "stores", "studies", "trials", "rungs", "outbox", "facts"]
+_BY_MIGRATION = ("alembic_version", "stores")
 
 
 def _booleans(table, row):
