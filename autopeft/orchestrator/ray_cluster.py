@@ -157,14 +157,21 @@ def check_address(address: str) -> None:
     """Ray itself tries for minutes, and ends the process.
 
     Raises:
-        StudyError: nothing answers at `host:port` or `ray://host:port`; jobs alone do.
+        StudyError: nothing answers at `host:port`, or it is an address that no search runs through:
+            of a job server, or of Ray Client, which would have the driver's threads pickled.
     """
     if address.startswith(("http://", "https://")):
         raise StudyError(
             f"RAY_ADDRESS={address} names a job server, and this command would search from here: "
             "add --submit, or set RAY_ADDRESS=HEAD:6379 where this machine is a node of the cluster"
         )
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise StudyError(
+            f"RAY_ADDRESS={address} is Ray Client's, through which no search runs: hand it over by "
+            "--submit with RAY_ADDRESS=http://HEAD:8265, or set RAY_ADDRESS=HEAD:6379 where this "
+            "machine is a node of the cluster"
+        )
+    host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # `auto` and the like: Ray knows
     try:

@@ -10,13 +10,15 @@ anywhere: rows are copied into tables of our own, never pages, so its schema doe
 import os
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, delete, func, inspect, select, text, update
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from autopeft.domain.errors import StudyError
 from autopeft.store import tables
@@ -127,12 +129,20 @@ def _copy_pages(engine: Engine, part: Path) -> None:
         source: sqlite3.Connection = raw.driver_connection  # type: ignore[assignment]
         source.backup(copied)
         copied.execute("PRAGMA journal_mode=DELETE")  # one file, without -wal and -shm
-        marks = ", ".join("?" * len(LEASE))
-        copied.execute(f"DELETE FROM facts WHERE key IN ({marks})", LEASE)
-        copied.commit()
     finally:
         copied.close()
         raw.close()
+    with _written(part) as connection:
+        connection.execute(delete(tables.facts).where(tables.facts.c.key.in_(LEASE)))
+        if inspect(connection).has_table(tables.stores.name):  # another store from now on
+            connection.execute(update(tables.stores).values(identity=uuid.uuid4().hex))
+
+
+@contextmanager
+def _written(part: Path) -> Iterator[Connection]:
+    engine = create_engine(URL.create("sqlite", database=str(part)), poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
 
 
 def _copy_rows(engine: Engine, revision: str, part: Path) -> None:
@@ -149,14 +159,11 @@ def _copy_rows(engine: Engine, revision: str, part: Path) -> None:
 
 
 def _counted(part: Path) -> dict[str, int]:
-    connection = sqlite3.connect(part)
-    try:
+    with _written(part) as connection:
         return {
-            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
-            for name in (table.name for table in TABLES)
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in TABLES
         }
-    finally:
-        connection.close()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from autopeft.domain.errors import StudyError
 from autopeft.store import rows, tables
 from autopeft.store.upgrade import known_revisions, revision_of
 
-LEASE = ("driver", "driver.heard", "driver.stop")
+LEASE = ("driver", "driver.heard", "driver.stop", "driver.cluster")
 """Facts of whoever searches a study (`orchestrator.lease`): a copy has no driver."""
 
 TABLES = (tables.studies, tables.trials, tables.rungs, tables.outbox, tables.facts)

@@ -47,7 +47,7 @@ def said(place, monkeypatch, capsys):
 
 
 def test_a_mistake_that_this_machine_can_see_is_said_before_the_cluster_is_asked(place, said):
-    write(place, space="autopeft: 1\nstudy: 1/2")
+    write(place, space="autopeft: 1\nstudy: a b")
     assert "study" in said("search", "space.yaml", "--submit")
     write(place)
     (place / "my_package" / "train.py").write_text("def other(configuration, context): ...")
@@ -172,9 +172,9 @@ def test_the_job_is_the_same_verb_with_its_options_and_without_any_secret(place,
     for secret in (*secrets.values(), "127.0.0.1:9"):
         assert secret.encode() not in everything
     entry.enter(parsed(place), SqlStore(store))
-    assert sent("resume", "free", "--submit")[0]["arguments"] == ["resume", "free"]
+    assert sent("resume", "free", "--submit")[0]["arguments"] == ["resume", "nlp/free"]
     again = sent("confirm", "free", "--submit", "--seeds", "3")[0]
-    assert again["arguments"] == ["confirm", "free", "--seeds", "3"]
+    assert again["arguments"] == ["confirm", "nlp/free", "--seeds", "3"]
     assert (again["space"], again["parcel"]) == ("", "")
 
 

@@ -34,9 +34,16 @@ def test_an_address_that_leads_to_no_job_server(monkeypatch, address, said):
     assert said in str(caught.value)
 
 
-def test_a_search_from_here_does_not_take_a_job_server_for_a_cluster():
-    with pytest.raises(StudyError, match=r"names a job server.* add --submit"):
-        check_address("http://node-1:8265")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://node-1:8265", r"names a job server.* add --submit"),
+        ("ray://node-1:10001", r"is Ray Client's.*--submit with RAY_ADDRESS=http://HEAD:8265"),
+    ],
+)
+def test_a_search_from_here_is_told_what_address_it_needs(address, said):
+    with pytest.raises(StudyError, match=said):
+        check_address(address)
 
 
 class Refusing(BaseHTTPRequestHandler):
