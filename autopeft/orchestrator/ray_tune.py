@@ -53,7 +53,7 @@ from autopeft.orchestrator.ray_cluster import (
     node_resources,
     quiet_tune,
 )
-from autopeft.orchestrator.ray_watch import Over, Unpickled, Watch
+from autopeft.orchestrator.ray_watch import Over, Unpickled, Watch, groups_given_back
 from autopeft.orchestrator.releasing import releasing
 from autopeft.orchestrator.segments import too_long
 from autopeft.orchestrator.session import StudySession
@@ -280,6 +280,7 @@ def run(
     with (
         cluster(parallel, resources, files),
         quiet_tune(),
+        groups_given_back(),
         _share(session.spec.name, store, parallel, resources, shared) as share,
         releasing(lambda: share() < parallel and searcher.busy),
     ):

@@ -4,10 +4,14 @@ Imported by `ray_tune` alone, which sets what Ray reads from its environment fir
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import ray
-from ray import tune
+from ray import PlacementGroupID, tune
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from autopeft.orchestrator import leaving
 
@@ -44,9 +48,7 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, searcher: Watched) -> None:
         self._searcher = searcher
-        self._due: dict[
-            str, tuple[float, Any]
-        ] = {}  # when a segment's time is over, its Tune trial
+        self._due: dict[str, tuple[float, Any]] = {}  # when its time is over, and its Tune trial
         self._killed: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -88,3 +90,27 @@ class Watch(Unpickled, tune.Callback):  # type: ignore[misc]
                 del self._due[name]
                 self._killed.add(name)
                 ray.kill(actor)
+
+
+@contextmanager
+def groups_given_back() -> Iterator[None]:
+    """Remove the placement groups that a run made and did not remove, as one that `Over` ended.
+
+    They would hold their CPUs and GPUs until this process leaves Ray.
+    """
+    before = _own_groups()
+    try:
+        yield
+    finally:
+        for name in _own_groups() - before:
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+
+
+def _own_groups() -> set[str]:
+    """The groups of this driver; a group's id ends with its job's."""
+    job = ray.get_runtime_context().get_job_id()
+    return {
+        name
+        for name, group in placement_group_table().items()
+        if name.endswith(job) and group["state"] != "REMOVED"
+    }

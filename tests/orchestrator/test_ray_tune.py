@@ -246,6 +246,16 @@ def test_workers_import_the_user_s_own_code_from_its_working_dir(tmp_path):
     assert "my_package" not in sys.modules  # not here
 
 
+def free_cpus():
+    """Once those that are being given back are free."""
+    import ray
+
+    until = time.monotonic() + 10
+    while (free := ray.available_resources().get("CPU", 0)) < 4 and time.monotonic() < until:
+        time.sleep(0.1)
+    return free
+
+
 def test_stop_ends_the_run_at_once_and_what_ran_is_handed_out_again(tmp_path):
     stop, began = threading.Event(), []
 
@@ -261,6 +271,7 @@ def test_stop_ends_the_run_at_once_and_what_ran_is_handed_out_again(tmp_path):
     assert time.monotonic() - began[0] < 5
     assert [segment.trial for segment in session.running] == [0, 1]
     assert session.ask() == session.running[0]
+    assert free_cpus() == 4
     resumed = run(tmp_path, spec, partial(Sleeper, tmp_path), store=store)
     assert [trial.state for trial in resumed.trials] == [State.COMPLETED] * 4
 
