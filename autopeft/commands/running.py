@@ -167,13 +167,18 @@ def _tell_given_up(failure: "Failure", study: str) -> None:
 
 def _next_commands(study: str, home: Home) -> tuple[str, ...]:
     """The three commands to try after a search, as they work from this directory."""
-    prefix = "" if _on_path() else f"{Path(sys.argv[0]).parent}/"
+    own, beside = "autopeft", ""
+    if Path(sys.argv[0]).name == "__main__.py":  # python -m autopeft
+        own, beside = f"{sys.executable} -m autopeft", f"{Path(sys.executable).parent}/"
+    elif not _on_path():
+        beside = f"{Path(sys.argv[0]).parent}/"
+        own = f"{beside}autopeft"
     uri = home.mlflow_uri
     uri = uri if public_url(uri) == uri else '"$MLFLOW_TRACKING_URI"'
     return (
-        f"{prefix}mlflow ui --backend-store-uri {uri}",
-        f"{prefix}autopeft export {study} --to {file_name(study)}-adapter",
-        f"{prefix}autopeft resume {study}",
+        f"{beside}mlflow ui --backend-store-uri {uri}",
+        f"{own} export {study} --to {file_name(study)}-adapter",
+        f"{own} resume {study}",
     )
 
 
