@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,9 +40,7 @@ from ray.tune.search import Searcher
 
 from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.study import Resources
-from autopeft.domain.trial import Failure, FailureReason, Result, Segment
-from autopeft.orchestrator import leaving
-from autopeft.orchestrator.curves import Curve
+from autopeft.domain.trial import Failure, FailureReason, Segment
 from autopeft.orchestrator.fair_shares import FairShare, slots
 from autopeft.orchestrator.idle_workers import KeepsWorkers
 from autopeft.orchestrator.ray_cluster import (
@@ -54,66 +51,17 @@ from autopeft.orchestrator.ray_cluster import (
     quiet_tune,
 )
 from autopeft.orchestrator.ray_watch import Over, Unpickled, Watch, groups_given_back
+from autopeft.orchestrator.ray_worker import METRIC, SegmentTrainable
 from autopeft.orchestrator.releasing import releasing
 from autopeft.orchestrator.segments import too_long
 from autopeft.orchestrator.session import StudySession
-from autopeft.orchestrator.wire import result_in, result_out, segment_in, segment_out
-from autopeft.preemption import Preempted
+from autopeft.orchestrator.wire import result_in, segment_out
 
 _LOSSES = 3  # workers that a segment may take down with it before it counts as a failure
-_METRIC = "told"
 _GLANCE_S = 0.05  # a quick sampler is waited for: Tune asks again after .1 s
 _THINKING_S = 10  # how long the end waits for a suggestion that is being computed
 
 log = logging.getLogger("autopeft")
-
-
-class SegmentTrainable(tune.Trainable):  # type: ignore[misc]
-    """Runs a segment in one step; the actor is re-used, and keeps its evaluator."""
-
-    def setup(self, config: Mapping[str, Any], make_evaluator: Any = None) -> None:
-        # Before the clock of the first segment starts: its libraries take a while to load.
-        self._evaluator: Evaluator | None = None
-        self._unbuilt: Exception | None = None
-        try:
-            self._evaluator = make_evaluator()
-        except Exception as error:
-            self._unbuilt = error
-        self._segment = segment_in(json.loads(config["segment"]))
-
-    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        self._segment = segment_in(json.loads(new_config["segment"]))
-        return True
-
-    def step(self) -> dict[str, Any]:
-        curve = Curve()
-        result: Result | Failure
-        try:
-            with leaving.heard():
-                result = self._run(curve)
-            if leaving.spoiled(result):
-                leaving.leave()
-            payload = json.dumps({**result_out(result), "curve": curve.points})
-        except Preempted:
-            leaving.leave()
-        except Exception as error:
-            # An evaluator that cannot be built, or a result that is none: as bad for the next one.
-            said = f"{type(error).__name__}: {error}".splitlines()[0]
-            result = Failure(FailureReason.ERROR, said, traceback.format_exc())
-            payload = json.dumps({**result_out(result), "curve": []})
-        return {_METRIC: 1, "payload": payload, "done": True}
-
-    def _run(self, curve: Curve) -> Result | Failure:
-        if self._evaluator is None:
-            raise self._unbuilt or RuntimeError("the worker was not set up")
-        return self._evaluator.run(self._segment, curve.report)
-
-    def cleanup(self) -> None:
-        """The worker ends well: what its evaluator keeps on this machine goes with it."""
-        self._evaluator = None
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: checkpoints are the evaluator's own."""
 
 
 class SegmentSearcher(Unpickled, Searcher):  # type: ignore[misc]
@@ -127,7 +75,7 @@ class SegmentSearcher(Unpickled, Searcher):  # type: ignore[misc]
     def __init__(
         self, session: StudySession, stop: threading.Event, share: Callable[[], int]
     ) -> None:
-        super().__init__(metric=_METRIC, mode="max")
+        super().__init__(metric=METRIC, mode="max")
         self._share = share
         self.broken: Exception | None = None
         self._session = session
