@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "faults"))
 
 import kinds
 from campaign import inflict
+from faulty import Run
 from kinds import Inject, Stand, ordered
-from runs import Run
 from services import MlflowServer, Postgres, RayNodes, SmallDisk
 
 AWAY_S = 30.0

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from faulty import Run
 from invariants import check, told_is_kept
 from kinds import Inject
-from runs import Run
 
 
 @dataclass

@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from faulty import STUDY, Run
 from obeying import EPOCHS, score
-from runs import STUDY, Run
 
 FAILURES = {
     "hang": {"time_limit"},

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from runs import HERE, STUDY, Run
+from faulty import HERE, STUDY, Run
 from services import MlflowServer, Postgres, RayNodes, SmallDisk
 
 Inject = Callable[[Run, random.Random], str | None]

@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import kinds
 from campaign import inflict
+from faulty import Run
 from invariants import configurations
 from kinds import Stand, ordered
-from runs import Run
 from services import MlflowServer, Postgres, RayNodes, SmallDisk
 
 
