@@ -150,7 +150,7 @@ def _folder(home: Home) -> tuple[State, str]:
 def _store(home: Home) -> tuple[State, str]:
     from autopeft.build import open_store
 
-    where = _shown(home.store_url)
+    where = public_url(home.store_url)
     if _unmade(home.store_url):
         return "ok", f"{where}, made by the first search"
     return "ok", f"{where}, {len(open_store(home).studies())} studies"
@@ -165,7 +165,7 @@ def _artifacts(home: Home) -> tuple[State, str]:
 
 
 def _mlflow(home: Home) -> tuple[State, str]:
-    where = _shown(home.mlflow_uri)
+    where = public_url(home.mlflow_uri)
     if _unmade(home.mlflow_uri):
         importlib.import_module("mlflow")
         return "ok", f"{where}, made by the first search"
@@ -180,25 +180,24 @@ def _mlflow(home: Home) -> tuple[State, str]:
 def _ray(_: Home) -> tuple[State, str]:
     import ray
 
+    from autopeft.orchestrator.ray_cluster import check_address
+
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return "ok", f"{ray.__version__}, a local one is started for a search"
-    parts = urlsplit(address if "://" in address else f"ray://{address}")
-    if parts.hostname and parts.port:
-        socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT_S).close()
-        return "ok", f"{ray.__version__}, cluster {address} answers"
-    return "ok", f"{ray.__version__}, cluster {address}"
+    if not address.startswith(("http://", "https://")):
+        check_address(address)
+        return "ok", f"{ray.__version__}, cluster {address}"
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    socket.create_connection((str(parts.hostname), port), timeout=_TIMEOUT_S).close()
+    return "ok", f"{ray.__version__}, job server {address} answers, for --submit"
 
 
 def _unmade(url: str) -> bool:
     """Whether a URL names a file of SQLite that is not there yet."""
     path = url.removeprefix("sqlite:///")
     return path != url and not os.path.exists(path)
-
-
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    return public_url(url)
 
 
 _LOOKS: dict[str, Callable[[Home], tuple[State, str]]] = {

@@ -8,7 +8,6 @@ in MLflow and exported. So they pass through here first, in the worker whose env
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -52,20 +51,28 @@ def secrets_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 def redacted(text: str) -> str:
     """A text with `***NAME***` for every secret of this process's environment."""
-    for value, name in secrets_of(os.environ).items():
-        text = text.replace(value, f"***{name}***")
-    return _HUB_TOKEN.sub("***", public_url(text))
+    return _without(text, secrets_of(os.environ))
 
 
 def redacted_tree(value: Any) -> Any:
     """JSON data with every text of it redacted, its keys apart."""
+    return _tree_without(value, secrets_of(os.environ))
+
+
+def _without(text: str, secrets: Mapping[str, str]) -> str:
+    for value, name in secrets.items():
+        text = text.replace(value, f"***{name}***")
+    return _HUB_TOKEN.sub("***", public_url(text))
+
+
+def _tree_without(value: Any, secrets: Mapping[str, str]) -> Any:
     match value:
         case str():
-            return redacted(value)
+            return _without(value, secrets)
         case Mapping():
-            return {str(key): redacted_tree(item) for key, item in value.items()}
+            return {str(key): _tree_without(item, secrets) for key, item in value.items()}
         case list() | tuple():
-            return [redacted_tree(item) for item in value]
+            return [_tree_without(item, secrets) for item in value]
         case _:
             return value
 
@@ -88,9 +95,8 @@ def _password(url: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=8)
 def _first_line(path: str) -> str:
-    """Of a small file; "" where it cannot be read."""
+    """Of a small file; "" where it cannot be read. Not remembered: a token may be made later."""
     try:
         return Path(path).expanduser().read_text(encoding="utf-8").strip()[:1000]
     except (OSError, ValueError, RuntimeError):

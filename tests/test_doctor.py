@@ -11,6 +11,7 @@ import typer
 
 from autopeft import cli, doctor
 from autopeft.home import Home
+from autopeft.hygiene import public_url
 
 
 @pytest.fixture(autouse=True)
@@ -91,15 +92,24 @@ def test_a_hub_that_keeps_silent_is_not_waited_for(home, monkeypatch):
     assert "HF_HUB_OFFLINE is set" in doctor._hub(home)[1]
 
 
-def test_what_is_broken_is_named_and_ends_with_1(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{free_port()}")
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:{}", "StudyError: RAY_ADDRESS names no cluster that answers"),
+        ("http://127.0.0.1:{}", "ConnectionRefusedError"),
+        ("ray://127.0.0.1:{}", "StudyError: RAY_ADDRESS=ray://127.0.0.1:{} is Ray"),
+    ],
+)
+def test_what_is_broken_is_named_and_ends_with_1(monkeypatch, capsys, tmp_path, address, why):
+    port = free_port()
+    monkeypatch.setenv("RAY_ADDRESS", address.format(port))
     (tmp_path / "broken.db").write_text("no database")
     monkeypatch.setenv("AUTOPEFT_STORE", f"sqlite:///{tmp_path / 'broken.db'}")
     with pytest.raises(typer.Exit) as caught:
         cli.doctor()
     assert caught.value.exit_code == 1
     said = capsys.readouterr().out
-    assert "BAD  ray       ConnectionRefusedError" in said
+    assert f"BAD  ray       {why.format(port)}" in said
     assert "BAD  store     " in said
 
 
@@ -116,4 +126,4 @@ def test_a_package_that_is_missing_is_named(home, monkeypatch):
 
 
 def test_a_password_is_not_shown():
-    assert doctor._shown("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    assert public_url("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"

@@ -30,6 +30,14 @@ def test_values_of_variables_files_and_urls_are_named_in_their_place():
     assert redacted_tree({"a": ["abcdefgh-token", 1, None]}) == {"a": ["***HF_TOKEN***", 1, None]}
 
 
+def test_a_token_that_is_made_after_the_first_look_is_one_as_well(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "later"))
+        assert redacted("of-later") == "of-later"
+        (tmp_path / "later").write_text("of-later\n")
+        assert redacted("of-later") == "***RAY_AUTH_TOKEN***"
+
+
 def test_secrets_of_nobody_s_environment_are_known_by_their_form():
     assert redacted("https://u:pw@host/x?a=1&password=xy") == (
         "https://u:***@host/x?a=1&password=***"

@@ -26,10 +26,13 @@ def place_of(study: str, store: Store) -> str | None:
     return None if said is None else str(json.loads(said)["url"])
 
 
-def claimed(spec: StudySpec, home: Home, store: Store, *, local: bool) -> Artifacts | None:
+def claimed(
+    spec: StudySpec, home: Home, store: Store, *, begun: bool, local: bool
+) -> Artifacts | None:
     """The place of a study that is about to run; None: its folder in the home.
 
-    AUTOPEFT_ARTIFACTS says it for a study without a trial; the others stay where they are.
+    AUTOPEFT_ARTIFACTS says it for a study without a trial; those that have begun stay where they
+    are.
 
     Raises:
         ArtifactError: the variable names no such place, or it cannot be used.
@@ -37,9 +40,10 @@ def claimed(spec: StudySpec, home: Home, store: Store, *, local: bool) -> Artifa
     given = artifacts_url(home.artifacts) if home.artifacts else None
     said = store.recall(spec.name).get(_FACT)
     kept = None if said is None else json.loads(said)
-    if not store.history(spec.name):
+    if not begun:
         if given is None:
-            store.swap(spec.name, _FACT, said, None)
+            if said is not None:
+                store.swap(spec.name, _FACT, said, None)
             return None
         if kept is None or kept["url"] != given:
             kept = {"url": given, "id": uuid.uuid4().hex}

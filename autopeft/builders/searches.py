@@ -116,7 +116,6 @@ def _open(
     spec, shape = bound(spec)
     folder = home.study(spec.name)
     folder.mkdir(parents=True, exist_ok=True)
-    artifacts = claimed(spec, home, store, local=local)
     session: StudySession
 
     def keep_house(trial: Trial) -> None:
@@ -131,6 +130,7 @@ def _open(
         listeners=(keep_house, *listeners),
         **({} if metrics is None else {"suggested": metrics.suggested}),
     )
+    artifacts = claimed(spec, home, store, begun=bool(session.trials), local=local)
     if metrics is not None:
         metrics.watch(lambda: session.trials)
     house = _housekeeper(session, spec, folder, artifacts)

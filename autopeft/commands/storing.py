@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,21 +59,20 @@ def restore(
 @app.command()
 def check(as_json: AsJson = False) -> None:
     """Say whether the store is sound; exits 1 with a line for each thing that is not."""
+    from autopeft import build
+    from autopeft.orchestrator.lease import holder
     from autopeft.store.check import check as findings
 
     home = Home.from_environment()
-    driven, whole = [], None
-    first = findings(home.store_url)
-    if not any(not found.study for found in first):  # of this schema, and readable
-        from autopeft import build
-        from autopeft.orchestrator.lease import holder
 
-        whole = build.open_store(home)
-        driven = [r.name for r in whole.studies() if holder(whole, r.name) is not None]
-    found = findings(home.store_url, driven) if driven else first
-    if whole is not None:
+    @cache  # opening upgrades: only what is of this schema is opened
+    def store() -> "Store":
+        return build.open_store(home)
+
+    found = findings(home.store_url, lambda study: holder(store(), study) is not None)
+    if all(each.study for each in found):  # of this schema, and readable
         damaged = {each.study for each in found if "cannot be read" in each.what}
-        found = [*found, *_adapters(home, whole, damaged)]
+        found = [*found, *_adapters(home, store(), damaged)]
     if as_json:
         print(json.dumps([vars(each) for each in found], indent=2))
     else:

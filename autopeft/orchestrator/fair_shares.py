@@ -115,9 +115,10 @@ class FairShare:
         part = min(1.0, self._parallel / fit) if fit else 1.0
         mine = {"cluster": self._cluster, "driver": self._driver, "part": part}
         said = json.dumps(mine, sort_keys=True)
-        if self._store.everywhere(CLUSTER).get(self._study) != said:
+        claims = self._store.everywhere(CLUSTER)
+        if claims.get(self._study) != said:
             self._store.remember(self._study, CLUSTER, said)
-        parts = {**self._others(), self._study: part}
+        parts = {**self._others(claims), self._study: part}
         share = self._parallel
         if len(parts) > 1:
             names = sorted(parts)
@@ -128,14 +129,16 @@ class FairShare:
             self.now = share
             self._told(share)
 
-    def _others(self) -> dict[str, float]:
+    def _others(self, claims: Mapping[str, str]) -> dict[str, float]:
         """The part of the cluster that each other search on it would take."""
-        said = self._store.everywhere(CLUSTER)
+        here = {s: json.loads(said) for s, said in claims.items() if s != self._study}
+        here = {s: claim for s, claim in here.items() if claim["cluster"] == self._cluster}
+        if not here:  # the usual case
+            return {}
         holders, heard = self._store.everywhere(HOLDER), self._store.everywhere(HEARD)
         found = {}
-        for study, text in said.items():
-            claim = json.loads(text)
-            if study == self._study or claim["cluster"] != self._cluster or study not in holders:
+        for study, claim in here.items():
+            if study not in holders:
                 continue
             driver = Holder(**json.loads(holders[study]))
             # A driver that was killed leaves what it said behind; so does one that moved.

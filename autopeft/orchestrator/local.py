@@ -38,6 +38,8 @@ def run(session: StudySession, evaluator: Evaluator, *, stop: threading.Event) -
 def _run(
     session: StudySession, evaluator: Evaluator, segment: Segment, report: Report
 ) -> Result | Failure:
+    if segment.seconds is None:
+        return evaluator.run(segment, report)
     result: Result | Failure | None = None
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     try:
@@ -60,14 +62,11 @@ def _end_children(*, besides: Set[int]) -> None:
 
 
 @contextmanager
-def _ended_after(seconds: float | None) -> Iterator[None]:
+def _ended_after(seconds: float) -> Iterator[None]:
     """Raise in the code that runs, once its time is over: at its next step of Python.
 
     What hangs inside a C library goes on; on Ray the worker process is killed instead.
     """
-    if seconds is None:
-        yield
-        return
     if threading.current_thread() is not threading.main_thread():
         log.warning("resources.minutes_per_trial ends no trial here: this is no main thread")
         yield

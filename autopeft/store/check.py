@@ -4,7 +4,7 @@ It reads only, whatever the schema, and upgrades nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, text
@@ -34,10 +34,11 @@ class Finding:
 _DAMAGED = "restore a backup into another store"
 
 
-def check(url: str, driven: Collection[str] = ()) -> list[Finding]:
+def check(url: str, driven: Callable[[str], bool] = lambda study: False) -> list[Finding]:
     """What is wrong with a store.
 
-    driven: the studies that somebody searches now, whose trials may run and whose events wait.
+    driven: whether somebody searches a study now: its trials may run, and its events wait. Asked
+        only of a store of this schema.
 
     Raises:
         StudyError: there is no store, or it cannot be read.
@@ -59,7 +60,7 @@ def check(url: str, driven: Collection[str] = ()) -> list[Finding]:
             for name, state in connection.execute(
                 select(tables.studies.c.name, tables.studies.c.state).order_by("name")
             ).all():
-                found += _study(connection, name, state, driven=name in driven)
+                found += _study(connection, name, state, driven=driven(name))
         return found
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error

@@ -34,7 +34,8 @@ def at(monkeypatch, home, store):
 
     def begin(url: str, *, local: bool = True):
         monkeypatch.setenv("AUTOPEFT_ARTIFACTS", url)
-        return claimed(SPEC, home, store, local=local)
+        begun = bool(store.history(SPEC.name))
+        return claimed(SPEC, home, store, begun=begun, local=local)
 
     return begin
 

@@ -57,7 +57,7 @@ def test_a_study_is_deleted_with_its_files_when_one_says_yes(tmp_path, home, sto
 def test_its_files_go_wherever_they_are(tmp_path, home, store, monkeypatch):
     url = f"file://{tmp_path}/nfs"
     monkeypatch.setenv("AUTOPEFT_ARTIFACTS", url)
-    claimed(SPEC, home, store, local=True)
+    claimed(SPEC, home, store, begun=False, local=True)
     search(store)
     place = Artifacts(url)
     for study in ("fake", "fake-2"):
@@ -67,7 +67,9 @@ def test_its_files_go_wherever_they_are(tmp_path, home, store, monkeypatch):
     assert not (tmp_path / "nfs" / "fake" / "study.json").exists()
     assert place.keys("fake-2")
     store.create(record_of(SPEC))
-    assert claimed(SPEC, home, store, local=True) is not None  # the name is free there too
+    assert (
+        claimed(SPEC, home, store, begun=False, local=True) is not None
+    )  # the name is free there too
 
 
 def test_a_study_that_is_searched_is_not_deleted(tmp_path, store):
