@@ -157,7 +157,7 @@ def _matched(
 
 def _nearest_target(entry: Json, shape: ModelShape) -> str:
     """The name of a module that a text is most like."""
-    targets = (*shape.modules, *shape.blocks)
+    targets = shape.everything
     known = [name for m in targets for name in (m.kind.rpartition(".")[2], m.kind, m.role) if name]
     return nearest(entry, dict.fromkeys(known)) if isinstance(entry, str) else ""
 

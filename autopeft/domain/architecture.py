@@ -7,7 +7,7 @@ build the same network are equal.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -20,11 +20,12 @@ from autopeft.domain.placement import home, match_targets, place
 from autopeft.domain.space import Json
 from autopeft.domain.strategies import STRATEGIES
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def fingerprint(value: Json) -> str:
     """A short stable hash of a JSON value: 16 hexadecimal digits of SHA-256."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +57,10 @@ class Module:
     @cached_property
     def sizes(self) -> Mapping[str, int]:
         """target -> size where a `rank_pattern` by full names says them; else empty."""
-        pattern = self.fields.get("rank_pattern") or {}
-        if self.size is None or not set(pattern) <= set(self.targets):
+        pattern = self.fields.get("rank_pattern")
+        if not pattern or self.size is None or not set(pattern) <= set(self.targets):
             return {}
-        return {name: int(pattern.get(name, self.size)) for name in self.targets if pattern}
+        return {name: int(pattern.get(name, self.size)) for name in self.targets}
 
     def document(self) -> dict[str, Json]:
         return {
@@ -262,9 +263,8 @@ def _feedforward(
 ) -> list[str]:
     """Of the targets, those that IA3 scales at the input: as the file says, else by role."""
     entries = module.get("feedforward_modules")
-    if entries is None:
-        chosen = {target.name for target in shape.modules if target.feedforward}
-    else:
+    chosen: Set[str] = shape.feedforward
+    if entries is not None:
         matched = match_targets(entries, shape, "IA3") if entries else ()
         chosen = {target.name for target in matched}
     return [name for name in targets if name in chosen]

@@ -4,6 +4,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -20,6 +21,8 @@ _LONGEST_EXPRESSION = 200
 _LARGEST = 2**63  # of every value on the way: `2 ** 64 ** 64 ** 64` would fill the memory
 _LARGEST_EXPONENT = 64
 _DEEPEST = 50  # expressions that follow each other
+LEAVES = (str, int, float, type(None))
+"""Most of a tree: what a search, which realises thousands of points, need not walk into."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ class Expr:
         Raises:
             ValueError: a name is no number, or there is no such number (`r / 0`, `1e308 * r`).
         """
-        value = _evaluate(ast.parse(self.text, mode="eval").body, names)
+        value = _evaluate(_parsed(self.text), names)
         return int(value) if float(value).is_integer() else value
+
+
+@lru_cache
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def check_expression(text: str) -> frozenset[str]:
@@ -134,9 +142,10 @@ def _follow(tree: Any, scopes: tuple[Mapping[str, Any], ...]) -> Any:
         case Expr():
             return _resolve(tree, _names(scopes))
         case Mapping():
-            return {key: _follow(value, (*scopes, tree)) for key, value in tree.items()}
+            inside = (*scopes, tree)
+            return {k: v if isinstance(v, LEAVES) else _follow(v, inside) for k, v in tree.items()}
         case list():
-            return [_follow(value, scopes) for value in tree]
+            return [v if isinstance(v, LEAVES) else _follow(v, scopes) for v in tree]
         case _:
             return tree
 

@@ -99,6 +99,16 @@ class ModelShape:
                 return module.outputs
         return max((min(module.inputs, module.outputs) for module in self.modules), default=0)
 
+    @cached_property
+    def feedforward(self) -> frozenset[str]:
+        """Full names of the modules whose input IA3 scales."""
+        return frozenset(module.name for module in self.modules if module.feedforward)
+
+    @cached_property
+    def everything(self) -> tuple[TargetModule, ...]:
+        """All that a method can wrap: the modules, then the blocks."""
+        return (*self.modules, *self.blocks)
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Module kinds in model order, each once."""
@@ -119,14 +129,13 @@ class ModelShape:
         """The modules that at least one of several entries names, in model order."""
         if targets not in self._matched_together:
             names = {module.name for target in targets for module in self.matching(target)}
-            every = (*self.modules, *self.blocks)
-            self._matched_together[targets] = tuple(m for m in every if m.name in names)
+            self._matched_together[targets] = tuple(m for m in self.everything if m.name in names)
         return self._matched_together[targets]
 
     @cached_property
     def homes(self) -> dict[str, tuple[str, int]]:
         """Kind and layer of every module and block, by full name."""
-        return {found.name: (found.kind, found.layer) for found in (*self.modules, *self.blocks)}
+        return {found.name: (found.kind, found.layer) for found in self.everything}
 
     @cached_property
     def _matched(self) -> dict[str, tuple[TargetModule, ...]]:
@@ -141,7 +150,7 @@ class ModelShape:
             return tuple(module for module in self.modules if module.linear)
         return tuple(
             module
-            for module in (*self.modules, *self.blocks)
+            for module in self.everything
             if target
             and (
                 target in (module.name, module.kind, module.role)
@@ -161,9 +170,7 @@ class ModelShape:
             raise ValueError(
                 f"target_modules {pattern!r} is neither a module nor a pattern: {error}"
             ) from error
-        return tuple(
-            module for module in (*self.modules, *self.blocks) if expression.fullmatch(module.name)
-        )
+        return tuple(module for module in self.everything if expression.fullmatch(module.name))
 
 
 NO_MODEL = ModelShape(

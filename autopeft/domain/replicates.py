@@ -101,12 +101,12 @@ class _Group:
 
 
 def _judged(trials: Sequence[Trial]) -> list[_Group]:
-    keys, groups = confirmed(trials), []
-    for group in grouped(completed(trials)):
-        own, again = list(searched(group)), list(fresh(group))
-        if own:
-            groups.append(_Group(own[0], again if own[0].configuration.key in keys else own))
-    return groups
+    done, keys = completed(trials), confirmed(trials)
+    again = {group[0].configuration.key: group for group in grouped(fresh(done))}
+    return [
+        _Group(own[0], again[key] if (key := own[0].configuration.key) in keys else own)
+        for own in grouped(searched(done))
+    ]
 
 
 def merged(trials: Sequence[Trial]) -> list[Trial]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from autopeft.domain.expression import evaluated
+from autopeft.domain.expression import LEAVES, evaluated
 
 Json = Any
 Point = Mapping[str, Json]
@@ -261,11 +261,15 @@ def _take(tree: Json, path: str, point: Point) -> Json:
         case Bits():
             return [layer for layer, on in enumerate(point[path]) if on]
         case Mapping():
+            inside = f"{path}." if path else ""
             return {
-                key: _take(value, f"{path}.{key}" if path else str(key), point)
-                for key, value in tree.items()
+                k: v if isinstance(v, LEAVES) else _take(v, f"{inside}{k}", point)
+                for k, v in tree.items()
             }
         case list() | tuple():
-            return [_take(value, f"{path}[{i}]", point) for i, value in enumerate(tree)]
+            return [
+                v if isinstance(v, LEAVES) else _take(v, f"{path}[{i}]", point)
+                for i, v in enumerate(tree)
+            ]
         case _:
             return tree

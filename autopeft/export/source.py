@@ -78,8 +78,8 @@ def _layers_and_kinds(
     names: Sequence[str], shape: ModelShape
 ) -> tuple[str, tuple[int, ...], tuple[str, ...]] | None:
     """The stem, layers and kinds whose product the names are; None where they are not."""
-    everything = (*shape.modules, *shape.blocks)
-    chosen = [module for module in everything if module.name in set(names)]
+    wanted = set(names)
+    chosen = [module for module in shape.everything if module.name in wanted]
     stems = {module.name.removesuffix(f".{module.layer}.{module.kind}") for module in chosen}
     layers = tuple(sorted({module.layer for module in chosen}))
     kinds = tuple(dict.fromkeys(module.kind for module in chosen))

@@ -182,7 +182,7 @@ def _overlap(old: int, new: int) -> Array:
 def _kinds(shape: ModelShape) -> dict[str, str]:
     """The model's kinds by their own name, and the first of them by role."""
     kinds: dict[str, str] = {}
-    for module in (*shape.modules, *shape.blocks):
+    for module in shape.everything:
         kinds[module.kind] = module.kind
         kinds.setdefault(module.role, module.kind)
     return {name: kind for name, kind in kinds.items() if name}

@@ -190,7 +190,8 @@ def _add_placement(
     row: dict[str, float], architecture: Architecture, shape: ModelShape, kinds: _Kinds
 ) -> None:
     for module in architecture.modules:
-        row |= {f"kind:{kinds[target][0]}": 1.0 for target in module.targets}
+        there = dict.fromkeys([kinds[target][0] for target in module.targets])
+        row |= {f"kind:{kind}": 1.0 for kind in there}
     capacity = _capacity(architecture.modules, shape)
     active = [layer for layer, size in capacity.items() if size > 0]
     for layer in active:

@@ -1,4 +1,4 @@
-"""What a sampler need not compute again: encoded rows, admitted points, fitted hyperparameters.
+"""What a sampler need not compute again: drawn points, what they build, encoded rows, fits.
 
 All of it follows from the problem and the history alone, so a suggestion is the same with an empty
 memory, only later.
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
-from autopeft.domain.space import Json, Point
+from autopeft.domain.space import Json, Point, Space
 from autopeft.domain.trial import Trial
 from autopeft.search.earlier import Earlier
 from autopeft.search.encoding import Array, Encoding, lengths_of, named
 from autopeft.search.points import draw_new, edge, rates
+from autopeft.search.pool import drawn
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
     from autopeft.search.expectation import Expectation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # scipy is loaded when there is something to fit
 
 _EXAMPLES = 256  # random points that fix the encoding
 _KEPT = 20_000  # entries of a cache, before it starts anew
+_BLOCKS = 256
 _VIEWS = 8
 _FITS = 64
 _SMALL = 24  # up to so many observations every fit is new
@@ -145,6 +147,7 @@ class Memory:
         self._remembering: Problem
         self._views: dict[tuple[str, ...], View] = {}
         self._fits: dict[bytes, Hyperparameters] = {}
+        self._blocks: dict[tuple[tuple[str, ...], tuple[int, int]], Sequence[Point]] = {}
 
     def remembering(self, problem: Problem) -> Problem:
         """The problem, that builds every point and counts every architecture once."""
@@ -157,6 +160,7 @@ class Memory:
             self._told, self._remembering = problem, _remembering(problem)
             self._views.clear()
             self._expectations.clear()
+            self._blocks.clear()
         kept = self._remembering
         return replace(
             problem, known=kept.known, configure=kept.configure, estimates=kept.estimates
@@ -164,7 +168,7 @@ class Memory:
 
     def view(self, problem: Problem, history: Sequence[Trial]) -> View:
         """problem: one that `remembering` gave."""
-        names = tuple(branch.name for branch in problem.space.branches)
+        names = _names(problem.space)
         outside = [t.configuration for t in history if t.configuration.branch not in names]
         key = (*names, *(configuration.key for configuration in outside))
         if key not in self._views:
@@ -190,6 +194,15 @@ class Memory:
             )
         return self._expectations[names]
 
+    def block(self, space: Space, seed: tuple[int, int]) -> Sequence[Point]:
+        """See `pool.Block`. space: of a problem that `remembering` gave."""
+        key = (_names(space), seed)
+        if key not in self._blocks:
+            if len(self._blocks) > _BLOCKS:
+                self._blocks.clear()
+            self._blocks[key] = drawn(space, seed)
+        return self._blocks[key]
+
     def hyperparameters(self, rows: "Rows", y: Array, noise: Array) -> "Hyperparameters":
         """The fit of the first observations: their number grows in steps, so that few calls fit."""
         from autopeft.search.fitting import fit
@@ -205,6 +218,10 @@ class Memory:
                 self._fits.clear()
             self._fits[key] = fit(some, y[chosen], noise[chosen])
         return self._fits[key]
+
+
+def _names(space: Space) -> tuple[str, ...]:
+    return tuple(branch.name for branch in space.branches)
 
 
 def _subset(y: Array) -> NDArray[np.intp]:

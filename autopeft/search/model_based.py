@@ -122,7 +122,7 @@ class ModelBasedSampler:
         from autopeft.search import first
 
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
-        pool = gathered(problem, history, fresh, rng, self.candidates)
+        pool = self._gathered(problem, history, fresh, rng)
         if not pool:
             return fallback.few_left(problem, history, seed)
         built = [problem.configure(point) for point in pool]
@@ -138,7 +138,7 @@ class ModelBasedSampler:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool: Sequence[Point] = ()
         if closed_form.applies(problem) and len(problem.objectives) > 1 and problem.space.searched:
-            pool = gathered(problem, history, fresh, rng, self.candidates)
+            pool = self._gathered(problem, history, fresh, rng)
         if not pool:
             why = f"away from the model (every {_WATCH}th trial)"
             return initial.suggest(problem, history, seed=seed, why=why)
@@ -151,7 +151,7 @@ class ModelBasedSampler:
 
     def _by_model(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
-        pool = gathered(problem, history, fresh, rng, self.candidates)
+        pool = self._gathered(problem, history, fresh, rng)
         if not pool:
             return fallback.few_left(problem, history, seed)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
@@ -174,6 +174,11 @@ class ModelBasedSampler:
             left = score.growth([*(built[i] for i in ahead), chosen])
         why = "model-based, without earlier studies" if alone else "model-based"
         return Suggestion(point, why, promised, max(promised, left))
+
+    def _gathered(
+        self, problem: Problem, history: Sequence[Trial], fresh: Fresh, rng: np.random.Generator
+    ) -> list[Point]:
+        return gathered(problem, history, fresh, rng, self.candidates, self._memory.block)
 
     # -- the model -------------------------------------------------------------------------
 

@@ -122,5 +122,6 @@ def _moved(variable: Variable, value: Json, step: int, rng: np.random.Generator)
 
 
 def _flipped(bits: Sequence[int], position: int, at_least: int) -> tuple[int, ...]:
-    flip = not bits[position] or sum(bits) > at_least
-    return tuple(1 - bit if flip and i == position else bit for i, bit in enumerate(bits))
+    if bits[position] and sum(bits) <= at_least:
+        return tuple(bits)
+    return (*bits[:position], 1 - bits[position], *bits[position + 1 :])

@@ -12,7 +12,7 @@ from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged
-from autopeft.domain.space import Branch, Point
+from autopeft.domain.space import Branch, Point, Space
 from autopeft.domain.trial import State, Trial
 from autopeft.search.moves import moves, neighbours, stepped
 from autopeft.search.outcomes import known_limits
@@ -22,11 +22,14 @@ from autopeft.search.tried import Tried
 _MUTANTS = 32
 _PARENTS = 12  # members of the front whose neighbours join the pool
 _STEPS = 48  # neighbours of a point that are looked at
-_BLOCK = 16  # random points that are new with every trial
+BLOCK = 16  # random points that are new with every trial
 _LASTING = 8  # trials that the random steps from the front stay the same for
 
 Near = Callable[[Point, np.random.Generator], Iterable[Point]]
 """The points next to a point, each offered once in the life of a search."""
+
+Block = Callable[[Space, tuple[int, int]], Sequence[Point]]
+"""`BLOCK` random points of a space, the same for the same seed."""
 
 
 def climb(
@@ -90,6 +93,7 @@ def gathered(
     fresh: Fresh,
     rng: np.random.Generator,
     count: int,
+    block: Block,
 ) -> list[Point]:
     """`count` random points, the neighbours of the front, and its mutants."""
     parents = _front_points(problem, history)
@@ -97,17 +101,22 @@ def gathered(
     study = int(history[0].configuration.key, 16) if history else 0
     slow = np.random.default_rng([study, len(history) // _LASTING])
     return [
-        *islice(fresh.among(_window(problem, study, len(history), 2 * count)), count),
+        *islice(fresh.among(_window(problem.space, study, len(history), 2 * count, block)), count),
         *fresh.among(n for p in parents for n in neighbours(_home(problem, p), p, slow)),
         *fresh.among(_mutants(problem, parents, rng)),
     ]
 
 
-def _window(problem: Problem, study: int, start: int, count: int) -> Iterator[Point]:
+def _window(space: Space, study: int, start: int, count: int, block: Block) -> Iterator[Point]:
     """Random points, a few of which leave with every trial for as many that come."""
-    for block in range(start, start + count // _BLOCK):
-        rng = np.random.default_rng([study, block])
-        yield from (problem.space.draw(rng) for _ in range(_BLOCK))
+    for number in range(start, start + count // BLOCK):
+        yield from block(space, (study, number))
+
+
+def drawn(space: Space, seed: tuple[int, int]) -> Sequence[Point]:
+    """See `Block`."""
+    rng = np.random.default_rng(seed)
+    return [space.draw(rng) for _ in range(BLOCK)]
 
 
 def _home(problem: Problem, point: Point) -> Branch:

@@ -18,7 +18,7 @@ from autopeft.domain.space import Json, Range
 _APART = 0.03  # of a range, in one of the numbers at least
 _NUMBERED = ("training", "parameters")
 
-_Rest = tuple[Architecture, tuple[tuple[str, str], ...]]
+_Options = tuple[tuple[str, str], ...]
 
 
 class Tried:
@@ -30,23 +30,27 @@ class Tried:
 
     def __init__(self, problem: Problem, configurations: Iterable[Configuration] = ()) -> None:
         self._ranges = _ranges(problem)
-        self._places: dict[_Rest, list[tuple[float, ...]]] = defaultdict(list)
+        self._places: dict[Architecture, list[tuple[_Options, tuple[float, ...]]]]
+        self._places = defaultdict(list)
         for configuration in configurations:
             self.add(configuration)
 
     def add(self, configuration: Configuration) -> None:
-        rest, numbers = self._split(configuration)
-        self._places[rest].append(numbers)
+        self._places[configuration.architecture].append(self._split(configuration))
 
     def __contains__(self, configuration: Configuration) -> bool:
-        rest, numbers = self._split(configuration)
+        alike = self._places.get(configuration.architecture)
+        if alike is None:  # most candidates
+            return False
+        options, numbers = self._split(configuration)
         return any(
             all(abs(one - two) < _APART for one, two in zip(numbers, others, strict=True))
-            for others in self._places.get(rest, ())
+            for same, others in alike
+            if same == options
         )
 
-    def _split(self, configuration: Configuration) -> tuple[_Rest, tuple[float, ...]]:
-        """All but the numbers, and where these lie in their ranges."""
+    def _split(self, configuration: Configuration) -> tuple[_Options, tuple[float, ...]]:
+        """What its recipe and parameters name, and where their numbers lie in the ranges."""
         kept, numbers = [], []
         parts = (configuration.recipe, configuration.parameters)
         named = {
@@ -60,7 +64,7 @@ class Tried:
                 kept.append((name, ""))
             else:
                 kept.append((name, str(value)))
-        return (configuration.architecture, tuple(kept)), tuple(numbers)
+        return tuple(kept), tuple(numbers)
 
 
 def _ranges(problem: Problem) -> Mapping[str, Range]:

@@ -124,7 +124,7 @@ def shape() -> ModelShape:
 
 @cache
 def role_of_target() -> Mapping[str, str]:
-    return {module.name: module.role for module in (*shape().modules, *shape().blocks)}
+    return {module.name: module.role for module in shape().everything}
 
 
 @cache

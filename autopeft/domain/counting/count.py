@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from autopeft.domain.architecture import Module
@@ -42,12 +43,15 @@ class Placed:
     @classmethod
     def on(cls, shape: ModelShape, module: Module) -> "Placed":
         wanted = set(module.targets)
-        everything = (*shape.modules, *shape.blocks)
-        return cls(module, tuple(t for t in everything if t.name in wanted), shape)
+        return cls(module, tuple([t for t in shape.everything if t.name in wanted]), shape)
 
     def field(self, name: str) -> Any:
         """A field of the module, else PEFT's default."""
-        return self.module.fields.get(name, PEFT_DEFAULTS[self.module.peft_type][name])
+        return self._fields[name]
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Any]:
+        return {**PEFT_DEFAULTS[self.module.peft_type], **self.module.fields}
 
     def rank(self, target: TargetModule) -> int:
         """The rank at one target: what `rank_pattern` says of it, else `r`."""
@@ -101,8 +105,10 @@ def matching(pattern: Mapping[str, Json] | None, name: str, *, inside: bool = Fa
 
     inside: the key does not match a whole name; two of PEFT's tuners ask for a dot before it.
     """
+    if not pattern:
+        return None
     before = r".*\." if inside else r"(.*\.)?"
-    for key, value in dict(pattern or {}).items():
+    for key, value in pattern.items():
         if re.match(rf"{before}({key})$", name):
             return value
     return None

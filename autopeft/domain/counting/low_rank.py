@@ -43,7 +43,9 @@ def _lora_rank(placed: Placed, target: TargetModule) -> int:
 
 def _blocks(placed: Placed, target: TargetModule) -> tuple[int, int]:
     """Diagonal blocks of A and of B (BD-LoRA); one where the matrix is full."""
-    options = placed.field("use_bdlora") or {}
+    options = placed.field("use_bdlora")
+    if not options:
+        return 1, 1
     blocks = int(options.get("nblocks", 1))
     named = [
         any(part in target.name for part in options.get(f"target_modules_bd_{side}") or ())

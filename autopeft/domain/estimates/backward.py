@@ -50,7 +50,7 @@ def reached(architecture: Architecture, shape: ModelShape, *, checkpointing: boo
 
 def _wrapped(module: Module, shape: ModelShape) -> list[TargetModule]:
     wanted = set(module.targets)
-    return [target for target in (*shape.modules, *shape.blocks) if target.name in wanted]
+    return [target for target in shape.everything if target.name in wanted]
 
 
 def _lowest(targets: Sequence[TargetModule], modules: Sequence[TargetModule]) -> int:
