@@ -6,6 +6,7 @@ lora r8 q,v L3-11 lr 4.7e-4
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
@@ -116,6 +117,7 @@ def _targets(targets: Sequence[str]) -> str:
     return "all-linear" if everything else ",".join(kinds)
 
 
+@lru_cache(4096)  # a page of a study asks for a few hundred names millions of times
 def short_kind(target: str) -> str:
     """`bert.encoder.layer.0.attention.self.query` -> `q`: the name inside the layer, shortened."""
     inside = re.split(r"\.\d+\.", target)[-1]

@@ -25,7 +25,7 @@ from autopeft.domain.insight import Insight
 from autopeft.domain.objective import METRICS, Objective
 from autopeft.domain.ports import StudyRecord
 from autopeft.domain.progress import progress
-from autopeft.domain.replicates import averaged, searched, seeds_told
+from autopeft.domain.replicates import averaged, grouped, searched, seeds_told
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.report.architectures import Architectures
@@ -108,22 +108,24 @@ def reason(trial: Trial) -> str:
 
 def _rows(trials: Sequence[Trial], architectures: Architectures) -> list[dict[str, Json]]:
     means = {trial.configuration.key: trial for trial in averaged(trials)}
+    alike = {group[0].configuration.key: group for group in grouped(trials)}
     return [
-        _row(trial, means.get(trial.configuration.key), trials, architectures)
+        _row(trial, means.get(key), alike[key], architectures)
         for trial in trials
         if trial.state is not State.PLANNED
+        for key in [trial.configuration.key]
     ]
 
 
 def _row(
-    trial: Trial, mean: Trial | None, trials: Sequence[Trial], architectures: Architectures
+    trial: Trial, mean: Trial | None, alike: Sequence[Trial], architectures: Architectures
 ) -> dict[str, Json]:
     """One trial.
 
-    of: the trial that stands for its configuration, where that is another. mean: metrics and
-    standard errors over the seeds, where this one stands for several.
+    alike: all trials of its configuration. of: the trial that stands for them, where that is
+    another. mean: metrics and standard errors over the seeds, where this one stands for several.
     """
-    done, tried = seeds_told(trial, trials)
+    done, tried = seeds_told(trial, alike)
     configuration = trial.configuration
     stands = mean is not None and mean.number == trial.number
     return {
