@@ -22,11 +22,11 @@ def logs(
     """Print what the driver of a submitted study says, also when it has ended."""
     from autopeft import build
     from autopeft.orchestrator.jobs import Jobs
-    from autopeft.views.driver import found_driver
+    from autopeft.orchestrator.lease import last_driver
 
     store = build.open_store(Home.from_environment())
     store.study(study)
-    driver = found_driver(store, study)
+    driver = last_driver(store, study)
     if driver is None:
         raise StudyError(f"study {study!r} has no log: nobody has searched it yet")
     if not driver.who.job:

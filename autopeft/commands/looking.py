@@ -22,9 +22,10 @@ def status(
     from autopeft import build, entry
     from autopeft.domain.replicates import searched
     from autopeft.domain.spending import spent
+    from autopeft.orchestrator.lease import last_driver
     from autopeft.orchestrator.stopping import enough, last_proposed
     from autopeft.terminal import out, say, spent_lines
-    from autopeft.views.driver import driver_document, driver_line, found_driver
+    from autopeft.views.driver import driver_document, driver_line
     from autopeft.views.panel import Moment, Panel
     from autopeft.views.sentences import failure_lines, saved_line
     from autopeft.views.standing import failures, standing
@@ -34,7 +35,7 @@ def status(
     trials = store.history(study)
     stopped = enough(spec, searched(trials)) if record.state == "finished" else None
     now = standing(spec, trials, stopped)
-    driver = found_driver(store, study)
+    driver = last_driver(store, study)
     if as_json:
         proposed = last_proposed(trials)
         states = [str(trial.state) for trial in trials]

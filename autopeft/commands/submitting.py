@@ -119,9 +119,11 @@ def _begun(jobs: "Jobs", store: "Store", name: str, job: str) -> str:
         LostError: nobody can be asked.
         StudyError: the job ended before, with what it said.
     """
+    from autopeft.orchestrator.lease import study_of
+
     while True:
         try:
-            state, found = jobs.state(job), _searched(store, name, job)
+            state, found = jobs.state(job), study_of(store, job)
             printed = jobs.logs(job) if state.ended else ""
         except StudyError as error:
             raise LostError(str(error)) from error
@@ -131,19 +133,6 @@ def _begun(jobs: "Jobs", store: "Store", name: str, job: str) -> str:
             _ended(state, printed, name, job)
             raise typer.Exit
         time.sleep(_LOOK_S)
-
-
-def _searched(store: "Store", name: str, job: str) -> str | None:
-    """The study of about this name (`--new`, a namespace) that the job searches, or has."""
-    from autopeft.orchestrator.lease import last_driver
-
-    for record in store.studies():
-        if name.rpartition("/")[2] not in record.name:
-            continue
-        driver = last_driver(store, record.name)
-        if driver is not None and driver[0].job == job:
-            return record.name
-    return None
 
 
 def _ended(state: "JobState", printed: str, name: str, job: str) -> None:

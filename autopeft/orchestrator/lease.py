@@ -76,20 +76,38 @@ def job_here() -> str:
     return str(told.get("metadata", {}).get("job_submission_id", ""))
 
 
-def holder(store: Store, study: str) -> Holder | None:
-    """Who searches the study now; None: nobody, or a driver that is gone."""
-    facts = store.recall(study)
-    if HOLDER not in facts:
-        return None
-    found = Holder(**json.loads(facts[HOLDER]))
-    return found if found.alive(float(facts.get(HEARD, 0.0))) else None
+@dataclass(frozen=True)
+class Driver:
+    """who: a driver. heard: Unix seconds, when last. now: whether it still searches."""
+
+    who: Holder
+    heard: float
+    now: bool
 
 
-def last_driver(store: Store, study: str) -> tuple[Holder, float] | None:
-    """Who searches the study or did so last, and when it was heard of; Unix seconds."""
+def last_driver(store: Store, study: str) -> Driver | None:
+    """Who searches the study or did so last; None: nobody, or a version that did not say so."""
     facts = store.recall(study)
     told = facts.get(HOLDER) or facts.get(LAST)
-    return (Holder(**json.loads(told)), float(facts.get(HEARD, 0.0))) if told else None
+    if not told:
+        return None
+    who, heard = Holder(**json.loads(told)), float(facts.get(HEARD, 0.0))
+    return Driver(who, heard, now=HOLDER in facts and who.alive(heard))
+
+
+def holder(store: Store, study: str) -> Holder | None:
+    """Who searches the study now; None: nobody, or a driver that is gone."""
+    found = last_driver(store, study)
+    return found.who if found is not None and found.now else None
+
+
+def study_of(store: Store, job: str) -> str | None:
+    """The study that a Ray job searches, or searched last; None: there is none yet."""
+    for key in (HOLDER, LAST):
+        for study, told in store.everywhere(key).items():
+            if Holder(**json.loads(told)).job == job:
+                return study
+    return None
 
 
 def refuse_busy(store: Store, study: str) -> None:

@@ -1,30 +1,10 @@
 """Who searches a study, or did so last: a process somewhere, or a job of a cluster."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
-from autopeft.domain.ports import Store
-from autopeft.orchestrator.lease import Holder, holder, last_driver
+from autopeft.orchestrator.lease import Driver
 from autopeft.terminal import clock
-
-
-@dataclass(frozen=True)
-class Driver:
-    """who: a driver. heard: Unix seconds, when last. now: whether it still searches."""
-
-    who: Holder
-    heard: float
-    now: bool
-
-
-def found_driver(store: Store, study: str) -> Driver | None:
-    """None: nobody ever searched it, or a version that did not say so."""
-    found = last_driver(store, study)
-    if found is None:
-        return None
-    who, heard = found
-    return Driver(who, heard, holder(store, study) == who)
 
 
 def driver_document(driver: Driver | None) -> dict[str, Any] | None:

@@ -258,7 +258,7 @@ def old_schema(run: Run, rng: random.Random) -> str | None:
     if run.ended() == 0:
         return None
     database = Path(run.home) / "autopeft.db"
-    version = rng.choice(["0001", "0002", "0003"])
+    version = rng.choice(["0001", "0002", "0003", "0004"])
     age(database, version)
     run.start()
     run.wait_for_results(1)

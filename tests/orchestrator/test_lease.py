@@ -24,6 +24,7 @@ from autopeft.orchestrator.lease import (
     ask_to_stop,
     holder,
     last_driver,
+    study_of,
 )
 
 NOTHING = Event("front", None, 0.0, {})
@@ -143,12 +144,14 @@ def test_who_searched_last_is_known_after_it_ended_with_its_job(store, monkeypat
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
     with Lease(store, "tiny", threading.Event()).hold():
         assert str(holder(store, "tiny")).startswith(f"job tiny-1, process {os.getpid()} on ")
-    found, heard = last_driver(store, "tiny")
-    assert (found.job, holder(store, "tiny")) == ("tiny-1", None)
-    assert time.time() - heard < 60
+    found = last_driver(store, "tiny")
+    assert (found.who.job, found.now, holder(store, "tiny")) == ("tiny-1", False, None)
+    assert time.time() - found.heard < 60
+    assert (study_of(store, "tiny-1"), study_of(store, "tiny-2")) == ("tiny", None)
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
     with Lease(store, "tiny", threading.Event()).hold():
-        assert last_driver(store, "tiny")[0].job == ""
+        assert last_driver(store, "tiny").who.job == ""
+        assert study_of(store, "tiny-1") is None  # another driver searched it since
 
 
 def test_a_lease_of_a_version_without_jobs_is_read(store):
