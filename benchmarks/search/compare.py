@@ -11,17 +11,20 @@ ones choose, over that of the true front; with --found, of all trials, so that w
 is told apart from what noise hides; with --modelled, of the front that the model's means choose.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
 LoRA's rank and learning rate alone. CPU seconds are on one thread. `run --final` searches the
-instances that are kept for the end, see `problems`.
+instances that are kept for the end, see `problems`. `run --minutes 60` ends what takes longer and
+records it as a search of the trials that it has.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -50,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--final", action="store_true", help="on what is kept for the end, once")
     running.add_argument("--trials", type=_count, default=60, help="of a search (%(default)s)")
     running.add_argument("--workers", type=_count, default=1, help="simulated (%(default)s)")
+    running.add_argument(
+        "--minutes", type=_count, help="processor minutes after which a search ends (no limit)"
+    )
     running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
     reporting.add_argument("--trials", type=_count, help="the first so many of every search")
     choices = reporting.add_mutually_exclusive_group()
@@ -89,7 +95,8 @@ def run(chosen: argparse.Namespace) -> None:
                 "name another --out to run them again",
                 file=sys.stderr,
             )
-        for i, row in enumerate(_rows(missing, chosen.processes), start=1):
+        task = partial(searched, minutes=chosen.minutes)
+        for i, row in enumerate(_rows(task, missing, chosen.processes), start=1):
             lines.append(stream, {**row, "code": code})
             print(f"{i}/{len(missing)} {_told(row)}", file=sys.stderr, flush=True)
 
@@ -107,7 +114,9 @@ def _available(names: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _rows(searches: Sequence[Search], processes: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    task: Callable[[Search], dict[str, Any]], searches: Sequence[Search], processes: int
+) -> Iterator[dict[str, Any]]:
     """The results as they come.
 
     Raises:
@@ -115,13 +124,13 @@ def _rows(searches: Sequence[Search], processes: int) -> Iterator[dict[str, Any]
     """
     if processes == 1:
         simulate.start()
-        yield from map(searched, searches)
+        yield from map(task, searches)
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_ready) as pool:
         try:
-            for done in as_completed([pool.submit(searched, search) for search in searches]):
+            for done in as_completed([pool.submit(task, search) for search in searches]):
                 yield done.result()
         except BrokenProcessPool as error:
             raise AutopeftError("a process died: run the same command with fewer") from error
@@ -137,12 +146,19 @@ def _ready() -> None:
     simulate.start()
 
 
-def searched(search: Search) -> dict[str, Any]:
-    """Run one search; its line of the results."""
+def searched(search: Search, minutes: int | None = None) -> dict[str, Any]:
+    """Run one search; its line of the results. One that the minutes end is of fewer trials."""
     landscape = problems.make(search.problem, search.seed)
     outcome = simulate.search(
-        landscape, search.sampler, seed=search.seed, trials=search.trials, workers=search.workers
+        landscape,
+        search.sampler,
+        seed=search.seed,
+        trials=search.trials,
+        workers=search.workers,
+        most_cpu_s=math.inf if minutes is None else 60 * minutes,
     )
+    if outcome.ended:
+        search = search._replace(trials=len(outcome.curve))
     cpu_s, last = outcome.cpu_s, outcome.cpu_s[-_END:]
     return {
         **search._asdict(),

@@ -7,6 +7,7 @@ baselines: every trial is the sampler's.
 
 import heapq
 import importlib
+import math
 import pkgutil
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ class Outcome:
         `ports.Suggestion`); None where the sampler told none.
     cpu_s: of every call of the sampler, in order; some more than trials.
     seconds: simulated, of the whole search.
+    ended: by the limit on processor seconds, before its budget.
     """
 
     curve: tuple[float, ...]
@@ -58,13 +60,23 @@ class Outcome:
     left: tuple[float | None, ...]
     cpu_s: tuple[float, ...]
     seconds: float
+    ended: bool
 
 
-def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: int = 1) -> Outcome:
+def search(
+    landscape: Landscape,
+    name: str,
+    *,
+    seed: int,
+    trials: int,
+    workers: int = 1,
+    most_cpu_s: float = math.inf,
+) -> Outcome:
     """Run a sampler on a landscape.
 
     name: `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `random over rank and
         rate` is `random` over LoRA's rank and learning rate alone, as most people tune.
+    most_cpu_s: of all its suggestions; once they took longer, no further trial begins.
 
     Raises:
         AutopeftError: no such sampler, or no LoRA on this landscape.
@@ -78,6 +90,7 @@ def search(landscape: Landscape, name: str, *, seed: int, trials: int, workers: 
         workers=workers,
         seeds=_seeds(whole),
         modelled=whole.startswith("autopeft"),
+        most_cpu_s=most_cpu_s,
     )[0]
 
 
@@ -90,6 +103,7 @@ def driven(
     workers: int = 1,
     seeds: int = 1,
     modelled: bool = True,
+    most_cpu_s: float = math.inf,
 ) -> tuple[Outcome, tuple[Trial, ...]]:
     """A search and its trials.
 
@@ -111,8 +125,10 @@ def driven(
     found: list[float] = []
     believed: list[float] = []
     truth: dict[int, Array] = {}  # (m,) scores of the told trials, by number
+    ended = False
     while True:
-        while len(running) < workers and (segment := session.ask()) is not None:
+        ended = ended or (len(session.trials) < trials and sum(timed.cpu_s) > most_cpu_s)
+        while not ended and len(running) < workers and (segment := session.ask()) is not None:
             ends = now + landscape.seconds(segment.configuration)
             heapq.heappush(running, (ends, segment.trial, segment))
         if not running:
@@ -124,6 +140,7 @@ def driven(
                 left=tuple(trial.expected_left for trial in session.trials),
                 cpu_s=tuple(timed.cpu_s),
                 seconds=now,
+                ended=ended,
             )
             return outcome, session.trials
         now, number, segment = heapq.heappop(running)

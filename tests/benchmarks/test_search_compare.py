@@ -283,6 +283,15 @@ def test_what_was_run_is_reported_and_not_run_again(tmp_path, capsys):
     assert "| sampler | 8 | 12 | CPU s a suggestion (at the end) |" in table
 
 
+def test_a_search_that_takes_too_long_is_one_of_the_trials_that_it_has():
+    search = summary.Search("lora_only", "random", 0, workers=1, trials=12)
+    row = compare.searched(search, minutes=0)
+    assert (row["trials"], row["told"]) == (1, 1)
+    whole = compare.searched(search)
+    assert (whole["trials"], whole["told"]) == (12, 12)
+    assert row["curve"] == whole["curve"][:1]
+
+
 def test_trials_to_a_level_are_counted_on_the_mean_curve():
     def row(sampler, curve):
         search = summary.Search("p", sampler, 0, 1, 8)

@@ -69,6 +69,7 @@ def test_a_run_records_what_it_lacks_and_nothing_twice(tmp_path, monkeypatch):
             left=(0.25,) * trials,
             cpu_s=(),
             seconds=0.0,
+            ended=False,
         )
 
     monkeypatch.setattr(stopping.simulate, "start", lambda: None)
