@@ -259,12 +259,8 @@ def _column(name: str, values: Iterable[float | None], logs: Mapping[str, bool])
 
 
 def _matrix(columns: Sequence[Column], rows: Sequence[Mapping[str, float]]) -> Array:
-    matrix = np.zeros((len(rows), len(columns)))
-    for j, column in enumerate(columns):
-        for i, row in enumerate(rows):
-            if column.name in row:
-                matrix[i, j] = column.place(row[column.name])
-    return matrix
+    placed = [[c.place(row[c.name]) if c.name in row else 0.0 for c in columns] for row in rows]
+    return np.array(placed, dtype=np.float64).reshape(len(rows), len(columns))
 
 
 def _informative(columns: Sequence[Column], rows: Sequence[Mapping[str, float]]) -> list[Column]:

@@ -11,6 +11,7 @@ from scipy.special import ndtr
 from autopeft.search.encoding import Array
 
 LEAST = 1e-300  # a gain of nothing still has a logarithm
+_HOPELESS = -38.0  # deviations from which on an expected improvement is below that
 
 
 def staircase(cost: Array, drawn: Array) -> tuple[Array, Array]:
@@ -48,8 +49,10 @@ def gain_over(mean: Array, deviation: Array, reach: Array, edges: Array, heights
     width, deviations = overlap[candidate, step], deviation[candidate]
     gain = np.zeros(len(deviation))
     for here, drawn in zip(mean, heights, strict=True):
-        over = improvement(here[candidate], deviations, drawn[step])
-        gain += np.bincount(candidate, width * over, minlength=len(gain))
+        z = (here[candidate] - drawn[step]) / deviations
+        (near,) = np.nonzero(z > _HOPELESS)  # of a late search less than half
+        over = deviations[near] * _improvement(z[near])
+        gain += np.bincount(candidate[near], width[near] * over, minlength=len(gain))
     return gain / len(heights)
 
 
@@ -66,5 +69,9 @@ def rising(cost: Array, drawn: Array) -> NDArray[np.bool_]:
 
 def improvement(mean: Array, deviation: Array, height: Array) -> Array:
     """Expected improvement of normal values over a height; the shapes are broadcast."""
-    z = (mean - height) / deviation
-    return np.asarray(deviation * (np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) + z * ndtr(z)))
+    return np.asarray(deviation * _improvement((mean - height) / deviation))
+
+
+def _improvement(z: Array) -> Array:
+    """Of a standard normal over -z."""
+    return np.asarray(np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) + z * ndtr(z))
