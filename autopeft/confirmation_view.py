@@ -9,7 +9,8 @@ from rich.text import Text
 from autopeft.control import Control, compared, compared_lines
 from autopeft.domain.confirmation import UNLIKELY, Against, Estimate, Party
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, first_measured, front, share
+from autopeft.domain.figures import amount, share
+from autopeft.domain.front import first_measured, front
 from autopeft.domain.replicates import fresh, searched
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from autopeft import build, entry
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front, parse_when, pick
+from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
+from autopeft.domain.pick import parse_when, pick
 from autopeft.domain.replicates import averaged, completed, confirmed, fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, best_baselines, first_measured, seeds
+from autopeft.domain.figures import amount, seeds
+from autopeft.domain.front import best_baselines, first_measured
 from autopeft.domain.objective import Objective
 from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.spending import spent

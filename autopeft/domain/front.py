@@ -1,4 +1,4 @@
-"""The front of a study, its hypervolume, and the pick.
+"""The front of a study, and its hypervolume.
 
 Hypervolume is defined here, once: objectives on their declared scale; the reference is the
 objective's own where the file gives one, else the worst completed baseline of a measured
@@ -9,21 +9,16 @@ Trials of one configuration at several seeds count as one, by their mean (`repli
 confirmation by that over its fresh seeds, and what it passed over is no longer on the front.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from autopeft.domain.errors import AutopeftError
-from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import Array, hypervolume, non_dominated
-from autopeft.domain.prices import prices
 from autopeft.domain.replicates import (
     averaged,
     confirmed,
     searched,
-    seeds_told,
     standing,
     unconfirmed,
 )
@@ -190,143 +185,3 @@ def hypervolumes(
     span = np.where(best > reference, best - reference, 1.0)
     nothing = np.zeros(len(objectives))
     return [hypervolume((outcomes(objectives, f) - reference) / span, nothing) for f in fronts]
-
-
-@dataclass(frozen=True)
-class Pick:
-    """The chosen trial, with the mean over its seeds, and in a sentence why."""
-
-    trial: Trial
-    reason: str
-
-
-def pick(
-    objectives: Sequence[Objective],
-    constraints: Sequence[Constraint],
-    trials: Sequence[Trial],
-    *,
-    when: Sequence[Constraint] = (),
-    prefer: str | None = None,
-) -> Pick:
-    """Choose one trial of the front.
-
-    prefer: a metric to take the best of; without it, the knee: the member farthest above the
-    straight line between the front's ends (Das 1999), on normalised scales.
-
-    Raises:
-        AutopeftError: no completed trial, or none that holds `when`.
-    """
-    members = front(objectives, constraints, trials)
-    if not members:
-        raise AutopeftError(
-            "best needs a completed trial that holds the constraints, got none: "
-            "wait for the search, or loosen the constraints"
-        )
-    # A limit cuts first: inside it, a dominated trial may be the best there is.
-    among = members
-    if when:
-        done = feasible(constraints, objectives, trials, averaged(trials))
-        held = feasible(when, objectives, trials, done)
-        among = front(objectives, (), standing(trials, held) or held)
-    if not among:
-        limits = " and ".join(constraint.text for constraint in when)
-        raise AutopeftError(
-            f"no completed trial holds {limits}: loosen it "
-            f"({_ranges(when, averaged(trials))} in this study)"
-        )
-    if prefer is not None:
-        trial = max(among, key=lambda t: _oriented(prefer, objectives, t.metrics))
-        reason = f"highest {prefer}" if _goal(prefer, objectives) > 0 else f"lowest {prefer}"
-    else:
-        trial = among[int(np.argmax(_knee(outcomes(objectives, among))))]
-        reason = "the knee"
-    limits = "".join(f", with {constraint.text}" for constraint in when)
-    place = f"{reason} of {len(among)}" if len(among) > 1 else "alone"
-    text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
-        f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
-    )
-    said = prices(objectives, among, trial, beyond=members if when else ())
-    return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip())
-
-
-def seeds(trial: Trial, trials: Sequence[Trial]) -> str:
-    """`3 seeds`, or `2 of 3 seeds` where one failed; empty where there is one.
-
-    `5 fresh seeds` of a confirmed configuration.
-    """
-    done, tried = seeds_told(trial, trials)
-    fresh = trial.configuration.key in confirmed(trials)
-    if tried == 1 and not fresh:
-        return ""
-    kind = "fresh seed" if fresh else "seed"
-    return f"{done} {kind}s" if done == tried > 1 else f"{done} of {tried} {kind}s"
-
-
-def _over(trial: Trial, trials: Sequence[Trial]) -> str:
-    text = seeds(trial, trials)
-    return f", means of {text}" if text else ""
-
-
-def amount(metric: str, value: float) -> str:
-    """A metric's value as people read it: `0.8125`, `73,728`, `1.24 GiB`."""
-    unit = METRICS[metric].unit if metric in METRICS else ""
-    if unit in ("parameters", "bytes"):
-        return f"{value:,.0f}"
-    suffix = f" {unit}" if unit in ("GiB", "s", "ms") else ""
-    return f"{value:.4g}{suffix}"
-
-
-def share(value: float) -> str:
-    """A share as people read it: `0.84 %`, `12 %`, `< 0.01 %`."""
-    if value < 1e-4:
-        return "< 0.01 %"
-    return f"{100 * value:{'.0f' if value >= 0.1 else '.2g'}} %"
-
-
-def _goal(metric: str, objectives: Sequence[Objective]) -> int:
-    goals = {name: m.goal for name, m in METRICS.items()} | {o.metric: o.goal for o in objectives}
-    if metric not in goals:
-        raise AutopeftError(
-            f"prefer takes a metric of the study, got {metric!r}: one of {', '.join(sorted(goals))}"
-        )
-    return 1 if goals[metric] == "maximize" else -1
-
-
-def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str, float]) -> float:
-    sign = _goal(metric, objectives)
-    return sign * metrics.get(metric, -sign * float("inf"))
-
-
-def _knee(Y: Array) -> Array:
-    low, high = Y.min(axis=0), Y.max(axis=0)
-    return np.asarray(((Y - low) / np.where(high > low, high - low, 1.0)).sum(axis=1))
-
-
-def _ranges(constraints: Sequence[Constraint], trials: Sequence[Trial]) -> str:
-    parts = []
-    for metric in dict.fromkeys(constraint.metric for constraint in constraints):
-        values = [t.metrics[metric] for t in trials if metric in t.metrics]
-        if values:
-            low, high = amount(metric, min(values)), amount(metric, max(values))
-            parts.append(f"{metric} runs from {low} to {high}")
-        else:
-            parts.append(f"{metric} was not measured")
-    return ", ".join(parts)
-
-
-_WHEN = re.compile(r"\s+and\s+|,")
-_LONGEST_WHEN = 5000  # characters; splitting takes their square
-
-
-def parse_when(text: str) -> tuple[Constraint, ...]:
-    """Read `trainable_params <= 50000 and accuracy >= 0.8`.
-
-    Raises:
-        AutopeftError: a part is no constraint.
-    """
-    if len(text) > _LONGEST_WHEN:
-        raise AutopeftError(f"--when takes {_LONGEST_WHEN} characters or fewer, got {len(text)}")
-    try:
-        return tuple(Constraint.parse(part) for part in _WHEN.split(text) if part.strip())
-    except ValueError as error:
-        raise AutopeftError(f"--when: {error}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration, fingerprint
-from autopeft.domain.front import share
+from autopeft.domain.figures import share
 from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec

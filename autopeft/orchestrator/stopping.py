@@ -13,7 +13,7 @@ gain together was .8 times, and off by 2.3.
 
 from collections.abc import Sequence
 
-from autopeft.domain.front import share
+from autopeft.domain.figures import share
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 

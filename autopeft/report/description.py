@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, best_baselines, front, pick, seeds
+from autopeft.domain.figures import amount, seeds
+from autopeft.domain.front import best_baselines, front
 from autopeft.domain.objective import Objective
+from autopeft.domain.pick import pick
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.report.values import unit

@@ -20,9 +20,10 @@ from dataclasses import asdict
 from typing import Any
 
 from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.front import baseline_metrics, best_baselines, front, pick
+from autopeft.domain.front import baseline_metrics, best_baselines, front
 from autopeft.domain.insight import Insight
 from autopeft.domain.objective import METRICS, Objective
+from autopeft.domain.pick import pick
 from autopeft.domain.ports import StudyRecord
 from autopeft.domain.progress import progress
 from autopeft.domain.replicates import averaged, grouped, searched, seeds_told

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount
+from autopeft.domain.figures import amount
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.confirm_session import ConfirmSession

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe
-from autopeft.domain.front import amount, first_measured
+from autopeft.domain.figures import amount
+from autopeft.domain.front import first_measured
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.terminal import clock, counts

@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 
 from rich.text import Text
 
-from autopeft.domain.front import amount
+from autopeft.domain.figures import amount
 from autopeft.domain.objective import Objective
 from autopeft.domain.trial import Trial
 from autopeft.report.values import axes

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.front import amount, baseline_metrics, front, share
+from autopeft.domain.figures import amount, share
+from autopeft.domain.front import baseline_metrics, front
 from autopeft.domain.replicates import averaged, fresh
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial

@@ -9,8 +9,8 @@ from fakes import bert_shape
 from ruamel.yaml import YAML
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.front import parse_when, pick
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.pick import parse_when, pick
 from autopeft.report.page import explorer_page
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import parse_when, pick
 from autopeft.domain.objective import Objective
+from autopeft.domain.pick import parse_when, pick
 from autopeft.domain.prices import difference, neighbours, prices
 from autopeft.domain.trial import Rung, State, Trial
 

@@ -7,9 +7,10 @@ import pytest
 from explored import explored_document, explored_spec, explored_trials, hostile, with_maps
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import normalised_hypervolume, pick
+from autopeft.domain.front import normalised_hypervolume
 from autopeft.domain.insight import mute
 from autopeft.domain.objective import Objective
+from autopeft.domain.pick import pick
 from autopeft.domain.ports import StudyRecord
 from autopeft.domain.trial import State
 from autopeft.report.document import reason, study_document

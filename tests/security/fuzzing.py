@@ -24,8 +24,8 @@ from autopeft.config import bind, load
 from autopeft.config.reading import read
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.expression import Expr, evaluated
-from autopeft.domain.front import parse_when
 from autopeft.domain.objective import Constraint
+from autopeft.domain.pick import parse_when
 
 PATIENCE_S = 5.0
 _TOP = Path(__file__).parents[2]

@@ -1,0 +1,130 @@
+"""The pick: which trial of a front to train and serve, and why.
+
+A limit (`--when`) cuts first; of what is left the knee is taken, or the best by one metric.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.figures import amount, seeds
+from autopeft.domain.front import feasible, front, outcomes
+from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.pareto import Array
+from autopeft.domain.prices import prices
+from autopeft.domain.replicates import averaged, standing
+from autopeft.domain.trial import Trial
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The chosen trial, with the mean over its seeds, and in a sentence why."""
+
+    trial: Trial
+    reason: str
+
+
+def pick(
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    trials: Sequence[Trial],
+    *,
+    when: Sequence[Constraint] = (),
+    prefer: str | None = None,
+) -> Pick:
+    """Choose one trial of the front.
+
+    prefer: a metric to take the best of; without it, the knee: the member farthest above the
+    straight line between the front's ends (Das 1999), on normalised scales.
+
+    Raises:
+        AutopeftError: no completed trial, or none that holds `when`.
+    """
+    members = front(objectives, constraints, trials)
+    if not members:
+        raise AutopeftError(
+            "best needs a completed trial that holds the constraints, got none: "
+            "wait for the search, or loosen the constraints"
+        )
+    # A limit cuts first: inside it, a dominated trial may be the best there is.
+    among = members
+    if when:
+        done = feasible(constraints, objectives, trials, averaged(trials))
+        held = feasible(when, objectives, trials, done)
+        among = front(objectives, (), standing(trials, held) or held)
+    if not among:
+        limits = " and ".join(constraint.text for constraint in when)
+        raise AutopeftError(
+            f"no completed trial holds {limits}: loosen it "
+            f"({_ranges(when, averaged(trials))} in this study)"
+        )
+    if prefer is not None:
+        trial = max(among, key=lambda t: _oriented(prefer, objectives, t.metrics))
+        reason = f"highest {prefer}" if _goal(prefer, objectives) > 0 else f"lowest {prefer}"
+    else:
+        trial = among[int(np.argmax(_knee(outcomes(objectives, among))))]
+        reason = "the knee"
+    limits = "".join(f", with {constraint.text}" for constraint in when)
+    place = f"{reason} of {len(among)}" if len(among) > 1 else "alone"
+    text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
+        f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
+    )
+    said = prices(objectives, among, trial, beyond=members if when else ())
+    return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip())
+
+
+def _over(trial: Trial, trials: Sequence[Trial]) -> str:
+    text = seeds(trial, trials)
+    return f", means of {text}" if text else ""
+
+
+def _goal(metric: str, objectives: Sequence[Objective]) -> int:
+    goals = {name: m.goal for name, m in METRICS.items()} | {o.metric: o.goal for o in objectives}
+    if metric not in goals:
+        raise AutopeftError(
+            f"prefer takes a metric of the study, got {metric!r}: one of {', '.join(sorted(goals))}"
+        )
+    return 1 if goals[metric] == "maximize" else -1
+
+
+def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str, float]) -> float:
+    sign = _goal(metric, objectives)
+    return sign * metrics.get(metric, -sign * float("inf"))
+
+
+def _knee(Y: Array) -> Array:
+    low, high = Y.min(axis=0), Y.max(axis=0)
+    return np.asarray(((Y - low) / np.where(high > low, high - low, 1.0)).sum(axis=1))
+
+
+def _ranges(constraints: Sequence[Constraint], trials: Sequence[Trial]) -> str:
+    parts = []
+    for metric in dict.fromkeys(constraint.metric for constraint in constraints):
+        values = [t.metrics[metric] for t in trials if metric in t.metrics]
+        if values:
+            low, high = amount(metric, min(values)), amount(metric, max(values))
+            parts.append(f"{metric} runs from {low} to {high}")
+        else:
+            parts.append(f"{metric} was not measured")
+    return ", ".join(parts)
+
+
+_WHEN = re.compile(r"\s+and\s+|,")
+_LONGEST_WHEN = 5000  # characters; splitting takes their square
+
+
+def parse_when(text: str) -> tuple[Constraint, ...]:
+    """Read `trainable_params <= 50000 and accuracy >= 0.8`.
+
+    Raises:
+        AutopeftError: a part is no constraint.
+    """
+    if len(text) > _LONGEST_WHEN:
+        raise AutopeftError(f"--when takes {_LONGEST_WHEN} characters or fewer, got {len(text)}")
+    try:
+        return tuple(Constraint.parse(part) for part in _WHEN.split(text) if part.strip())
+    except ValueError as error:
+        raise AutopeftError(f"--when: {error}") from error
