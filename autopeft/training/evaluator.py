@@ -21,6 +21,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder
 from autopeft.training.asked import General
+from autopeft.training.bench import Bench
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
@@ -29,7 +30,7 @@ from autopeft.training.own_function import OwnCodeError
 from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
 from autopeft.training.tasks import task_of
-from autopeft.training.trial import Bench, origin_of, run_segment
+from autopeft.training.trial import origin_of, run_segment
 from autopeft.training.trust import trusted
 
 _CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full

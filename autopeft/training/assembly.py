@@ -1,0 +1,109 @@
+"""What a segment trains: ranks, model, trainer, and the strategy that acts meanwhile."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from transformers import PrinterCallback, TrainerCallback
+
+from autopeft.allocation.adalora import AdaLoraCallback
+from autopeft.allocation.data_inits import inject_by_data
+from autopeft.domain.allocation import found_before_training
+from autopeft.domain.recipe import trainer_arguments
+from autopeft.domain.stopping import EarlyStopping
+from autopeft.domain.trial import Segment
+from autopeft.training.allocating import ranks_before_training, strategy_of
+from autopeft.training.bench import Bench
+from autopeft.training.early import judge_early, judge_of
+from autopeft.training.inject import UnfitError, build, refusals
+from autopeft.training.old_versions import refuse_what_is_broken
+from autopeft.training.pausing import pausing
+from autopeft.training.ranks import average_over_processes, on_one_device, own_recipe
+from autopeft.training.stopping import judged
+
+
+def ranks_of(bench: Bench, segment: Segment, steps: int, scratch: str) -> dict[str, int] | None:
+    """What the allocation finds before training; None where it finds nothing then."""
+    architecture = segment.configuration.architecture
+    if not found_before_training(architecture):
+        return None
+    plain = trainer_of(bench, segment, bench.base.copy(segment.seed), steps, scratch)
+    with refusals():
+        return ranks_before_training(architecture, plain, seed=segment.seed)
+
+
+def model_of(
+    bench: Bench, segment: Segment, steps: int, ranks: dict[str, int] | None, scratch: str
+) -> Any:
+    if bench.spec.task.task_type == "CAUSAL_LM":
+        refuse_what_is_broken(segment.configuration.architecture, bench.spec.model)
+
+    def by_data(model: Any, config: PeftConfig) -> Any:
+        plain = trainer_of(bench, segment, model, steps, scratch)
+        return inject_by_data(plain, config, seed=segment.seed)
+
+    return build(
+        bench.base,
+        segment.configuration,
+        task_type=bench.spec.model["task_type"],
+        total_steps=steps,
+        seed=segment.seed,
+        ranks=ranks,
+        by_data=by_data,
+    )
+
+
+def strategy_in(
+    trainer: Any, segment: Segment, steps: int, state: Mapping[str, Any] | None
+) -> TrainerCallback | None:
+    """What acts while training, gone on from a state where there is one."""
+    if hasattr(getattr(trainer.model, "base_model", None), "rankallocator"):
+        return AdaLoraCallback()
+    architecture = segment.configuration.architecture
+    with refusals():
+        strategy = strategy_of(architecture, trainer, total_steps=steps, seed=segment.seed)
+    if strategy is not None and state is not None:
+        strategy.restore(state)
+    return strategy
+
+
+def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: str) -> Any:
+    arguments = trainer_arguments(
+        own_recipe(segment.configuration.recipe),
+        seed=segment.seed,
+        total_steps=steps,
+        on_cpu=not torch.cuda.is_available(),
+    )
+    if arguments.get("fp16") and not torch.cuda.is_available():
+        raise UnfitError("fp16 needs a GPU, and this worker has none: take bf16: true, or neither")
+    trainer_class, arguments_class = bench.task.trainer()
+    if EarlyStopping.of(segment.configuration.recipe) is not None:
+        trainer_class = judged(trainer_class)
+    with refusals():
+        trainer = pausing(trainer_class)(
+            model=model,
+            args=on_one_device(arguments_class(output_dir=scratch, **arguments)),
+            train_dataset=bench.train,
+            eval_dataset=_evaluated(bench, segment),
+            processing_class=bench.base.processor,
+            data_collator=bench.task.collator(model, bench.base.processor),
+        )
+    if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
+        # Recomputed layers get no cache, so the prefix would be left out, silently.
+        raise UnfitError(
+            "PREFIX_TUNING does not work with gradient checkpointing: "
+            "put gradient_checkpointing: false into training"
+        )
+    average_over_processes(trainer, by_tokens=bench.spec.task.task_type == "CAUSAL_LM")
+    trainer.remove_callback(PrinterCallback)
+    split = "validation" if bench.tests(segment) else None
+    judge_early(trainer, segment.configuration.recipe, judge_of(bench.task, bench.own, split))
+    return trainer
+
+
+def _evaluated(bench: Bench, segment: Segment) -> Any:
+    """The trainer prepares what it evaluates on, so the test split has to be there at once."""
+    if not bench.tests(segment):
+        return bench.validation
+    return {"validation": bench.validation, "test": bench.test}
