@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -37,10 +38,17 @@ def here(
     folder: Path, *arguments: str, code: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """The same in this process: another would only load torch again."""
+    return _as_expected(asked(folder, {**environment(folder), **variables}, *arguments), code)
+
+
+def asked(
+    folder: Path, environ: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """A command in this process, however it ends."""
     out, said, ended = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.chdir(folder),
-        mock.patch.dict(os.environ, {**environment(folder), **variables}, clear=True),
+        mock.patch.dict(os.environ, environ, clear=True),
         mock.patch.object(sys, "argv", ["autopeft", *arguments]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(said),
@@ -49,8 +57,7 @@ def here(
             cli.main()
         except SystemExit as end:
             ended = int(end.code or 0)
-    done = subprocess.CompletedProcess(arguments, ended, out.getvalue(), said.getvalue())
-    return _as_expected(done, code)
+    return subprocess.CompletedProcess(arguments, ended, out.getvalue(), said.getvalue())
 
 
 def _as_expected(

@@ -4,8 +4,6 @@ The driver is the command line in a process of its own. Every process that desce
 a mark in its environment, so that what is left over in the end can be found.
 """
 
-import contextlib
-import io
 import json
 import os
 import random
@@ -18,8 +16,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
+import command_line
 import psutil
 
 HERE = Path(__file__).parent
@@ -154,21 +152,7 @@ class Run:
 
     def asked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same in this process: another would load torch only to answer a question."""
-        from autopeft import cli
-
-        out, said, code = io.StringIO(), io.StringIO(), 0
-        with (
-            contextlib.chdir(self.folder),
-            mock.patch.dict(os.environ, self.environment, clear=True),
-            mock.patch.object(sys, "argv", ["autopeft", *arguments]),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(said),
-        ):
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), said.getvalue())
+        return command_line.asked(self.folder, self.environment, *arguments)
 
     def finish(self, timeout_s: float = 600) -> None:
         """Have the search come to its end, resumed where its driver is gone."""
