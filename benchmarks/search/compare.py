@@ -8,7 +8,8 @@
 is not run again. Seed s is instance s of a synthetic problem and seed s of the sampler, so searches
 are paired. `report` prints markdown: hypervolume of the true values of the front that the observed
 ones choose, over that of the true front; with --found, of all trials, so that what the search found
-is told apart from what noise hides; with --modelled, of the front that the model's means choose.
+is told apart from what noise hides; with --modelled, of the front that the model's means choose;
+with --against, one table of `autopeft` and each other by itself, on all seeds that the two have.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
 LoRA's rank and learning rate alone. CPU seconds are on one thread. `run --final` searches the
 instances that are kept for the end, see `problems`. `run --minutes 60` ends what takes longer and
@@ -28,10 +29,11 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import against
 import lines
 import problems
 import simulate
-from summary import CHECKPOINTS, Search, at, identity, report
+from summary import CHECKPOINTS, Row, Search, at, first, identity, report
 from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
@@ -42,7 +44,13 @@ _END = 5  # suggestions that count as the end, for their time
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    return obey(chosen, run, lambda rows: report(rows, chosen.of, chosen.trials))
+    return obey(chosen, run, partial(_reported, chosen))
+
+
+def _reported(chosen: argparse.Namespace, rows: Sequence[Row]) -> str:
+    if chosen.trials is not None:
+        rows = first(rows, chosen.trials)
+    return (against.report if chosen.against else report)(rows, chosen.of)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
     reporting.add_argument("--trials", type=_count, help="the first so many of every search")
+    reporting.add_argument(
+        "--against", action="store_true", help="autopeft and one other at a time, on their seeds"
+    )
     choices = reporting.add_mutually_exclusive_group()
     choices.set_defaults(of="curve")
     for name, what in (

@@ -37,19 +37,16 @@ def at(curve: Sequence[float], trials: int) -> float:
     return curve[min(trials, len(curve)) - 1]
 
 
-def report(rows: Sequence[Row], of: str = "curve", trials: int | None = None) -> str:
+def report(rows: Sequence[Row], of: str = "curve") -> str:
     """Markdown: a table for every problem, number of workers and budget, and one of differences.
 
     of: which curve of a result, `curve`, `found` or `modelled`.
-    trials: the first so many of every search that had as many; None: all, by budget.
 
     Raises:
         AutopeftError: there are no rows, or they lack the curve.
     """
     if not rows:
         raise AutopeftError("report needs at least one result, got none: run something first")
-    if trials is not None:
-        rows = first(rows, trials)
     if lacking := sum(of not in row for row in rows):
         raise AutopeftError(
             f"{_many(lacking, 'result')} lack {of}: run them again, --out elsewhere"

@@ -24,6 +24,7 @@ problems = importlib.import_module("problems")
 rivals = importlib.import_module("rivals")
 simulate = importlib.import_module("simulate")
 standard = importlib.import_module("standard")
+against = importlib.import_module("against")
 summary = importlib.import_module("summary")
 usual = importlib.import_module("usual")
 
@@ -247,14 +248,34 @@ def test_the_report_says_where_the_engine_is_behind():
 def test_the_first_trials_of_a_longer_search_are_compared_with_a_shorter_one():
     long = row("a", 0, [0.1 * n for n in range(1, 13)])
     short = row("b", 0, [0.5] * 8)
-    report = summary.report([long, short], trials=8)
+    report = summary.report(summary.first([long, short], 8))
     assert "### p: 8 trials, 1 worker, 1 seed" in report
     assert "| a | 0.800 |" in report
     own = row("a", 0, [0.2] * 8)
-    assert "| a | 0.200 |" in summary.report([long, own, short], trials=8)
-    assert "| a | 0.200 |" in summary.report([own, long, short], trials=8)
+    assert "| a | 0.200 |" in summary.report(summary.first([long, own, short], 8))
+    assert "| a | 0.200 |" in summary.report(summary.first([own, long, short], 8))
     with pytest.raises(AutopeftError, match="no search has 13 trials: lower --trials"):
-        summary.report([long], trials=13)
+        summary.first([long], 13)
+
+
+def test_each_other_sampler_is_compared_on_all_the_seeds_that_it_shares_with_the_search():
+    rising = [0.1 * n for n in range(1, 11)] + [1.0] * 10
+    rows = [row("autopeft", seed, rising) for seed in range(3)]
+    rows += [row("slow", 0, [0.5] * 19 + [0.8]), row("fast", 1, [0.25] * 20)]
+    rows += [row("fast", 2, [0.35] * 20), row("ended", 0, [0.5] * 8), row("elsewhere", 7, [1.0])]
+    rows.append({**row("autopeft", 0, [0.0] * 20), "workers": 8})
+    lines = against.report(rows).splitlines()
+    assert lines[0].startswith("| problem | sampler (seeds) | 8 trials | 12 | 20 | 60 |")
+    rest = "|  |  |  | 0.1 (0.2) |"
+    assert lines[2] == f"| p | slow (1) | 0.500 | 0.500 | 0.800 {rest} +0.200 | 8 | 8 |"
+    assert lines[3] == f"|  | fast (2) | 0.300 | 0.300 | 0.300 {rest} +0.700 | 3 | 3 |"
+    assert lines[4] == f"|  | ended (1) | 0.500 |  |  {rest}  |  |  |"
+    assert len(lines) == 5
+    shorter = against.report([row("autopeft", 0, [0.2] * 8 + [0.6] * 4), row("b", 0, [0.6] * 12)])
+    assert shorter.splitlines()[-1].endswith("| 9 | 9 |")
+    for few in ([], rows[:3], rows[3:]):
+        with pytest.raises(AutopeftError, match="--against needs searches of autopeft"):
+            against.report(few)
 
 
 def test_a_picture_is_drawn_for_every_problem(tmp_path, capsys):
