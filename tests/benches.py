@@ -17,7 +17,8 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import Base, load_base, model_shape
+from autopeft.training.model import Base, load_base
+from autopeft.training.shapes import model_shape
 from autopeft.tuners.composite import load_composite
 
 

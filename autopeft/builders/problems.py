@@ -45,7 +45,7 @@ def _shape(spec: StudySpec) -> ModelShape:
     from autopeft.training.data import label_names, load_data
     from autopeft.training.harness import check_harness_tasks
     from autopeft.training.judging import check_judged
-    from autopeft.training.model import model_shape
+    from autopeft.training.shapes import model_shape
 
     labels = label_names(spec.data, folder=spec.folder, task=spec.task)
     check_harness_tasks(spec)
@@ -55,7 +55,7 @@ def _shape(spec: StudySpec) -> ModelShape:
 
 def shape_of(model: Mapping[str, str], *, folder: str) -> ModelShape:
     """The shape of a `model:` whose labels nobody has counted: two of them."""
-    from autopeft.training.model import model_shape
+    from autopeft.training.shapes import model_shape
 
     return model_shape(model, folder=folder, num_labels=2)
 
@@ -64,7 +64,7 @@ def own_shape(spec: StudySpec) -> ModelShape:
     """The shape of the model that an evaluator's study names, if any."""
     if not spec.model:
         return NO_MODEL
-    from autopeft.training.model import model_shape
+    from autopeft.training.shapes import model_shape
 
     labels = int(spec.model.get("num_labels", 2))
     return model_shape(spec.model, folder=spec.folder, num_labels=labels)
@@ -154,6 +154,6 @@ def earlier_problem(spec: StudySpec) -> Problem:
     """The problem of an earlier study; its data may be gone."""
     if spec.evaluator is not None and not spec.model:
         raise AutopeftError("it has no model whose sizes a search could take over")
-    from autopeft.training.model import model_shape
+    from autopeft.training.shapes import model_shape
 
     return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))

@@ -25,10 +25,11 @@ from autopeft.training.bench import Bench
 from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
 from autopeft.training.measure import release_memory
-from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint, model_shape
+from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint
 from autopeft.training.own_function import OwnCodeError
 from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
+from autopeft.training.shapes import model_shape
 from autopeft.training.tasks import task_of
 from autopeft.training.trial import origin_of, run_segment
 from autopeft.training.trust import trusted

@@ -30,7 +30,7 @@ from autopeft.report.page import explorer_page  # noqa: E402
 from autopeft.search import make_sampler  # noqa: E402
 from autopeft.search.insight import Insights  # noqa: E402
 from autopeft.store import SqlStore  # noqa: E402
-from autopeft.training.model import model_shape  # noqa: E402
+from autopeft.training.shapes import model_shape  # noqa: E402
 
 TRIALS = 60
 

@@ -13,7 +13,8 @@ from autopeft.domain.architecture import Architecture, Module, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 
 STEPS = 10
 LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 16, "target_modules": ["query", "value"]}

@@ -14,7 +14,8 @@ from autopeft.domain.capabilities import CAPABILITIES
 from autopeft.domain.counting import COUNTED, UNCOUNTED_TYPES, known_metrics
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 
 _ELSEWHERE = ("t5", "bart", "vit")  # two of them have an encoder and a decoder, one no tokens
 MODELS = [(family, "SEQ_CLS") for family in CONFIGS if family not in _ELSEWHERE]

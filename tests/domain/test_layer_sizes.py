@@ -16,7 +16,8 @@ from autopeft.domain.peft_config import peft_arguments
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Branch, Choice, Space
 from autopeft.training.inject import build
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "target_modules": ["query", "value"]}
 SERIAL = {"peft_type": "SERIAL_ADAPTER"}

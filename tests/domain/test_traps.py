@@ -25,7 +25,8 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.tasks import KINDS
 from autopeft.training.data import load_data
 from autopeft.training.inject import build
-from autopeft.training.model import Base, inside_layers
+from autopeft.training.model import Base
+from autopeft.training.shapes import inside_layers
 from autopeft.tuners import register
 from autopeft.tuners.ssf import SSFConfig, SSFTuner
 

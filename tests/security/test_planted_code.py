@@ -21,7 +21,8 @@ from autopeft.importing import read_source
 from autopeft.importing.suite import found_of, read_suite
 from autopeft.search.optuna_storage import read_storage
 from autopeft.training.data import rows_of_source
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 from autopeft.training.tasks.task import tokenizer
 from autopeft.training.trust import refuse_pickles
 from autopeft.tuners.composite import load_composite

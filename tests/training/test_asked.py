@@ -16,7 +16,8 @@ from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.asked import forward_ms, merged
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.inject import build
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
 SERIAL = {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 4}

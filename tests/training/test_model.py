@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import make_model
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.training.model import load_base, model_shape, resolve_model
+from autopeft.training.model import load_base, resolve_model
+from autopeft.training.shapes import model_shape
 
 HEADS = {
     "bert": ("classifier",),

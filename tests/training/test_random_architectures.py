@@ -12,7 +12,8 @@ from autopeft.domain.counting import known_metrics
 from autopeft.domain.fit import refuse_unfit
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.inject import build
-from autopeft.training.model import load_base, model_shape
+from autopeft.training.model import load_base
+from autopeft.training.shapes import model_shape
 from autopeft.tuners.composite import is_composite, save_composite
 
 STEPS = 60
