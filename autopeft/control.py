@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autopeft import config, entry
-from autopeft.config.spec import BASELINES, LEARNING_RATE, SHORT
+from autopeft.config.branching import BASELINES, LEARNING_RATE, SHORT
 from autopeft.domain.front import best_of, first_measured, hypervolumes
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Store

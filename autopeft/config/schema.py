@@ -19,6 +19,7 @@ from autopeft.config import (
     own_metrics,
     parts,
 )
+from autopeft.config.branching import BRANCH_NAMES
 from autopeft.config.quantization import SHORT
 from autopeft.config.schema_branches import definitions, placed, recipes_of
 from autopeft.config.schema_values import (
@@ -36,7 +37,7 @@ from autopeft.config.schema_values import (
     one_of,
     ref,
 )
-from autopeft.config.spec import BRANCH_NAMES, KEYS
+from autopeft.config.spec import KEYS
 from autopeft.domain.benchmarks import BENCHMARKS
 from autopeft.domain.objective import METRICS, SERVED_BY
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS

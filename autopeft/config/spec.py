@@ -1,23 +1,17 @@
 """A document to a StudySpec: what the file alone can show."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autopeft.config.benchmarks import benchmark_objectives, expand_benchmark
-from autopeft.config.branches import check_branch
+from autopeft.config.branching import SHORT, Offer
 from autopeft.config.confirm import check_confirm
 from autopeft.config.effort import check_budget, check_resources, check_search
 from autopeft.config.evaluation import check_evaluation
-from autopeft.config.evaluator import (
-    bare,
-    check_evaluator,
-    check_own_branch,
-    check_parameters,
-    measurable,
-)
+from autopeft.config.evaluator import check_evaluator, measurable
 from autopeft.config.goals import check_asked, check_constraints, check_objectives
 from autopeft.config.harness import check_harness
 from autopeft.config.names import check_names
@@ -29,37 +23,20 @@ from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
 from autopeft.config.recipe import check_recipe
 from autopeft.config.secrecy import refuse_secrets
-from autopeft.config.stopping import check_stopping, with_goal
-from autopeft.config.tree import grow, told
+from autopeft.config.tree import fields, grow, section, told
 from autopeft.config.values import is_number
 from autopeft.config.warm_start import check_warm_start
 from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.objective import METRICS
-from autopeft.domain.own_code import computed
-from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import StudySpec, asked
 from autopeft.namespaces import STUDY, namespace_of, whole_name
 
-SHORT = ("modules", "layers", "allocation", "full_fine_tuning")  # a space of one branch
 KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
     *("constraints", "baselines", "budget", "resources", "search", "evaluation", "confirm"),
     *("evaluator", "metrics", "parameters"),
     *SHORT,
 )
-BRANCH_NAMES = {"space": re.compile(r"[\w-]{1,100}"), "baselines": re.compile(r"\w{1,100}")}
-LEARNING_RATE = {"low": 1e-5, "high": 1e-2, "log": True}
-"""Of every branch that neither sets it nor inherits it from the study's training."""
-
-BASELINES = {
-    "lora_all_linear": {
-        "modules": [
-            {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": "all-linear"}
-        ],
-        "training": {"learning_rate": LEARNING_RATE},
-    }
-}
-"""What the front is compared with where the file names no baseline."""
 
 
 def is_study_name(name: Any) -> bool:
@@ -118,8 +95,9 @@ class _Parser:
 
     def spec(self) -> StudySpec:
         document = self._document
+        part = partial(section, document, complain=self.complain)
         self._head()
-        model = self._mapping("model", needed=not self._is_own)
+        model = part("model", needed=not self._is_own)
         # Elsewhere the data's labels decide it; an evaluator keeps its data to itself.
         counted = self._is_own and is_number(model.get("num_labels"))
         kept = {k: v for k, v in model.items() if k != "num_labels" or not counted}
@@ -129,20 +107,28 @@ class _Parser:
             task = None  # whatever it trains with, and measures, is the evaluator's
         model = written_out(model, self.complain)
         trainer = check_trainer(document.get("trainer", usual), task, self.complain)
-        given_data = self._mapping("data", needed=not self._is_own)
+        given_data = part("data", needed=not self._is_own)
         data = given_data
         if data and self._is_own:
             self.complain("data", "an evaluator loads its own data", "put paths into its options")
         elif data := expand_benchmark(given_data, model, self.complain):
             check_data(data, task, self.complain)
-        grown = grow(self._mapping("training"), "training", self.complain)
-        given = self._tree(grown, "training")
+        grown = grow(part("training"), "training", self.complain)
+        given = fields(grown, "training", self.complain)
         recipe = check_recipe(given, "training", trainer, self.complain)
         declared, functions = check_declared(
             document.get("metrics"), self.complain, evaluator=self._is_own
         )
-        self._task, self._computed = task, declared if functions else {}
-        space = self._space(trainer, recipe)
+        offer = Offer(
+            document,
+            trainer=trainer,
+            recipe=recipe,
+            task=task,
+            computed=declared if functions else {},
+            own=self._is_own,
+            complain=self.complain,
+        )
+        space = offer.space()
         harness, of_tasks = check_harness(document, task, self.complain)
         own_only = measurable(declared, model=bool(model))
         declared = {**declared, **of_tasks}
@@ -157,7 +143,7 @@ class _Parser:
             metrics,
         )
         if self._is_own:
-            self._check_computed(space, [o.metric for o in objectives])
+            offer.check_computed(space, [o.metric for o in objectives])
         generation = check_evaluation(
             document.get("evaluation"),
             task,
@@ -165,8 +151,8 @@ class _Parser:
             self.complain,
             own=set(functions),
         )
-        budget = check_budget(self._mapping("budget"), self.complain)
-        means = self._mapping("resources")
+        budget = check_budget(part("budget"), self.complain)
+        means = part("resources")
         resources = check_processes(
             check_resources(means, self.complain),
             means,
@@ -184,8 +170,9 @@ class _Parser:
                 complain=self.complain,
             )
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
-        search = check_search(self._mapping("search"), length, objectives, self.complain)
-        earlier = self._mapping("search").get("warm_start")
+        given = part("search")
+        search = check_search(given, length, objectives, self.complain)
+        earlier = given.get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
         confirm = check_confirm(
             document.get("confirm"), budget, len(space.baselines), self.complain
@@ -232,103 +219,3 @@ class _Parser:
         if not is_study_name(name):
             message = f"a study takes letters, digits, - _ and (not first) ., got {told(name)}"
             self.complain("study", message, "name the study")
-
-    def _mapping(self, key: str, *, needed: bool = False) -> dict[str, Any]:
-        value = self._document.get(key)
-        if needed and (value is None or value == {}):
-            self.complain(key, "is needed, got nothing", "search_spaces/ has examples")
-        elif value is not None and not isinstance(value, Mapping):
-            self.complain(key, f"takes a mapping (`key: value`), got {told(value)}")
-        return dict(value) if isinstance(value, Mapping) else {}
-
-    def _tree(self, value: Any, path: str) -> dict[str, Any]:
-        """A grown mapping; a mapping that varies as a whole is none."""
-        if value is None or isinstance(value, dict):
-            return value or {}
-        self.complain(path, f"takes a mapping (`key: value`), got {told(value)}")
-        return {}
-
-    def _space(self, trainer: str, recipe: Mapping[str, Any]) -> Space:
-        short = {key: self._document[key] for key in SHORT if key in self._document}
-        free = self._document.get("parameters")
-        shared = grow(self._mapping("parameters"), "parameters", self.complain)
-        self._parameters = check_parameters(shared, "parameters", self._is_own, self.complain)
-        trees = self._mapping("space", needed=not short and not (self._is_own and free))
-        if trees and "allocation" in short:  # for every branch that names none
-            shared = {"allocation": short.pop("allocation")}
-            trees = {n: {**shared, **t} if isinstance(t, dict) else t for n, t in trees.items()}
-        if short and trees:
-            key = next(iter(short))
-            self.complain(key, "is one branch at the top beside space:", "move it into space:")
-        single = short or (free and not trees)
-        searched = (
-            {"main": ("", short)} if single else {n: (f"space.{n}", t) for n, t in trees.items()}
-        )
-        baselines = {
-            name: (f"baselines.{name}", tree) for name, tree in self._baselines(searched).items()
-        }
-        for name in set(searched) & set(baselines):
-            at = f"baselines.{name}" if "baselines" in self._document else f"space.{name}"
-            self.complain(at, f"a baseline and a branch are both called {name!r}", "rename one")
-        found = []
-        for group, members in (("space", searched), ("baselines", baselines)):
-            for name, (path, tree) in members.items():
-                if not BRANCH_NAMES[group].fullmatch(name):
-                    self.complain(path, f"a name here takes letters, digits and _, got {name!r}")
-                if isinstance(tree, Mapping):
-                    grown = self._branch(tree, path, trainer, recipe)
-                    found.append(Branch(name, grown, baseline=group == "baselines"))
-                else:
-                    self.complain(path, f"a branch is a mapping with modules, got {told(tree)}")
-        return Space(tuple(found))
-
-    def _all_build(self, searched: Mapping[str, tuple[str, Any]]) -> bool:
-        """Whether every branch has modules or trains the whole model, so that LoRA compares."""
-        trees = [tree for _, tree in searched.values() if isinstance(tree, Mapping)]
-        return all(tree.get("modules") or tree.get("full_fine_tuning") for tree in trees)
-
-    def _check_computed(self, space: Space, metrics: Sequence[str]) -> None:
-        """What is computed from modules needs them in every branch."""
-        for i, metric in enumerate(metrics):
-            for branch in space.branches:
-                if computed(metric) and bare(branch.tree):
-                    rule = f"{metric} is computed from modules, and branch {branch.name} has none"
-                    self.complain(f"objectives[{i}].metric", rule, "declare one of your own")
-
-    def _baselines(self, searched: Mapping[str, tuple[str, Any]]) -> Mapping[str, Any]:
-        """By name; false: none, as in a control."""
-        if self._document.get("baselines") is False:
-            return {}
-        usual = {} if self._is_own and not self._all_build(searched) else BASELINES
-        return self._mapping("baselines") or usual
-
-    def _branch(
-        self, tree: Mapping[str, Any], path: str, trainer: str, recipe: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        at = f"{path}.training" if path else "training"
-        grown = self._tree(grow(tree, path, self.complain), path)
-        own = self._tree(grown.get("training"), at)
-        own = check_recipe(own, at, trainer, self.complain, over=recipe)
-        at_parameters = f"{path}.parameters" if path else "parameters"
-        given = grown.pop("parameters", {})
-        free = check_parameters(given, at_parameters, self._is_own, self.complain)
-        if free := {**self._parameters, **free}:
-            grown["parameters"] = free
-        if self._is_own:
-            check_own_branch(grown, path, bool(self._document.get("model")), self.complain)
-        if "learning_rate" in free and tree is BASELINES.get(path.rpartition(".")[2]):
-            own.pop("learning_rate")  # tuned by the user's code, as in the branches
-        elif not bare(grown) and "learning_rate" not in {**recipe, **own, **free}:
-            own["learning_rate"] = grow(LEARNING_RATE, at, self.complain)
-        # A study-wide variable varies in every branch by itself.
-        grown["training"] = with_goal({**recipe, **own}, self._computed)
-        check_stopping(
-            grown["training"],
-            lambda name: f"{at}.{name}" if name in own else f"training.{name}",
-            self._task,
-            self._computed,
-            self.complain,
-            evaluator=self._is_own,
-        )
-        check_branch(grown, path, self.complain)
-        return grown

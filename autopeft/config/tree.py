@@ -95,6 +95,26 @@ def _range(node: Mapping[str, Json]) -> Range:
     return Range(**node)
 
 
+def section(
+    document: Mapping[str, Any], key: str, complain: Complain, *, needed: bool = False
+) -> dict[str, Any]:
+    """What a file has at a key, a mapping; {} where there is nothing, or something else."""
+    value = document.get(key)
+    if needed and (value is None or value == {}):
+        complain(key, "is needed, got nothing", "search_spaces/ has examples")
+    elif value is not None and not isinstance(value, Mapping):
+        complain(key, f"takes a mapping (`key: value`), got {told(value)}")
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def fields(grown: Any, path: str, complain: Complain) -> dict[str, Any]:
+    """A grown mapping; one that varies as a whole is none."""
+    if grown is None or isinstance(grown, dict):
+        return grown or {}
+    complain(path, f"takes a mapping (`key: value`), got {told(grown)}")
+    return {}
+
+
 def options_of(node: Any) -> list[tuple[str, Any]]:
     """Every value that a node can take with the suffix of its path: each option, or itself."""
     if isinstance(node, Choice):

@@ -13,7 +13,7 @@ from tiny_models import make_model
 from autopeft import build
 from autopeft.builders import searches
 from autopeft.config import parse
-from autopeft.config.spec import LEARNING_RATE
+from autopeft.config.branching import LEARNING_RATE
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path += [str(BENCHMARKS / "search"), str(BENCHMARKS / "protocol")]
