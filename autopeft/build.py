@@ -18,6 +18,7 @@ from autopeft.builders.places import adapter_folder, delete_study, place_of
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.searches import (
     Search,
+    check_sampler,
     make_evaluator,
     open_search,
     open_store,
@@ -38,6 +39,7 @@ __all__ = [
     "adapter_folder",
     "bound",
     "check_own_code",
+    "check_sampler",
     "delete_study",
     "deliver",
     "export",

@@ -92,6 +92,7 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
+    build.check_sampler(spec, shape)
     for remark in (*model_remarks(spec), *data_remarks(spec)):
         print(visible(remark), file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)

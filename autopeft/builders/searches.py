@@ -14,7 +14,9 @@ from autopeft.artifacts import Artifacts, DistantEvaluator, sweep
 from autopeft.builders.places import claimed
 from autopeft.builders.problems import bound, check_own_code, earlier_problem, own_shape, problem
 from autopeft.builders.tracked import tracker_of
+from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Evaluator, Store
+from autopeft.domain.space import Space
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home
@@ -163,6 +165,20 @@ def _housekeeper(
     if artifacts is not None:
         return DistantHousekeeper(spec, artifacts, trials)
     return LocalHousekeeper(spec, folder, trials, lambda: session.kept)
+
+
+def check_sampler(spec: StudySpec, shape: ModelShape) -> None:
+    """Whether the study's sampler takes its options, and this space; spec: bound to the shape.
+
+    Raises:
+        AutopeftError: it does not.
+    """
+    from autopeft.search import make_sampler
+
+    sampler = make_sampler(spec.search.sampler, sampler_options(spec))
+    if spec.search.sampler.startswith("optuna."):  # some find out when they are asked
+        offered = replace(problem(spec, shape), space=Space(spec.space.searched))
+        sampler.suggest(offered, (), seed=0)
 
 
 def sampler_options(spec: StudySpec) -> dict[str, Any]:

@@ -51,8 +51,9 @@ def search(
 
     spec = load(space, overrides or ())
     home = Home.from_environment()
-    _, shape = build.bound(spec, space)
+    found, shape = build.bound(spec, space)
     build.check_own_code(spec)  # before there is a study
+    build.check_sampler(found, shape)
     if control:
         spec = control_of(spec, shape)
     store = build.open_store(home)

@@ -124,6 +124,9 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+_LARGEST = 1e100  # of a value
+
+
 @dataclass(frozen=True)
 class Objective:
     """A metric to optimise.
@@ -150,7 +153,8 @@ class Objective:
         """The value on the declared scale, larger is better.
 
         Raises:
-            OutcomeError: the metric is missing or not finite, or not positive on a log scale.
+            OutcomeError: the metric is missing, not finite or as good as that, or not positive
+                on a log scale.
         """
         if self.metric not in metrics:
             raise OutcomeError(
@@ -162,6 +166,10 @@ class Objective:
         """Put one raw value on the declared scale, larger is better."""
         if not math.isfinite(value):
             raise OutcomeError(f"objective {self.metric} needs a finite value, got {value}")
+        if abs(value) > _LARGEST:  # squares and differences of larger ones are infinite
+            raise OutcomeError(
+                f"objective {self.metric} needs a value up to {_LARGEST:g}, got {value:g}"
+            )
         if self.scale == "log":
             if value <= 0:
                 # A frozen backbone has no adapter: one parameter stands for none.
@@ -271,6 +279,14 @@ class Constraint:
         assert self.baseline_metric is not None
         value = metrics.get(self.baseline_metric)
         return None if value is None else self.factor * value + self.offset
+
+    def check(self, metrics: Mapping[str, float]) -> None:
+        """Raises:
+        OutcomeError: its metric was measured and is not finite.
+        """
+        value = metrics.get(self.metric, 0.0)
+        if not math.isfinite(value):
+            raise OutcomeError(f"constraint {self.text} needs a finite value, got {value}")
 
     def holds(
         self,

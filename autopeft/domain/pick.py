@@ -4,14 +4,16 @@ A limit (`--when`) cuts first; of what is left the knee is taken, or the best by
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NoReturn
 
 import numpy as np
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.figures import amount, seeds
-from autopeft.domain.front import feasible, front, outcomes
+from autopeft.domain.front import baseline_metrics, feasible, front, outcomes
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.pareto import Array
 from autopeft.domain.prices import prices
@@ -41,7 +43,7 @@ def pick(
     straight line between the front's ends (Das 1999), on normalised scales.
 
     Raises:
-        AutopeftError: no completed trial, or none that holds `when`.
+        AutopeftError: no completed trial, or none that holds `when`; a metric that nobody measured.
     """
     members = front(objectives, constraints, trials)
     if not members:
@@ -49,11 +51,13 @@ def pick(
             "best needs a completed trial that holds the constraints, got none: "
             "wait for the search, or loosen the constraints"
         )
+    _refuse_unmeasured(when, prefer, objectives, trials)
     # A limit cuts first: inside it, a dominated trial may be the best there is.
     among = members
     if when:
         done = feasible(constraints, objectives, trials, averaged(trials))
-        held = feasible(when, objectives, trials, done)
+        told = [t for t in done if all(limit.metric in t.metrics for limit in when)]
+        held = feasible(when, objectives, trials, told)
         among = front(objectives, (), standing(trials, held) or held)
     if not among:
         limits = " and ".join(constraint.text for constraint in when)
@@ -81,13 +85,46 @@ def _over(trial: Trial, trials: Sequence[Trial]) -> str:
     return f", means of {text}" if text else ""
 
 
+def _refuse_unmeasured(
+    when: Sequence[Constraint],
+    prefer: str | None,
+    objectives: Sequence[Objective],
+    trials: Sequence[Trial],
+) -> None:
+    """A limit on what nobody measured would hold for all."""
+    measured = {metric for trial in averaged(trials) for metric in trial.metrics}
+    for limit in when:
+        if limit.metric not in measured:
+            _refuse("--when", limit.metric, measured)
+    baselines = baseline_metrics(objectives, trials)
+    for limit in when:
+        if limit.bound(baselines) is None:
+            there = [f"{name}.{metric}" for name, told in baselines.items() for metric in told]
+            _refuse("--when", f"{limit.baseline}.{limit.baseline_metric}", there, of="baselines.")
+    if prefer is not None:
+        goals = _goals(objectives)
+        if prefer not in goals.keys() & measured:
+            _refuse("--prefer", prefer, goals.keys() & measured)
+
+
+_LONGEST_NAME = 100  # characters that are compared: it takes their square
+
+
+def _refuse(option: str, name: str, there: Collection[str], of: str = "") -> NoReturn:
+    near = get_close_matches(name, there, n=1)
+    hint = (
+        f"did you mean {of}{near[0]}?" if near else f"it has {', '.join(sorted(there)) or 'none'}"
+    )
+    raise AutopeftError(f"{option} takes what this study measured, got {of}{name}: {hint}")
+
+
+def _goals(objectives: Sequence[Objective]) -> Mapping[str, str]:
+    own = {objective.metric: objective.goal for objective in objectives}
+    return {name: metric.goal for name, metric in METRICS.items()} | own
+
+
 def _goal(metric: str, objectives: Sequence[Objective]) -> int:
-    goals = {name: m.goal for name, m in METRICS.items()} | {o.metric: o.goal for o in objectives}
-    if metric not in goals:
-        raise AutopeftError(
-            f"prefer takes a metric of the study, got {metric!r}: one of {', '.join(sorted(goals))}"
-        )
-    return 1 if goals[metric] == "maximize" else -1
+    return 1 if _goals(objectives)[metric] == "maximize" else -1
 
 
 def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str, float]) -> float:

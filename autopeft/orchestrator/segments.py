@@ -40,7 +40,7 @@ def too_long(spec: StudySpec) -> Failure:
 
 
 def after(spec: StudySpec, trial: Trial, segment: Segment, result: Result | Failure) -> Trial:
-    """The trial after a segment's result; one that an objective cannot be read from has failed."""
+    """The trial after a result; one that no objective or constraint can be read from has failed."""
     if isinstance(result, Failure):
         return trial.failed(result)
     rung = Rung(
@@ -59,6 +59,8 @@ def after(spec: StudySpec, trial: Trial, segment: Segment, result: Result | Fail
     try:
         for objective in spec.objectives:
             objective.score(told.metrics)
+        for constraint in spec.constraints:
+            constraint.check(told.metrics)
     except OutcomeError as error:
         return trial.failed(Failure(FailureReason.NOT_FINITE, str(error)))
     return told

@@ -32,6 +32,8 @@ _PARENTS = 12  # members of the front whose neighbours join the pool
 _STARTS = 4
 _ROUNDS = 10
 _ROUNDING = 1e-6  # by how much a told value may differ from a known one, of its size
+_FARTHEST = 10.0  # below the median, in units of how far the best is above it
+_INFINITE = 1e100
 _ALONE = Lock()  # torch's seed and number of threads belong to the whole process
 
 
@@ -89,7 +91,11 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
             return space.params(self._spread(space, trial.number))
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         others = [space.point(t.params) for t in running if t.number != trial.number and t.params]
-        return space.params(self._by_model(study, space, done, others, trial.number))
+        if self._known:  # nothing is known of one that has not asked for all its parameters yet
+            others = [point for point in others if space.whole(point)]
+        states = (TrialState.FAIL, TrialState.PRUNED)
+        lost = [space.point(t.params) for t in study.get_trials(deepcopy=False, states=states)]
+        return space.params(self._by_model(study, space, done, others, lost, trial.number))
 
     def sample_independent(
         self,
@@ -118,15 +124,17 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         space: StudySpace,
         done: Sequence[FrozenTrial],
         running: Sequence[Point],
+        lost: Sequence[Point],
         number: int,
     ) -> Point:
+        """lost: of trials that failed or were pruned; nothing is learned from them."""
         from autopeft.search.botorch_acquisition import Observed, standardised
         from autopeft.search.gaussian_process import deterministic
 
         rng = self._rng(number)
         told = [space.point(past.params) for past in done]
         encoding = PointEncoding.of([space.branch])
-        Y = _scores(study, done)
+        Y = _scores(study, done, exact=self._known)
         observed = Observed(
             X=encoding.encode(told),
             Y=np.column_stack([standardised(y, y) for y in Y.T]),
@@ -134,7 +142,7 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
             C=_violations(done),
         )
         front = [p for p, on in zip(told, non_dominated(Y), strict=True) if on][-_PARENTS:]
-        untried = Untried(space, [*told, *running])
+        untried = Untried(space, [*told, *running, *lost])
         pool = [
             *untried.among(spread(space, rng)),
             *(q for p in front for q in untried.near(p, rng)),
@@ -212,10 +220,19 @@ def _signs(study: optuna.Study) -> list[float]:
     return [1.0 if d is optuna.study.StudyDirection.MAXIMIZE else -1.0 for d in study.directions]
 
 
-def _scores(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Array:
-    """(n, m) values, every column maximised."""
+def _scores(
+    study: optuna.Study, trials: Sequence[FrozenTrial], exact: Mapping[int, Known]
+) -> Array:
+    """(n, m) values, every column maximised; outliers that are not exact are raised."""
     Y = np.array([trial.values for trial in trials], dtype=np.float64) * _signs(study)
-    return np.column_stack([_clipped(y) for y in Y.T])
+    columns = [_clipped(y) for y in Y.T]
+    return np.column_stack([y if j in exact else _raised(y) for j, y in enumerate(columns)])
+
+
+def _raised(y: Array) -> Array:
+    """(n,) maximised: how bad a diverged run is says nothing, and would flatten all others."""
+    median, best = float(np.median(y)), float(y.max())
+    return np.maximum(y, median - _FARTHEST * (best - median)) if best > median else y
 
 
 def _violations(trials: Sequence[FrozenTrial]) -> Array:
@@ -229,7 +246,10 @@ def _violations(trials: Sequence[FrozenTrial]) -> Array:
 
 
 def _clipped(values: Array) -> Array:
-    """(n,) an infinite value counts as the largest or smallest finite one; NaN stays."""
-    finite = values[np.isfinite(values)]
+    """(n,) an infinite value counts as the largest or smallest finite one; NaN stays.
+
+    So does what is as good as infinite: its square would be.
+    """
+    finite = values[np.abs(values) < _INFINITE]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     return np.asarray(np.clip(values, low, high))

@@ -65,20 +65,38 @@ class OptunaSampler:
             ) from error
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
-        taken = evaluated(history)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            study = self._replayed(problem, history, seed)
-            for _ in range(_ASKS):
-                point = _ask(problem, study)
-                configuration = problem.admissible(point)
-                if configuration is not None and configuration.key not in taken:
-                    return Suggestion(point, f"optuna {self.name}")
+        try:
+            point = self._proposed(problem, history, seed)
+        except Exception as error:
+            # Whatever it is, it is of these options, this study or a package that is missing.
+            raise AutopeftError(
+                f"optuna.{self.name} cannot propose a trial of this study: {error}: take another "
+                "sampler, or other options"
+            ) from error
+        if point is not None:
+            return Suggestion(point, f"optuna {self.name}")
         found = RandomSampler().suggest(problem, history, seed=seed)
         return Suggestion(found.point, f"{found.why} (optuna {self.name} found nothing new)")
 
+    def _proposed(self, problem: Problem, history: Sequence[Trial], seed: int) -> Point | None:
+        """A new point; None where it offers none."""
+        taken = evaluated(history)
+        # A sequence begins anew in every replay, with the points that the trials have.
+        asks = _ASKS + (len(history) if self.name == "QMCSampler" else 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = self._replayed(problem, history, seed)
+            for _ in range(asks):
+                point = _ask(problem, study)
+                configuration = problem.admissible(point)
+                if configuration is not None and configuration.key not in taken:
+                    return point
+        return None
+
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
+        if not options.get("multivariate", True) and "group" not in self.options:
+            options.pop("group", None)  # Optuna has groups of multivariate parameters alone
         sampler_class = getattr(optuna.samplers, self.name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -24,6 +24,7 @@ from autopeft.search.costs import estimated, log_estimates, log_ratio
 from autopeft.search.encoding import Array
 from autopeft.search.scale import Scale
 
+_DIVERGED = 1000.0  # below the reference, in units of how far the best is above it
 _PARTIAL = 0.95  # the highest fidelity of a result that is not the end
 
 
@@ -127,8 +128,11 @@ def of_cost(problem: Problem, history: Sequence[Trial], metric: str) -> Observat
 
 
 def softened(values: Array) -> Array:
-    """Below the reference only the order counts: a diverged run would bend everything else."""
-    return np.where(values < 0, -np.log1p(np.maximum(-values, 0)), values)
+    """Below the reference only the order counts: a diverged run would bend everything else.
+
+    And that only down to what diverged: how far it did says nothing.
+    """
+    return np.where(values < 0, -np.log1p(np.clip(-values, 0, _DIVERGED)), values)
 
 
 def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:

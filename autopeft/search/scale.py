@@ -17,6 +17,8 @@ from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
 
 _MARGIN = 0.1  # of a known objective's range
+# A baseline that diverged is no measure: counted from it, all good results would be as good as one.
+_FARTHEST = 100.0  # below the median, in units of how far the best is above it
 
 
 @dataclass(frozen=True)
@@ -92,5 +94,7 @@ def _reference(
             # Without a margin the largest candidate, say the baseline, could not gain either.
             reference[j] = low - (_MARGIN * (high - low) or 1.0)
         else:
-            reference[j] = min(float(np.median(Y[:, j])), reference[j])
+            median, best = float(np.median(Y[:, j])), float(Y[:, j].max())
+            lowest = median - _FARTHEST * (best - median) if best > median else -np.inf
+            reference[j] = min(median, max(lowest, reference[j]))
     return reference

@@ -74,6 +74,11 @@ class StudySpace:
                 kept[key] = point[key]
         return kept
 
+    def whole(self, point: Point) -> bool:
+        """Whether it has every parameter that an objective asks for."""
+        conditions = ((key, self.conditions.get(key)) for key in self.branch.tree)
+        return all(key in point for key, each in conditions if each is None or each.holds(point))
+
     def params(self, point: Point) -> dict[str, Any]:
         """The point as the values that Optuna hands to an objective."""
         found = {}

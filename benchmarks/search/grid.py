@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from autopeft import build
-from autopeft.config import load
+from autopeft.config import bind, load
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Branch, Choice, Json, Parameter, Space
 from autopeft.domain.study import StudySpec
@@ -49,7 +50,22 @@ def opened(file: Path) -> tuple[StudySpec, Problem]:
     Raises:
         AutopeftError: the file is missing or wrong.
     """
-    spec, shape = build.bound(load(file), file)
+    return _of(*build.bound(load(file), file))
+
+
+def recorded(file: Path) -> Problem:
+    """The problem of a space file whose results are in a table: its data need not be there.
+
+    Raises:
+        AutopeftError: the file is missing or wrong.
+    """
+    spec = load(file)
+    # Labels change the size of the head alone, which is no adapter's.
+    shape = build.shape_of(spec.model, folder=spec.folder)
+    return _of(bind(spec, shape, source=file), shape)[1]
+
+
+def _of(spec: StudySpec, shape: ModelShape) -> tuple[StudySpec, Problem]:
     spec = replace(spec, space=Space(spec.space.searched))
     return spec, build.problem(spec, shape)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import grid
 import numpy as np
 import recorded
 import rows
 import suite
-from grid import opened
 from landscapes import Landscape, Metrics
 from table import TABLES
 
@@ -62,7 +62,7 @@ def make(name: str, tables: Path = TABLES) -> Ladder:
     file = tables / f"{name}.parquet"
     if not file.is_file():
         raise AutopeftError(f"there is no table {file}: leave problem {name} out, or record it")
-    _, problem = opened(Path(__file__).with_name(f"{name}.yaml"))
+    problem = grid.recorded(Path(__file__).with_name(f"{name}.yaml"))
     table = rows.read(file)
     return of_table(recorded.over_table(name, table, problem), table)
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from grid import opened
+import grid
 from landscapes import Landscape, Row, over_problem
 from rows import Table, read
 
@@ -31,7 +31,7 @@ def landscape(name: str) -> Landscape:
     file = _FOLDER / "tables" / f"{name}.parquet"
     if not file.is_file():
         raise AutopeftError(f"there is no table {file}: leave problem {name} out, or record it")
-    _, problem = opened(_FOLDER / f"{name}.yaml")
+    problem = grid.recorded(_FOLDER / f"{name}.yaml")
     return over_table(name, read(file), problem)
 
 

@@ -23,13 +23,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import grid
 import lines
 import numpy as np
 import problems
 import recorded
 import rows
 import simulate
-from grid import opened
 from landscapes import Landscape
 from summary import at
 from verbs import obey, verbs
@@ -49,7 +49,7 @@ def landscape(name: str, seed: int) -> Landscape:
     """A landscape by its name, an instance of it (`layered:3`), or the file of a table."""
     if name.endswith(".parquet"):
         file = Path(name)
-        _, problem = opened(_FOLDER / f"{file.stem}.yaml")
+        problem = grid.recorded(_FOLDER / f"{file.stem}.yaml")
         return recorded.over_table(file.stem, rows.read(file), problem)
     name, _, instance = name.partition(":")
     if instance:

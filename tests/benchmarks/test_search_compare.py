@@ -199,6 +199,23 @@ def test_a_recorded_table_admits_what_was_measured_and_nothing_else():
     assert simulate.search(landscape, "random", seed=0, trials=9).curve[-1] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("name", recorded.NAMES)
+def test_a_table_is_replayed_without_the_data_that_it_was_recorded_with(
+    name, tmp_path, monkeypatch
+):
+    space = Path(recorded.__file__).with_name(f"{name}.yaml")
+    copied = tmp_path / "benchmarks" / "search"
+    (copied / "tables").mkdir(parents=True)
+    (copied / f"{name}.yaml").write_text(space.read_text())
+    (copied / "tables" / f"{name}.parquet").symlink_to(space.parent / "tables" / f"{name}.parquet")
+    monkeypatch.setattr(recorded, "_FOLDER", copied)
+    landscape = recorded.landscape(name)
+    told = {row.key: row.known for row in rows.read(copied / "tables" / f"{name}.parquet").rows}
+    for trial in drawn(landscape, 20):
+        params = told[trial.configuration.key]["adapter_params"]
+        assert landscape.problem.known(trial.configuration.architecture)["adapter_params"] == params
+
+
 # -- searches --------------------------------------------------------------------------------
 
 

@@ -1,5 +1,8 @@
 """The front, its hypervolume and the pick."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from fakes import study_spec
 
@@ -79,8 +82,31 @@ def test_a_limit_that_nothing_holds_says_what_there_is():
 
 
 def test_an_unknown_metric_to_prefer_is_named():
-    with pytest.raises(AutopeftError, match="prefer takes a metric of the study, got 'acuracy'"):
+    with pytest.raises(
+        AutopeftError, match="--prefer takes what this study measured, got acuracy: did you mean"
+    ):
         pick(SPEC.objectives, (), TRIALS, prefer="acuracy")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("adapter_param <= 3000", "got adapter_param: did you mean adapter_params?"),
+        ("nope <= 3", "got nope: it has accuracy, adapter_params"),
+        ("accuracy >= baselines.nope.accuracy", "got baselines.nope.accuracy: "),
+    ],
+)
+def test_a_limit_on_what_nobody_measured_is_refused(limit, said):
+    with pytest.raises(AutopeftError, match=re.escape(said)):
+        pick(SPEC.objectives, (), TRIALS, when=parse_when(limit))
+
+
+def test_who_lacks_the_metric_of_a_limit_does_not_hold_it():
+    first = TRIALS[0]
+    rung = replace(first.rungs[-1], metrics={**first.rungs[-1].metrics, "inference_ms": 3.0})
+    measured = [replace(first, rungs=(*first.rungs[:-1], rung)), *TRIALS[1:]]
+    chosen = pick(SPEC.objectives, (), measured, when=parse_when("inference_ms <= 5"))
+    assert chosen.trial.number == first.number
 
 
 def test_a_limit_that_is_none_is_refused():

@@ -185,7 +185,10 @@ def test_the_study_opens_from_python(folder, searched):
         (("status", "none"), "there is no study 'none'"),
         (("validate", "none.yaml"), "No such file"),
         (("best", "small", "--when", "nonsense"), "a constraint reads"),
-        (("best", "small", "--prefer", "beauty"), "prefer takes a metric"),
+        (
+            ("best", "small", "--prefer", "beauty"),
+            "--prefer takes what this study measured, got beauty: it has",
+        ),
         (("export", "small", "--trial", "99", "--to", "x"), "got 99"),
         (("front", "small", "--no-such-option"), "No such option"),
     ],

@@ -47,6 +47,32 @@ def test_a_search_over_free_parameters_has_a_front_and_every_verb_answers(
 
 
 @pytest.mark.parametrize(
+    ("sampler", "text"),
+    [
+        (
+            "optuna.NoSuchSampler",
+            "search.sampler takes a known sampler, got 'optuna.NoSuchSampler'",
+        ),
+        ("{name: random, options: {x: 1}}", "sampler random takes no options, got 'x'"),
+        ("{name: autopeft, options: {initial: 0}}", "initial takes a whole number from 1, got 0"),
+        ("{name: optuna.TPESampler, options: {gammas: 1}}", "optuna.TPESampler does not take"),
+        ("optuna.BruteForceSampler", "optuna.BruteForceSampler cannot propose a trial"),
+    ],
+)
+def test_a_sampler_that_cannot_search_is_told_before_there_is_a_study(
+    folder, monkeypatch, capsys, sampler, text
+):
+    write(folder)
+    given = f"search.sampler={sampler}"
+    assert autopeft(monkeypatch, "validate", "space.yaml", "--set", given) == 2
+    assert text in capsys.readouterr().err
+    assert autopeft(monkeypatch, *SEARCH, "--set", given) == 2
+    assert text in capsys.readouterr().err
+    assert autopeft(monkeypatch, "studies") == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
     ("body", "text"),
     [
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),

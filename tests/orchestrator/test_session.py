@@ -1,6 +1,7 @@
 """The rules of a study, driven by a plain loop."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from fakes import (
@@ -13,6 +14,7 @@ from fakes import (
     study_spec,
 )
 
+from autopeft.domain.objective import Constraint
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator.session import StudySession
@@ -104,6 +106,21 @@ def test_a_result_that_is_not_a_number_is_a_failure():
     segment = session.ask()
     session.tell(segment, Result(step=1, metrics={"accuracy": float("nan")}))
     assert store.history("fake")[0].failure.reason is FailureReason.NOT_FINITE
+
+
+def test_a_result_that_no_model_can_take_is_a_failure():
+    limit = Constraint.parse("peak_memory_gib <= 1")
+    session, store = open_session(replace(study_spec(trials=3), constraints=(limit,)))
+    for metrics in (
+        {"accuracy": -1.7e308},
+        {"accuracy": 0.5, "peak_memory_gib": float("inf")},
+        {"accuracy": 0.5, "peak_memory_gib": 2.0},
+    ):
+        session.tell(session.ask(), Result(step=1, metrics=metrics))
+    first, second, third = store.history("fake")
+    assert "needs a value up to 1e+100, got -1.7e+308" in first.failure.message
+    assert "peak_memory_gib <= 1 needs a finite value, got inf" in second.failure.message
+    assert third.failure is None
 
 
 def test_errors_alike_from_the_start_end_the_study_early():

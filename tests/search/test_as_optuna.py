@@ -159,6 +159,48 @@ def test_infinite_values_and_failed_trials_are_no_obstacle():
     assert study.best_value < 0.1
 
 
+@pytest.mark.parametrize("ends", [optuna.TrialPruned, RuntimeError])
+def test_what_failed_or_was_pruned_is_not_asked_again(ends):
+    def objective(trial):
+        size, layers = trial.suggest_categorical("size", [4, 8, 99]), trial.suggest_int("n", 1, 4)
+        if size == 99:
+            raise ends
+        return size * layers
+
+    study = optuna.create_study(sampler=AutoPEFTSampler(seed=0), direction="maximize")
+    study.optimize(objective, n_trials=24, catch=(RuntimeError,))
+    done = [trial.number for trial in study.trials if trial.values is not None]
+    later = [trial for trial in study.trials if trial.number > done[9]]  # by the model
+    lost = [str(trial.params) for trial in later if trial.number not in done]
+    assert lost
+    assert len(lost) == len(set(lost))
+    assert study.best_value == 32
+
+
+@pytest.mark.parametrize("bad", [1e6, 1e30, 1e308, float("inf")])
+def test_how_bad_an_outlier_is_makes_no_difference_to_the_rest(bad):
+    def objective(trial):
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        return bad if trial.number == 2 else (x - 0.3) ** 2 + (y - 0.6) ** 2
+
+    assert optimised(objective, seed=1, trials=20).best_value < 0.01
+
+
+def test_with_a_known_objective_a_trial_that_has_not_asked_for_everything_is_passed_over():
+    def objective(trial):
+        width, layers = trial.suggest_int("width", 1, 64), trial.suggest_int("layers", 1, 8)
+        return layers - (width - 30) ** 2, width * layers
+
+    sampler = AutoPEFTSampler(
+        seed=0, n_startup_trials=4, known={1: lambda p: p["width"] * p["layers"]}
+    )
+    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
+    study.optimize(objective, n_trials=5)
+    study.ask().suggest_int("width", 1, 64)  # of a worker that was killed here
+    study.optimize(objective, n_trials=2)
+    assert sum(trial.values is not None for trial in study.trials) == 7
+
+
 def test_a_parameter_may_have_any_name():
     trials = [{"branch": "sgd", "=branch": 0.5}, {"branch": "adam", "=branch": 1.0}]
     space = space_of(trials, **{"branch": OPTIMIZERS, "=branch": UNIT})

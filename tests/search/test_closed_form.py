@@ -56,6 +56,8 @@ def test_a_diverged_run_bends_nothing_and_keeps_its_order():
     assert (np.diff(soft) > 0).all()
     assert soft[0] > -8
     np.testing.assert_array_equal(soft[3:], values[3:])
+    far, farther, endless = softened(np.array([-1e4, -1e300, -np.inf]))
+    assert far == farther == endless > -8
 
 
 def test_a_suggestion_is_the_same_with_an_empty_memory():

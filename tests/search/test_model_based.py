@@ -163,6 +163,25 @@ def test_a_strong_baseline_does_not_hide_what_is_cheaper_and_slightly_worse():
     assert scale.reference[0] == np.median([t.metrics["accuracy"] for t in history])
 
 
+def test_a_baseline_that_diverged_is_no_measure():
+    loss = replace(ACCURACY, metric="eval_loss", goal="minimize")
+    problem = make_problem(objectives=[loss, PARAMETERS])
+
+    def with_loss(trial, value):
+        return trial.advanced(Rung(0, 100, {"eval_loss": value}), last=True)
+
+    trials = random_trials(problem, 9)
+    losses = [0.30 + 0.02 * i for i in range(9)]
+    history = [with_loss(trial, value) for trial, value in zip(trials, losses, strict=True)]
+    start = started(problem, 9, baseline_trial(problem, 9).point, baseline=True)
+    poor, diverged = (
+        Scale.of(problem, [*history, with_loss(start, value)], []) for value in (2.0, 1e6)
+    )
+    assert poor.reference[0] == -2.0
+    assert -12 < diverged.reference[0] < -2
+    assert diverged.span[0] < 12
+
+
 def test_a_baseline_that_costs_most_of_all_can_still_gain():
     problem = replace(make_problem(), space=Space((HOUSE,)))
     history = [told(t) for t in random_trials(make_problem(Space((IA3,))), 6)]

@@ -1,7 +1,9 @@
 import optuna
-from search.landscape import make_problem, random_trials, search, started, told
+import pytest
+from search.landscape import HOUSE, LORA, make_problem, random_trials, search, started, told
 
-from autopeft.domain.space import Range
+from autopeft.domain.errors import AutopeftError
+from autopeft.domain.space import Range, Space
 from autopeft.search import make_sampler
 from autopeft.search.optuna_sampler import _from_numbers, _of_range, _to_numbers
 
@@ -53,3 +55,31 @@ def test_other_samplers_of_optuna_work_by_name():
     for name in ("optuna.RandomSampler", "optuna.NSGAIIISampler", "optuna.QMCSampler"):
         suggestion = make_sampler(name, {}).suggest(problem, history, seed=0)
         assert problem.admissible(suggestion.point) is not None
+
+
+def test_a_sequence_goes_on_where_the_trials_end():
+    problem = make_problem(Space((LORA, HOUSE)))
+    history = search(make_sampler("optuna.QMCSampler", {}), problem, trials=32, seed=1)
+    assert {trial.why for trial in history[1:]} == {"optuna QMCSampler"}
+
+
+def test_our_own_default_contradicts_no_option():
+    sampler = make_sampler("optuna.TPESampler", {"multivariate": False})
+    assert sampler.suggest(make_problem(), [], seed=0).why == "optuna TPESampler"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("BruteForceSampler", {}, "step must be given"),
+        ("CmaEsSampler", {}, "multi-objective"),
+        ("TPESampler", {"n_startup_trials": "many"}, "not supported between"),
+    ],
+)
+def test_what_a_sampler_refuses_when_it_is_asked_is_one_message(name, options, text):
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 4)]
+    with pytest.raises(AutopeftError, match=text) as caught:
+        make_sampler(f"optuna.{name}", options).suggest(problem, history, seed=0)
+    assert str(caught.value).startswith(f"optuna.{name} cannot propose a trial of this study: ")
+    assert str(caught.value).endswith("take another sampler, or other options")
