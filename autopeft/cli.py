@@ -65,6 +65,11 @@ def main() -> None:
     except AutopeftError as error:
         print(visible(redacted(f"error: {error}")), file=sys.stderr)
         sys.exit(2)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        where = f"{error.filename}: " if error.filename else ""
+        said = f"error: {where}{error.strerror or error}: name another place, or make room for it"
+        print(visible(redacted(said)), file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         # The reader of our stdout went away (`| head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,7 +15,7 @@ from autopeft.domain.replicates import fresh, searched
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
-from autopeft.terminal import out, spent_lines
+from autopeft.terminal import out, show, spent_lines
 
 
 def confirmation_document(
@@ -24,7 +24,7 @@ def confirmation_document(
     """The report as `--json` prints it."""
     again = fresh(trials)
     own = searched(trials)
-    there = {party.trial.number for party in parties}
+    there = {party.trial.number for party in parties} | {trial.confirms for trial in again}
     members = front(spec.objectives, spec.constraints, own)
     return {
         "study": spec.name,
@@ -73,13 +73,15 @@ def print_confirmation(
     document: Mapping[str, Any],
 ) -> None:
     """The report for people."""
-    out.print(_table(spec, parties, tested=document["test"]))
-    out.print()
+    if parties:
+        show(_table(spec, parties, tested=document["test"]))
+        out.print()
     for party in parties:
         out.print(_named(party), highlight=False, markup=False, soft_wrap=True)
-    out.print()
+    if parties:
+        out.print()
     if any(party.against for party in parties):
-        out.print(_differences(spec, parties, tested=document["test"]))
+        show(_differences(spec, parties, tested=document["test"]))
         out.print()
     for line in _lines(spec, trials, parties, document):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -91,12 +93,12 @@ def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial", justify="right", no_wrap=True)
     for objective in spec.objectives:
-        table.add_column(objective.metric, justify="right", no_wrap=True)
-    table.add_column("searched", justify="right", no_wrap=True)
+        table.add_column(objective.metric, justify="right", overflow="fold")
+    table.add_column("searched", justify="right", overflow="fold")
     if tested:
-        table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("on front", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+        table.add_column("test", justify="right", overflow="fold")
+    table.add_column("on front", justify="right")
+    table.add_column("")
     for party in parties:
         trial = party.trial
         cells = [_value(party, objective.metric) for objective in spec.objectives]
@@ -187,8 +189,8 @@ def _lines(
         )
     if missing := document["not_confirmed"]:
         lines.append(
-            f"Not confirmed, for want of budget: trials {', '.join(map(str, missing))}; "
-            f"`autopeft confirm {spec.name}` trains them too."
+            f"Not confirmed: trials {', '.join(map(str, missing))}; `autopeft confirm {spec.name}` "
+            "trains them at fresh seeds."
         )
     lines.append(_about_test(spec, tested=document["test"]))
     if document["control"] is not None:

@@ -36,6 +36,8 @@ class PlainConsole(Console):
                 yield segment
 
 
+_WIDEST = 1000  # characters of a table that goes into a file or a pipe
+
 out = PlainConsole()
 talk = PlainConsole(stderr=True)
 
@@ -43,6 +45,12 @@ talk = PlainConsole(stderr=True)
 def say(text: str) -> None:
     """A sentence on stdout: folded between words on a terminal, one line elsewhere."""
     out.print(text, highlight=False, markup=False, soft_wrap=not out.is_terminal)
+
+
+def show(table: Table) -> None:
+    """A table on stdout: folded into a terminal, as wide as it is elsewhere."""
+    width = None if out.is_terminal else _WIDEST
+    out.print(table, width=width, crop=out.is_terminal)
 
 
 def trial_table(

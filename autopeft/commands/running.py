@@ -180,7 +180,7 @@ def _next_commands(study: str, home: Home) -> tuple[str, ...]:
     return (
         f"{beside}mlflow ui --backend-store-uri {uri}",
         f"{own} export {study} --to {file_name(study)}-adapter",
-        f"{own} resume {study}",
+        f"{own} ui {study}",
     )
 
 

@@ -103,7 +103,8 @@ def _adapters(home: Home, store: "Store", damaged: set[str]) -> "Iterator[Findin
         members = front(spec.objectives, spec.constraints, store.history(record.name))
         for trial in members:
             if not trial.baseline and not (folder / f"trial-{trial.number}").is_dir():
-                do = f"train it again by `autopeft export {record.name}`'s train.py, or search on"
+                again = f"autopeft export {record.name} --trial {trial.number} --to script"
+                do = f"`{again}` writes the code that trains it again"
                 yield Finding(record.name, f"the adapter of trial {trial.number} is gone", do)
 
 

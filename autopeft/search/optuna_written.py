@@ -7,6 +7,7 @@ are a categorical of what was tried.
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -37,20 +38,26 @@ def write_storage(path: Path, spec: StudySpec, trials: Sequence[Trial]) -> None:
     """Write a new SQLite file that holds the study under its own name.
 
     Raises:
-        ExportError: the file is there already.
+        ExportError: the file is there already, or cannot be written.
     """
     import optuna
+    from sqlalchemy.exc import OperationalError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path.exists():
         raise ExportError(f"export writes a new Optuna storage, {path} is there: name another")
     path.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{path.resolve()}",
-        study_name=spec.name,
-        directions=[objective.goal for objective in spec.objectives],
-    )
-    study.set_metric_names([objective.metric for objective in spec.objectives])
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path.resolve()}",
+            study_name=spec.name,
+            directions=[objective.goal for objective in spec.objectives],
+        )
+    except OperationalError as error:
+        raise ExportError(f"{path} cannot be written: {error.orig}: name another place") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective.metric for objective in spec.objectives])
     study.set_user_attr("exported_by", "autopeft")
     told = [params_of(spec, trial) for trial in trials]
     space = _distributions(spec, told)

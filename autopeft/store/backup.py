@@ -128,6 +128,12 @@ def _copy_pages(engine: Engine, part: Path) -> None:
     try:
         source: sqlite3.Connection = raw.driver_connection  # type: ignore[assignment]
         source.backup(copied)
+        said = copied.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if said != "ok":  # pages are copied as they are
+            raise StudyError(
+                f"the store is damaged ({said}), so no backup was written: restore an earlier one "
+                "into another store"
+            )
         copied.execute("PRAGMA journal_mode=DELETE")  # one file, without -wal and -shm
     finally:
         copied.close()

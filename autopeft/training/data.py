@@ -1,7 +1,8 @@
 """The data of a study: loaded by `datasets`, split, and put into the columns of its task."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from datasets import (
     load_dataset,
     load_from_disk,
 )
+from datasets.utils import logging as datasets_logging
 from sklearn.model_selection import train_test_split
 
 from autopeft.domain.errors import AutopeftError
@@ -86,6 +88,28 @@ def rows_of_source(source: Mapping[str, Any], *, folder: str) -> Dataset:
     return rows
 
 
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What datasets logs of a file that it cannot read is in the error too."""
+    before = datasets_logging.get_verbosity()
+    datasets_logging.set_verbosity(datasets_logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets_logging.set_verbosity(before)
+
+
+def _unread(path: str, rest: Mapping[str, Any], error: BaseException) -> str:
+    """Why a source cannot be loaded: the innermost cause, without what datasets makes of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, StopIteration):  # its JSON reader's word for an empty file
+        return f"{rest.get('data_files', path)} has no rows: give a file that has some"
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    files = f" of {rest['data_files']}" if "data_files" in rest else ""
+    return f"{path!r}{files} cannot be loaded: {said}"
+
+
 @lru_cache(maxsize=4)
 def _load(data_json: str, folder: str, task: TaskKind) -> Data:
     data = json.loads(data_json)
@@ -125,15 +149,15 @@ def _split(data: Mapping[str, Any], name: str, folder: str) -> Dataset | None:
     if path in (*_FILES, *_FOLDERS) and "data_files" in rest:
         rest["data_files"] = _files(rest["data_files"], folder, where)
     try:
-        if (local := Path(folder) / path).is_dir() and (
-            (local / "dataset_info.json").exists() or (local / "dataset_dict.json").exists()
-        ):
-            loaded = load_from_disk(str(local))
-        else:
-            loaded = load_dataset(str(local) if local.is_dir() else path, **rest)
+        with _said_once():
+            if (local := Path(folder) / path).is_dir() and (
+                (local / "dataset_info.json").exists() or (local / "dataset_dict.json").exists()
+            ):
+                loaded = load_from_disk(str(local))
+            else:
+                loaded = load_dataset(str(local) if local.is_dir() else path, **rest)
     except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AutopeftError(f"{where}: {path!r} cannot be loaded: {said}") from error
+        raise AutopeftError(f"{where}: {_unread(path, rest, error)}") from error
     if isinstance(loaded, Dataset):
         if "split" not in source:
             return loaded

@@ -75,7 +75,7 @@ def test_validate_and_plan_train_nothing(folder):
 def test_a_search_ends_with_the_front_the_pick_and_the_next_commands(searched):
     assert "front of small" in searched.stdout
     assert "Pick: trial" in searched.stdout
-    for command in ("mlflow ui", "autopeft export small", "autopeft resume small"):
+    for command in ("mlflow ui", "autopeft export small", "autopeft ui small"):
         assert command in searched.stdout
     assert "completed" in searched.stderr
     assert "over baseline house" in searched.stdout
@@ -190,6 +190,12 @@ def test_the_study_opens_from_python(folder, searched):
             "--prefer takes what this study measured, got beauty: it has",
         ),
         (("export", "small", "--trial", "99", "--to", "x"), "got 99"),
+        (
+            ("export", "small", "--to", "space.yaml/x"),
+            "space.yaml/x: Not a directory: name another",
+        ),
+        (("export", "small", "--to", "peft", "--out", "space.yaml/x"), "Not a directory"),
+        (("best", "small", "--when", "adapter_param <= 9"), "did you mean adapter_params?"),
         (("front", "small", "--no-such-option"), "No such option"),
     ],
 )

@@ -132,6 +132,24 @@ def test_a_backup_that_cannot_be_written_says_so_and_leaves_nothing(another, tmp
     assert {file.name for file in folder.glob("*")} <= {"b.db"}
 
 
+def test_a_damaged_store_is_not_backed_up(another, tmp_path):
+    url = another("sqlite")
+    search(url, trials=8)
+    file = Path(url.removeprefix("sqlite:///"))
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'rungs'"
+        ).fetchone()
+    connection.close()
+    with file.open("r+b") as pages:
+        pages.seek((root - 1) * 4096 + 8)
+        pages.write(b"\xa5" * 512)
+    with pytest.raises(StudyError, match="the store is damaged|malformed"):
+        backup(url, tmp_path / "b.db")
+    assert not list(tmp_path.glob("*b.db*"))
+
+
 FULL = """
 import resource, signal, sys
 from pathlib import Path

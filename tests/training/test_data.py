@@ -295,3 +295,23 @@ def test_the_fingerprint_sees_every_row_and_only_the_content(tmp_path, source):
     assert first.fingerprint == again.fingerprint
     assert first.fingerprint != middle.fingerprint
     assert re.fullmatch("rows-1:[0-9a-f]{64}", first.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("json", b'{"text": "a", "label": "x"}\n{"text": "b", \n' * 3, "JSON parse error"),
+        ("csv", "text,label\nd\u00e9j\u00e0,x\n".encode("latin-1"), "can't decode byte 0xe9"),
+        ("csv", b"text;label\na;x\na,b;y\n", "Error tokenizing data"),
+        ("json", b"", "has no rows: give a file that has some"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_cause_and_once(
+    tmp_path, capsys, path, text, said
+):
+    (tmp_path / "broken").write_bytes(text)
+    with pytest.raises(AutopeftError, match=re.escape(said)) as caught:
+        load(tmp_path, train={"path": path, "data_files": "broken"}, validation=CARVE)
+    assert "broken" in str(caught.value)
+    assert "occurred" not in str(caught.value)
+    assert "Failed to" not in capsys.readouterr().err
