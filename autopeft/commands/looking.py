@@ -88,15 +88,15 @@ def status(
 
 def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
     """Lines for who is no terminal."""
-    from autopeft.terminal import clock, counts
+    from autopeft.terminal import clock, counts, paused
 
     limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
     own = len(now.searched)
     again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
+    told = (paused if record.state == "paused" else counts)(trials)
     seconds = clock(sum(trial.seconds for trial in trials))
     print(
-        f"{spec.name}{of_owner(record.owner)}: {record.state}, "
-        f"{own}{limit} trials{again}: {counts(trials)}"
+        f"{spec.name}{of_owner(record.owner)}: {record.state}, {own}{limit} trials{again}: {told}"
     )
     print(f"front of {len(now.members)}, hypervolume {now.hypervolume:.4f}, {seconds} of trials")
     for text in now.said:

@@ -109,7 +109,7 @@ def _study(connection: Connection, name: str, state: str, *, driven: bool) -> It
     if running and state == "finished":
         do = f"its result never came; `autopeft resume {name}` runs it again"
         yield Finding(name, f"the study is finished, and {_trials(running)} still running", do)
-    elif running:
+    elif running and state == "running":  # where a pause ended it, they go on with the study
         do = f"go on with `autopeft resume {name}`"
         yield Finding(name, f"{_trials(running)} running, and nobody searches the study", do)
     outbox = tables.outbox

@@ -18,7 +18,7 @@ from autopeft.domain.figures import amount
 from autopeft.domain.front import first_measured
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
-from autopeft.terminal import clock, counts
+from autopeft.terminal import clock, counts, paused
 from autopeft.views.confirming import confirming_table
 from autopeft.views.plot import front_plot
 from autopeft.views.standing import (
@@ -89,10 +89,11 @@ class Panel:
             Text.assemble((spec.name, "bold"), moment.owner, "  ", (moment.state, "cyan")),
             "" if moment.elapsed is None else f"{clock(moment.elapsed)} elapsed",
         )
+        told = (paused if moment.state == "paused" else counts)(now.trials)
         spent = f"{now.hours:.3g} {self._hour} hours spent"
         if now.saved is not None:
             spent += f", about {now.saved:.3g} saved by stopping early"
-        return [title, self._bar(width), Text(counts(now.trials)), Text(spent, style="dim")]
+        return [title, self._bar(width), Text(told), Text(spent, style="dim")]
 
     def _bar(self, width: int) -> RenderableType:
         now, moment = self.now, self.moment

@@ -30,6 +30,15 @@ def test_a_sound_store_has_no_finding(store):
     assert check(store[1]) == []
 
 
+def test_trials_that_a_pause_interrupted_are_no_finding(store):
+    connection, url = store
+    connection.executescript(
+        "UPDATE studies SET state = 'paused'; UPDATE trials SET state = 'running' WHERE number = 3"
+    )
+    connection.commit()
+    assert check(url) == []
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -48,7 +57,7 @@ def test_a_sound_store_has_no_finding(store):
             "fake: the study is finished, and trial 3 still running",
         ),
         (
-            "UPDATE studies SET state = 'paused'; UPDATE trials SET state = 'running' WHERE number = 3",
+            "UPDATE studies SET state = 'running'; UPDATE trials SET state = 'running' WHERE number = 3",
             "fake: trial 3 running, and nobody searches the study: go on with `autopeft resume fake`",
         ),
         (
