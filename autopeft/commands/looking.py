@@ -92,7 +92,7 @@ def _print_status(spec: Any, record: Any, trials: Any, now: Any) -> None:
 
     limit = f" of {spec.budget.trials}" if spec.budget.trials else ""
     own = len(now.searched)
-    again = f" and {len(trials) - own} to confirm" if len(trials) > own else ""
+    again = f" and {len(trials) - own} that confirm" if len(trials) > own else ""
     told = (paused if record.state == "paused" else counts)(trials)
     seconds = clock(sum(trial.seconds for trial in trials))
     print(

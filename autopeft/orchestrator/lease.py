@@ -125,8 +125,9 @@ def ask_to_stop(store: Store, study: str) -> Holder:
     """Ask the driver to pause, wherever it runs; it looks every few seconds.
 
     Raises:
-        StudyError: nobody searches the study.
+        StudyError: nobody searches the study, or there is none.
     """
+    store.study(study)
     found = holder(store, study)
     if found is None:
         raise StudyError(f"study {study!r} is not being searched: there is nothing to stop")

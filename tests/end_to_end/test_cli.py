@@ -183,6 +183,7 @@ def test_the_study_opens_from_python(folder, searched):
     ("arguments", "said"),
     [
         (("status", "none"), "there is no study 'none'"),
+        (("stop", "none"), "there is no study 'none'"),
         (("validate", "none.yaml"), "No such file"),
         (("best", "small", "--when", "nonsense"), "a constraint reads"),
         (
