@@ -25,7 +25,8 @@ def check(spec: StudySpec, store: Store) -> None:
     """Whether the earlier studies of a new study are there and say something about it.
 
     Raises:
-        StudyError: the store has no study of a name, or one has too few results of the objective.
+        StudyError: the store has no study of a name, or one has no model or too few results of the
+            objective.
     """
     there = [record.name for record in store.studies()]
     if missing := [name for name in spec.search.warm_start if name not in there]:
@@ -34,6 +35,12 @@ def check(spec: StudySpec, store: Store) -> None:
             f"it has {', '.join(there) or 'none'}"
         )
     for name in spec.search.warm_start:
+        document = store.study(name).document
+        if "evaluator" in document and not document.get("model"):
+            raise StudyError(
+                f"search.warm_start needs studies of a model, whose sizes a search can take over, "
+                f"got {name} without one: take it out"
+            )
         metric, history = _objective(spec).metric, store.history(name)
         told = [trial for trial in history if trial.rungs and trial.state is not State.FAILED]
         if sum(metric in trial.metrics for trial in told) < _FEWEST:

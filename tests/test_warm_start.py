@@ -106,6 +106,15 @@ def test_two_results_are_too_few_and_failed_trials_are_none(store):
         entry.enter(study("second", "first"), store)
 
 
+def test_a_study_without_a_model_is_refused_before_there_is_a_new_one(store, first):
+    record = store.study("first")
+    document = {k: v for k, v in record.document.items() if k != "model"}
+    store.update(replace(record, document={**document, "evaluator": "code:evaluate"}))
+    with pytest.raises(StudyError, match="needs studies of a model.*got first without one"):
+        entry.enter(study("second", "first"), store)
+    assert [each.name for each in store.studies()] == ["first"]
+
+
 def test_an_earlier_model_that_cannot_be_read_is_said(store, first):
     def gone(spec):
         raise AutopeftError("there is no folder bert")
