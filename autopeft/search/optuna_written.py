@@ -38,23 +38,20 @@ def write_storage(path: Path, spec: StudySpec, trials: Sequence[Trial]) -> None:
     """Write a new SQLite file that holds the study under its own name.
 
     Raises:
-        ExportError: the file is there already, or cannot be written.
+        ExportError: the file is there already. OSError: it cannot be written.
     """
     import optuna
-    from sqlalchemy.exc import OperationalError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path.exists():
         raise ExportError(f"export writes a new Optuna storage, {path} is there: name another")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{path.resolve()}",
-            study_name=spec.name,
-            directions=[objective.goal for objective in spec.objectives],
-        )
-    except OperationalError as error:
-        raise ExportError(f"{path} cannot be written: {error.orig}: name another place") from error
+    path.touch()  # where it cannot be written, an OSError says so
+    study = optuna.create_study(
+        storage=f"sqlite:///{path.resolve()}",
+        study_name=spec.name,
+        directions=[objective.goal for objective in spec.objectives],
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.metric for objective in spec.objectives])
