@@ -28,14 +28,14 @@ def check(spec: StudySpec, store: Store) -> None:
         StudyError: the store has no study of a name, or one has no model or too few results of the
             objective.
     """
-    there = [record.name for record in store.studies()]
+    there = {record.name: record.document for record in store.studies()}
     if missing := [name for name in spec.search.warm_start if name not in there]:
         raise StudyError(
             f"search.warm_start names studies of this store, got {', '.join(missing)}: "
             f"it has {', '.join(there) or 'none'}"
         )
     for name in spec.search.warm_start:
-        document = store.study(name).document
+        document = there[name]
         if "evaluator" in document and not document.get("model"):
             raise StudyError(
                 f"search.warm_start needs studies of a model, whose sizes a search can take over, "

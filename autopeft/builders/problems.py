@@ -152,8 +152,6 @@ def _estimates(
 
 def earlier_problem(spec: StudySpec) -> Problem:
     """The problem of an earlier study; its data may be gone."""
-    if spec.evaluator is not None and not spec.model:
-        raise AutopeftError("it has no model whose sizes a search could take over")
     from autopeft.training.shapes import model_shape
 
     return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from autopeft.config.names import nearest
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value
+from autopeft.domain.nearest import nearest
 from autopeft.domain.space import Json
 from autopeft.domain.strategies import STRATEGIES
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autopeft.config.names import nearest
 from autopeft.config.tree import Complain, told
 from autopeft.domain.benchmarks import BENCHMARKS, BenchmarkTask
+from autopeft.domain.nearest import nearest
 from autopeft.domain.space import Json
 from autopeft.domain.tasks import SINGLE_LABEL
 

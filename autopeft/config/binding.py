@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from autopeft.config.layer_sizes import numbers_of, spread
-from autopeft.config.names import nearest
 from autopeft.config.placement import bind_layers, reached_layers
 from autopeft.config.places import Places
 from autopeft.config.reading import read
@@ -20,6 +19,7 @@ from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.fit import loads_quantised, refuse_unfit, wrapped_as
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.nearest import nearest
 from autopeft.domain.own_code import refuse_unreachable
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.placement import match_targets, wraps_layers

@@ -8,10 +8,11 @@ import numpy as np
 from autopeft.config.allocations import check_allocation
 from autopeft.config.evaluator import bare
 from autopeft.config.modules import check_module
-from autopeft.config.names import check_names, join, nearest
+from autopeft.config.names import check_names, join
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, told
 from autopeft.domain.expression import Expr, check_expression
+from autopeft.domain.nearest import nearest
 from autopeft.domain.space import Branch, Choice, Json, Space
 
 KEYS = ("modules", "layers", "allocation", "training", "full_fine_tuning", "parameters")

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autopeft.config.names import check_names, nearest
+from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number, is_whole
+from autopeft.domain.nearest import nearest
 from autopeft.domain.objective import Objective
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 

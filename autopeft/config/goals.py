@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autopeft.config.names import check_names, nearest
+from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number
+from autopeft.domain.nearest import nearest
 from autopeft.domain.objective import METRICS, SERVED_BY, Constraint, Metric, Objective
 from autopeft.domain.tasks import KINDS, TaskKind
 

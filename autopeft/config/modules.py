@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from autopeft.config.layer_sizes import check_by_layer, numbers_of
-from autopeft.config.names import nearest
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, is_number, settle
 from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.expression import Expr
 from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.nearest import nearest
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Choice, Json, Range, Subset
 

@@ -1,22 +1,14 @@
-"""Names that are not there, and the nearest ones that are."""
+"""Keys of a space file: their paths, and those that are not known."""
 
-import difflib
 from collections.abc import Iterable
 
 from autopeft.config.tree import Complain
-
-_LONGEST = 100  # characters of a name that is compared: it takes their square
+from autopeft.domain.nearest import nearest
 
 
 def join(path: str, key: str) -> str:
     """The path of a key; the whole file has the path ""."""
     return f"{path}.{key}" if path else key
-
-
-def nearest(name: object, known: Iterable[str], otherwise: str = "") -> str:
-    """The suggestion for a name that is not known."""
-    near = difflib.get_close_matches(str(name)[:_LONGEST], list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def check_names(

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from autopeft.config.names import nearest
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, settle
+from autopeft.domain.nearest import nearest
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
 from autopeft.domain.space import Json
 from autopeft.domain.stopping import ARGUMENTS, CALLBACK

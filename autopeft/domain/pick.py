@@ -6,7 +6,6 @@ A limit (`--when`) cuts first; of what is left the knee is taken, or the best by
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NoReturn
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.figures import amount, seeds
 from autopeft.domain.front import baseline_metrics, feasible, front, outcomes
+from autopeft.domain.nearest import nearest
 from autopeft.domain.objective import METRICS, Constraint, Objective
 from autopeft.domain.pareto import Array
 from autopeft.domain.prices import prices
@@ -107,14 +107,8 @@ def _refuse_unmeasured(
             _refuse("--prefer", prefer, goals.keys() & measured)
 
 
-_LONGEST_NAME = 100  # characters that are compared: it takes their square
-
-
 def _refuse(option: str, name: str, there: Collection[str], of: str = "") -> NoReturn:
-    near = get_close_matches(name, there, n=1)
-    hint = (
-        f"did you mean {of}{near[0]}?" if near else f"it has {', '.join(sorted(there)) or 'none'}"
-    )
+    hint = nearest(name, there, f"it has {', '.join(sorted(there)) or 'none'}", of)
     raise AutopeftError(f"{option} takes what this study measured, got {of}{name}: {hint}")
 
 

@@ -67,6 +67,8 @@ class OptunaSampler:
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
         try:
             point = self._proposed(problem, history, seed)
+        except AutopeftError:
+            raise
         except Exception as error:
             # Whatever it is, it is of these options, this study or a package that is missing.
             raise AutopeftError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import paired
 from numpy.typing import NDArray
-from summary import SUBJECT, Row, at
+from summary import SUBJECT, Row, stacked
 
 from autopeft.domain.errors import AutopeftError
 
@@ -82,10 +82,8 @@ def _pair(own: Mapping[int, Row], other: Mapping[int, Row], of: str) -> _Pair:
     if any(of not in row for rows in both for row in rows):
         raise AutopeftError(f"some results lack {of}: run them again, --out elsewhere")
     trials = min(int(row["trials"]) for rows in both for row in rows)
-    curves = (
-        np.array([[at(row[of], n) for n in range(1, trials + 1)] for row in rows]) for rows in both
-    )
-    return _Pair(*curves, both[1], ended=trials < min(int(row["trials"]) for row in both[0]))
+    ours, theirs = (stacked([row[of] for row in rows], trials) for rows in both)
+    return _Pair(ours, theirs, both[1], ended=trials < min(int(row["trials"]) for row in both[0]))
 
 
 def _cells(name: str, pair: _Pair) -> Iterator[str]:
@@ -99,13 +97,7 @@ def _cells(name: str, pair: _Pair) -> Iterator[str]:
     yield ", ".join(paired.told(pair.own[:, n - 1] - pair.other[:, n - 1]) for n in there)
     level = float(pair.other[:, -1].mean())
     for share in (1.0, _NEAR):
-        yield "" if pair.ended else _reached(pair.own, share * level)
-
-
-def _reached(own: Array, level: float) -> str:
-    """After how many trials the mean curve is there."""
-    there = np.flatnonzero(own.mean(0) >= level)
-    return str(there[0] + 1) if len(there) else f"> {own.shape[1]}"
+        yield "" if pair.ended else paired.reached(pair.own, share * level)
 
 
 def _seconds(value: float) -> str:

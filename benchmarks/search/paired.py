@@ -34,6 +34,18 @@ def told(differences: Array) -> str:
     return f"{mean} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
 
 
+def with_error(values: Array, form: str = ".3f") -> str:
+    """`0.941 ± 0.003`: a mean over seeds with its standard error."""
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+    return f"{values.mean():{form}}{error}"
+
+
+def reached(hv: Array, level: float) -> str:
+    """After how many trials the mean curve is there, `> 200` where it never is."""
+    there = np.flatnonzero(hv.mean(0) >= level)
+    return str(there[0] + 1) if len(there) else f"> {hv.shape[1]}"
+
+
 def band(hv: Array) -> tuple[Array, Array]:
     """(trials,) ends of the 95 % interval of the mean curve; the curve itself for few seeds."""
     if len(hv) < _FEWEST:

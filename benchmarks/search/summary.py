@@ -37,6 +37,11 @@ def at(curve: Sequence[float], trials: int) -> float:
     return curve[min(trials, len(curve)) - 1]
 
 
+def stacked(found: Sequence[Sequence[float]], trials: int) -> Array:
+    """(seeds, trials) values of these searches."""
+    return np.array([[at(curve, n) for n in range(1, trials + 1)] for curve in found])
+
+
 def report(rows: Sequence[Row], of: str = "curve") -> str:
     """Markdown: a table for every problem, number of workers and budget, and one of differences.
 
@@ -101,10 +106,10 @@ def _table(
     yield "|---" * (len(shown) + 4) + "|"
     chosen = {name: [by_seed[seed] for seed in seeds] for name, by_seed in group.items()}
     curves = {
-        name: _curves([row[of] for row in found], shown[-1]) for name, found in chosen.items()
+        name: stacked([row[of] for row in found], shown[-1]) for name, found in chosen.items()
     }
     for name in sorted(curves, key=lambda name: -curves[name][:, -1].mean()):
-        values = " | ".join(_with_error(curves[name][:, n - 1]) for n in shown)
+        values = " | ".join(paired.with_error(curves[name][:, n - 1]) for n in shown)
         mean, end = (float(np.mean([row[key] for row in chosen[name]])) for key in _TIMES)
         race = _race(curves[name], [curve for other, curve in curves.items() if other != name])
         yield f"| {name} | {values} | {mean:.3f} ({end:.3f}) | {race} |"
@@ -113,23 +118,12 @@ def _table(
 _TIMES = ("cpu_s", "cpu_s_end")
 
 
-def _curves(curves: Sequence[Sequence[float]], trials: int) -> Array:
-    return np.array([[at(curve, n) for n in range(1, trials + 1)] for curve in curves])
-
-
-def _with_error(values: Array) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.3f}"
-    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
-
-
 def _race(own: Array, others: Sequence[Array]) -> str:
     """Against the best other sampler at the end: when our mean curve is there, and the lead."""
     if not others:
         return " | "
     best = max(others, key=lambda curve: float(curve[:, -1].mean()))
-    reached = np.flatnonzero(own.mean(0) >= best[:, -1].mean())
-    trials = str(reached[0] + 1) if len(reached) else f"> {own.shape[1]}"
+    trials = paired.reached(own, float(best[:, -1].mean()))
     return f"{trials} | {paired.told(own[:, -1] - best[:, -1])}"
 
 
@@ -148,7 +142,7 @@ def _leads(group: Mapping[str, Mapping[int, Row]], of: str, trials: int) -> Iter
     for name, seeds in sorted(others.items()):
         if seeds:
             ahead, behind = (
-                _curves([rows[seed][of] for seed in seeds], shown[-1])
+                stacked([rows[seed][of] for seed in seeds], shown[-1])
                 for rows in (own, group[name])
             )
             cells = [_lead(ahead[:, n - 1] - behind[:, n - 1]) for n in shown]

@@ -26,12 +26,13 @@ from typing import Any
 import grid
 import lines
 import numpy as np
+import paired
 import problems
 import recorded
 import rows
 import simulate
 from landscapes import Landscape
-from summary import at
+from summary import stacked
 from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
@@ -192,27 +193,21 @@ def _table(
     )
     yield "|---" * (len(shown) + 4) + "|"
     curves = {
-        mode: np.array([[at(by_seed[s]["curve"], n + 1) for n in range(trials)] for s in seeds])
+        mode: stacked([by_seed[seed]["curve"] for seed in seeds], trials)
         for mode, by_seed in group.items()
     }
     cold = curves.get("cold")
     for mode, found in curves.items():
-        values = " | ".join(_with_error(found[:, n - 1]) for n in shown)
+        values = " | ".join(paired.with_error(found[:, n - 1]) for n in shown)
         race = lead = ""
         if cold is not None:
-            reached = np.flatnonzero(found.mean(0) >= cold[:, -1].mean())
-            race = str(reached[0] + 1) if len(reached) else f"> {trials}"
+            race = paired.reached(found, float(cold[:, -1].mean()))
             n = min(20, trials) - 1
-            lead = _with_error(found[:, n] - cold[:, n], "+.3f")
+            lead = paired.with_error(found[:, n] - cold[:, n], "+.3f")
         rows_ = [group[mode][s] for s in seeds]
         cpu = np.mean([row["cpu_s"] for row in rows_])
         most = max(row["cpu_s_most"] for row in rows_)
         yield f"| {mode} | {values} | {race} | {lead} | {cpu:.3f} ({most:.2f}) |"
-
-
-def _with_error(values: Any, form: str = ".3f") -> str:
-    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
-    return f"{values.mean():{form}}{error}"
 
 
 if __name__ == "__main__":
