@@ -20,6 +20,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,8 @@ def _cache() -> Path:
     return Path(os.environ.get("AUTOPEFT_CACHE", "~/.cache/autopeft")).expanduser()
 
 
-def _key(packages: Sequence[str], seed: int) -> str:
+@cache
+def _key(packages: tuple[str, ...], seed: int) -> str:
     distributions = packages_distributions()
     versions = [
         [package, *(version(name) for name in sorted(set(distributions.get(package, []))))]
