@@ -19,6 +19,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions, version
@@ -72,7 +73,8 @@ def load_split(split: str, options: Mapping[str, Any]) -> Dataset:
     options: `packages` (import names), `seed`.
 
     Raises:
-        AutopeftError: an unknown option or split, or a package that is not installed.
+        AutopeftError: an unknown option or split, a value that is none, or a package that is not
+            installed.
     """
     unknown = set(options) - {"packages", "seed"}
     if unknown:
@@ -81,8 +83,9 @@ def load_split(split: str, options: Mapping[str, Any]) -> Dataset:
         )
     if split not in SHARES:
         raise AutopeftError(f"{SOURCE} has splits {', '.join(SHARES)}, got {split!r}")
-    packages = tuple(options.get("packages", PACKAGES))
-    seed = int(options.get("seed", 0))
+    packages, seed = _packages(options.get("packages", PACKAGES)), options.get("seed", 0)
+    if type(seed) is not int:
+        raise AutopeftError(f"{SOURCE} takes an integer as seed, got {seed!r}: correct it")
     folder = _cache() / f"docstrings-{_key(packages, seed)}"
     if not folder.is_dir():
         _write_whole(build_docstrings(packages, seed=seed), folder)
@@ -122,6 +125,15 @@ def write(splits: Mapping[str, Sequence[Row]], to: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def _packages(given: Any) -> tuple[str, ...]:
+    there = isinstance(given, list | tuple) and bool(given)
+    if not there or not all(isinstance(name, str) for name in given):
+        raise AutopeftError(
+            f"{SOURCE} takes import names of packages, got {given!r}: a list, [numpy, scipy]"
+        )
+    return tuple(given)
+
+
 def _cache() -> Path:
     return Path(os.environ.get("AUTOPEFT_CACHE", "~/.cache/autopeft")).expanduser()
 
@@ -153,7 +165,9 @@ def _hash(*parts: object) -> int:
 
 
 def _functions(package: str) -> Iterator[Function]:
-    found = importlib.util.find_spec(package)
+    found = None
+    with suppress(ImportError, ValueError):  # of no name, and inside a package that is not there
+        found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise AutopeftError(
             f"package {package!r} is not installed here: name it as you would import it"

@@ -75,6 +75,12 @@ def test_rows_come_from_the_cache_the_second_time(tmp_path, monkeypatch):
     [
         ("train", {"packages": ["no_such_package"]}, "'no_such_package' is not installed here"),
         ("train", {"packages": ["typer"]}, "too few functions with docstrings"),
+        ("train", {"packages": ["numpy.no_such.part"]}, "'numpy.no_such.part' is not installed"),
+        ("train", {"packages": ["..numpy"]}, "'..numpy' is not installed"),
+        ("train", {"packages": "numpy"}, "import names of packages, got 'numpy': a list"),
+        ("train", {"packages": [["numpy"]]}, "import names of packages, got [['numpy']]"),
+        ("train", {"packages": []}, "import names of packages, got []"),
+        ("train", {"seed": "x"}, "an integer as seed, got 'x'"),
         ("train", {"rows": 3}, "takes packages and seed, got rows"),
         ("dev", {}, "has splits train, validation, test, got 'dev'"),
     ],
