@@ -30,6 +30,7 @@ DATA = (
 SPLITS = ("train", "validation", "test")
 LIMITS = (*SPLITS, "general")
 CARVED = ("carve", "from", "seed")
+SEEDS = 2**32  # of numpy's generator, which carves
 SOURCE = ("path", "name", "data_dir", "data_files", "split", "revision", "token", "packages")
 _FILES = ("json", "csv", "parquet", "text")
 
@@ -135,10 +136,18 @@ def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Com
     elif source["path"] in _FILES and not source.get("data_files"):
         hint = f"data_files: {split}.{source['path']}"
         complain(path, f"path: {source['path']} needs data_files, got nothing", hint)
+    elif source["path"] in _FILES and not _are_names(source["data_files"]):
+        rule = f"takes the name of a file, or a list of them, got {told(source['data_files'])}"
+        complain(f"{path}.data_files", rule)
     for key in source:
         # A builder of datasets has options of its own: only what looks misspelt is one.
         if key not in SOURCE and (hint := nearest(key, SOURCE)) and _close(key):
             complain(f"{path}.{key}", f"load_dataset has no {key!r}", hint)
+
+
+def _are_names(given: Any) -> bool:
+    names = given if isinstance(given, list) else [given]
+    return all(isinstance(name, str) and name for name in names)
 
 
 def _check_general(
@@ -174,8 +183,9 @@ def _check_carved(
         complain(
             f"{path}.from", f"takes a split that has a path, got {told(origin)}", "from: train"
         )
-    if not is_whole(seed):
-        complain(f"{path}.seed", f"takes a whole number, got {told(seed)}")
+    if not is_whole(seed, 0) or seed >= SEEDS:
+        rule = f"takes a whole number from 0 to {SEEDS - 1:,}, got {told(seed)}"
+        complain(f"{path}.seed", rule)
 
 
 def _check_columns(columns: Any, task: TaskKind | None, complain: Complain) -> None:

@@ -238,7 +238,8 @@ def _data() -> Schema:
 def _split() -> Schema:
     """The arguments of `load_dataset`, of which a builder may have its own; or a carved share."""
     share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-    carved = {"carve": share, "from": one_of(parts.SPLITS), "seed": {"type": "integer"}}
+    seed = {"type": "integer", "minimum": 0, "maximum": parts.SEEDS - 1}
+    carved = {"carve": share, "from": one_of(parts.SPLITS), "seed": seed}
     names = dict.fromkeys((*parts.SOURCE, *parts.CARVED), ANY)
     return {
         "type": "object",

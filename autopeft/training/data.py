@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ _FOLDERS = ("imagefolder",)
 _PICKLES = ("pandas",)  # of the builders that come with datasets
 _SAFE = "the rows as json, csv or parquet"
 _SPLITS = ("train", "validation", "test")
+_LONGEST = 500  # characters of a path that are told
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,20 @@ def _part(loaded: DatasetDict, wanted: str, where: str) -> Dataset:
 
 def _files(files: Any, folder: str, where: str) -> Any:
     names = [files] if isinstance(files, str) else list(files)
-    paths = [name if "://" in name else str((Path(folder) / name).resolve()) for name in names]
-    for path in paths:
-        if "://" not in path and not any(Path("/").glob(path.lstrip("/"))):
-            raise AutopeftError(f"{where}.data_files names a file that does not exist: {path}")
-    return paths
+    return [name if "://" in name else _file(name, folder, where) for name in names]
+
+
+def _file(name: str, folder: str, where: str) -> str:
+    """The full path of a file, or a pattern that files match."""
+    path = there = None
+    with suppress(OSError, ValueError):  # of what is too long for a path, or is none
+        path = str((Path(folder) / name).resolve())
+        there = any(Path("/").glob(path.lstrip("/")))
+    if not path or not there:
+        raise AutopeftError(
+            f"{where}.data_files names a file that does not exist: {(path or name)[:_LONGEST]}"
+        )
+    return path
 
 
 def _folder(name: Any, folder: str, where: str) -> str:

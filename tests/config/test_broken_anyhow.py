@@ -214,6 +214,16 @@ EXTRA = {
         {"path": "json"},
         "data.train: path: json needs data_files, got nothing (data_files: train.json)",
     ),
+    "files that are no names": (
+        ("data", "train"),
+        {"path": "json", "data_files": [1]},
+        "data.train.data_files: takes the name of a file, or a list of them, got [1]",
+    ),
+    "a carving seed below 0": (
+        ("data", "validation"),
+        {"carve": 0.1, "seed": -1},
+        "data.validation.seed: takes a whole number from 0 to 4,294,967,295, got -1",
+    ),
     "a log scale of what is signed": (
         ("objectives", 0),
         {"metric": "matthews_correlation", "scale": "log"},
