@@ -85,7 +85,8 @@ def check_search(
     options: Any = {}
     if isinstance(sampler, Mapping):
         check_names("search.sampler", sampler, SAMPLER, "a sampler", complain)
-        options, sampler = sampler.get("options") or {}, sampler.get("name")
+        options, sampler = sampler.get("options"), sampler.get("name")
+        options = {} if options is None else options
     if not isinstance(options, Mapping):
         complain("search.sampler.options", f"takes a mapping, got {told(options)}")
         options = {}

@@ -214,6 +214,11 @@ EXTRA = {
         {"path": "json"},
         "data.train: path: json needs data_files, got nothing (data_files: train.json)",
     ),
+    "options that are no mapping": (
+        ("search", "sampler"),
+        {"name": "autopeft", "options": 0},
+        "search.sampler.options: takes a mapping, got 0",
+    ),
     "files that are no names": (
         ("data", "train"),
         {"path": "json", "data_files": [1]},
