@@ -25,15 +25,20 @@ LEAST: Mapping[str, float] = {
     "warmup_steps": 0,
     "weight_decay": 0,
 }
-MOST: Mapping[str, float] = {"lora_dropout": 1}
+MOST: Mapping[str, float] = {"lora_dropout": 1, "num_train_epochs": 1_000_000}
+
+_NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_grad_norm"}
+"""Fields that a trial cannot do without; of most others null is the library's own default."""
 
 
 def check_value(at: str, name: str, value: Json, default: Json, complain: Complain) -> None:
     """Complain of every option of a value that the field cannot take."""
     for suffix, option in options_of(value):
+        kind = wanted(name, default)
+        if option is None and name in _NEVER_NULL:
+            complain(at + suffix, f"{name} takes {kind}, got null", "remove it")
         if option is None or isinstance(option, Expr):
             continue
-        kind = wanted(name, default)
         if kind and not _is(option, kind, name):
             hint = f"write {{choice: {told(option)}}}" if isinstance(option, list) else ""
             complain(at + suffix, f"{name} takes {kind}, got {told(option)}", hint)

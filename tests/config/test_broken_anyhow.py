@@ -214,6 +214,17 @@ EXTRA = {
         {"path": "json"},
         "data.train: path: json needs data_files, got nothing (data_files: train.json)",
     ),
+    "no batch size": (
+        ("training", "per_device_train_batch_size"),
+        None,
+        "training.per_device_train_batch_size: per_device_train_batch_size takes a whole number, "
+        "got null (remove it)",
+    ),
+    "more epochs than there is time": (
+        ("training", "num_train_epochs"),
+        1e308,
+        "training.num_train_epochs: num_train_epochs is at most 1000000, got 1e+308",
+    ),
     "options that are no mapping": (
         ("search", "sampler"),
         {"name": "autopeft", "options": 0},
