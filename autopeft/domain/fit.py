@@ -9,7 +9,7 @@ from autopeft.domain.counting.count import Placed
 from autopeft.domain.data_init_rules import refuse_company
 from autopeft.domain.data_inits import data_init
 from autopeft.domain.model import ModelShape, TargetModule
-from autopeft.domain.peft_config import refuse_shared_targets
+from autopeft.domain.peft_config import in_order, refuse_shared_targets
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.peft_rules import broken_rule
 from autopeft.domain.space import Json
@@ -70,6 +70,7 @@ def refuse_unfit(
                     "give it a branch of its own"
                 )
         refuse_shared_targets(modules)
+        in_order(modules)
 
 
 def unmergeable(module: Module, *, shape: ModelShape, quantized: bool = False) -> str | None:

@@ -57,7 +57,7 @@ def peft_arguments(
             arguments["modules_to_save"] = others
         return (arguments,)
     refuse_shared_targets(modules)
-    ordered = sorted(modules, key=_place)
+    ordered = in_order(modules)
     return tuple(_arguments(module, task_type, total_steps) for module in ordered)
 
 
@@ -102,6 +102,38 @@ def reached(named: Mapping[str, Json], name: str) -> bool:
         and match["stack"] in named["layers_pattern"]
         and int(match["layer"]) in named["layers_to_transform"]
         and any(name.endswith(f".{kind}") for kind in named["target_modules"])
+    )
+
+
+def in_order(modules: Sequence[Module]) -> list[Module]:
+    """As they are injected: PEFT's own first, then ours, a block after the modules inside it.
+
+    What is inside a block that is wrapped already has another name, and PEFT passes it by.
+
+    Raises:
+        ValueError: two modules wrap a block around a target of each other.
+    """
+    left, ordered = sorted(modules, key=_place), list[Module]()
+    while left:
+        free = [m for m in left if not any(_holds(m, other) for other in left if other is not m)]
+        if not free:
+            names = " and ".join(module.peft_type for module in left)
+            raise ValueError(
+                "modules wrap blocks around targets of each other, so that none can be the first, "
+                f"got {names}: give each block a module of its own"
+            )
+        left.remove(free[0])
+        ordered.append(free[0])
+    return ordered
+
+
+def _holds(outer: Module, inner: Module) -> bool:
+    """Whether a module of ours wraps a block around a target of another of ours."""
+    if outer.peft_type not in OWN or inner.peft_type not in OWN:
+        return False  # PEFT's own wrap no blocks, and come before those that do
+    blocks = set(outer.targets)
+    return any(
+        name[: dot.start()] in blocks for name in inner.targets for dot in re.finditer(r"\.", name)
     )
 
 

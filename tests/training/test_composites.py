@@ -82,3 +82,13 @@ def test_modules_that_wrap_the_same_layer_are_refused(bench):
     failure = on.run(on.configured(tree, RECIPE), next(NUMBERS))
     assert isinstance(failure, Failure)
     assert "need targets of their own" in failure.message
+
+
+def test_blocks_around_targets_of_each_other_are_refused(bench):
+    on = bench("bert")
+    crossed = (["attention", "feed_forward.down"], ["attention.query", "feed_forward"])
+    sized = {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 2}
+    tree = {"modules": [{**sized, "target_modules": targets} for targets in crossed]}
+    failure = on.run(on.configured(tree, RECIPE), next(NUMBERS))
+    assert isinstance(failure, Failure)
+    assert "give each block a module of its own" in failure.message

@@ -1,7 +1,7 @@
 """Any architecture that fits is counted by formula as it is built, trained and stored."""
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import make_model
@@ -72,6 +72,22 @@ def host(request, tmp_path_factory):
     return shape, load_base(model, folder=".", labels=("a", "b"), head=shape.head)
 
 
+def _parallel(targets, **placed):
+    module = {"peft_type": "PARALLEL_ADAPTER", "bottleneck_size": 1, "target_modules": targets}
+    return module | placed
+
+
+# A block around one target of a module whose other targets stand as high as the block.
+@example(
+    tree={
+        "modules": [
+            _parallel(["attention.query", "feed_forward.up"]),
+            _parallel(["attention"], layers=[0]),
+        ],
+        "layers": "all",
+        "allocation": "uniform",
+    }
+)
 @settings(
     max_examples=60,
     deadline=None,
