@@ -131,10 +131,8 @@ def _holds(outer: Module, inner: Module) -> bool:
     """Whether a module of ours wraps a block around a target of another of ours."""
     if outer.peft_type not in OWN or inner.peft_type not in OWN:
         return False  # PEFT's own wrap no blocks, and come before those that do
-    blocks = set(outer.targets)
-    return any(
-        name[: dot.start()] in blocks for name in inner.targets for dot in re.finditer(r"\.", name)
-    )
+    inside = tuple(f"{name}." for name in outer.targets)
+    return any(name.startswith(inside) for name in inner.targets)
 
 
 def _place(module: Module) -> tuple[bool, int]:
