@@ -83,3 +83,14 @@ def test_what_a_sampler_refuses_when_it_is_asked_is_one_message(name, options, t
         make_sampler(f"optuna.{name}", options).suggest(problem, history, seed=0)
     assert str(caught.value).startswith(f"optuna.{name} cannot propose a trial of this study: ")
     assert str(caught.value).endswith("take another sampler, or other options")
+
+
+def test_what_we_refuse_ourselves_is_not_said_to_be_optunas(monkeypatch):
+    def refused(problem, trial, attributes, baselines):
+        raise AutopeftError("trial 0 has no such field")
+
+    monkeypatch.setattr("autopeft.search.optuna_sampler._frozen_trial", refused)
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 1)]
+    with pytest.raises(AutopeftError, match=r"^trial 0 has no such field$"):
+        make_sampler("optuna.TPESampler", {}).suggest(problem, history, seed=0)

@@ -168,6 +168,13 @@ def test_data_that_make_no_sense_are_one_message(tmp_path, rows, data, said):
         load(tmp_path, **{"train": source, "validation": CARVE, **data})
 
 
+@pytest.mark.parametrize("name", ["a" * 5_000, "nul\0byte.jsonl"], ids=["long", "nul"])
+def test_a_name_that_no_file_can_have_is_one_short_message(tmp_path, name):
+    with pytest.raises(AutopeftError, match="data.train.data_files names a file that") as caught:
+        load(tmp_path, train={"path": "json", "data_files": name}, validation=CARVE)
+    assert len(str(caught.value)) < 600
+
+
 def test_a_label_that_training_never_saw_is_named(tmp_path, source):
     unseen = jsonl(tmp_path, "validation.jsonl", [{"text": "a", "label": "maybe"}])
     with pytest.raises(AutopeftError, match="labels that data.train does not: maybe"):
