@@ -1,6 +1,7 @@
 """The shapes of a model: all that counting, placement and validation need to know of it."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,9 +134,13 @@ class ModelShape:
         return self._matched_together[targets]
 
     @cached_property
-    def homes(self) -> dict[str, tuple[str, int]]:
-        """Kind and layer of every module and block, by full name."""
-        return {found.name: (found.kind, found.layer) for found in self.everything}
+    def by_name(self) -> dict[str, TargetModule]:
+        """Every module and block by its full name."""
+        return {found.name: found for found in self.everything}
+
+    def named(self, names: Iterable[str]) -> list[TargetModule]:
+        """The modules and blocks of these full names; those it does not have are left out."""
+        return [self.by_name[name] for name in names if name in self.by_name]
 
     @cached_property
     def _matched(self) -> dict[str, tuple[TargetModule, ...]]:

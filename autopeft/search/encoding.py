@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_Kinds = Mapping[str, tuple[str, int]]  # full name -> (kind, layer)
 _TIED = ("layer", "share", "kind", "method")  # groups of one length scale
 _SHARP = ("recipe:learning_rate",)  # features that are expected to matter
 _GROUPS = {"training": "recipe", "parameters": "parameter"}
@@ -93,10 +92,9 @@ def features(
     """The named features of a configuration; known: its exact metrics."""
     architecture = configuration.architecture
     row: dict[str, float] = {}
-    kinds = shape.homes
-    for members in _families(architecture, kinds):
+    for members in _families(architecture, shape):
         _add_family(row, members)
-    _add_placement(row, architecture, shape, kinds)
+    _add_placement(row, architecture, shape)
     if architecture.full_fine_tuning:
         row["method:full"] = 1.0
     name, options = architecture.allocation
@@ -141,14 +139,14 @@ def shares_layers(problem: Problem) -> bool:
     return any(len(branch.tree.get("modules", ())) > 1 for branch in problem.space.branches)
 
 
-def _families(architecture: Architecture, kinds: _Kinds) -> list[list[Module]]:
+def _families(architecture: Architecture, shape: ModelShape) -> list[list[Module]]:
     """The modules, together those that differ in their sizes and layers alone."""
     if len(architecture.modules) == 1:
         return [list(architecture.modules)]
     found: dict[str, list[Module]] = {}
     for module in architecture.modules:
         fields = {k: v for k, v in module.fields.items() if k != module.size_field}
-        wrapped = sorted({kinds[target][0] for target in module.targets})
+        wrapped = sorted({target.kind for target in shape.named(module.targets)})
         same = json.dumps([module.peft_type, fields, wrapped], sort_keys=True, default=str)
         found.setdefault(same, []).append(module)
     return list(found.values())
@@ -186,11 +184,9 @@ def _levelled(module: Module, fields: Mapping[str, Json]) -> dict[str, Json]:
     return kept
 
 
-def _add_placement(
-    row: dict[str, float], architecture: Architecture, shape: ModelShape, kinds: _Kinds
-) -> None:
+def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
     for module in architecture.modules:
-        there = dict.fromkeys([kinds[target][0] for target in module.targets])
+        there = dict.fromkeys([target.kind for target in shape.named(module.targets)])
         row |= {f"kind:{kind}": 1.0 for kind in there}
     capacity = _capacity(architecture.modules, shape)
     active = [layer for layer, size in capacity.items() if size > 0]
@@ -217,7 +213,7 @@ def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
     """layer -> sizes of all that is in it."""
     capacity = dict.fromkeys(range(shape.layers), 0.0)
     for module in modules:
-        homes = [shape.homes[target][1] for target in module.targets] or module.layers
+        homes = [target.layer for target in shape.named(module.targets)] or module.layers
         for layer, size in zip(homes, _sizes(module), strict=True):
             capacity[layer] += size
     return capacity

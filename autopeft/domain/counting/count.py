@@ -42,8 +42,7 @@ class Placed:
 
     @classmethod
     def on(cls, shape: ModelShape, module: Module) -> "Placed":
-        wanted = set(module.targets)
-        return cls(module, tuple([t for t in shape.everything if t.name in wanted]), shape)
+        return cls(module, tuple(shape.named(module.targets)), shape)
 
     def field(self, name: str) -> Any:
         """A field of the module, else PEFT's default."""

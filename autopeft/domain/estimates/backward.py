@@ -40,17 +40,14 @@ def reached(architecture: Architecture, shape: ModelShape, *, checkpointing: boo
     if architecture.full_fine_tuning:
         return Reached(shape.modules, (), (), True)
     modules = deployed(architecture)
-    adapted = tuple((module, target) for module in modules for target in _wrapped(module, shape))
+    adapted = tuple(
+        (module, target) for module in modules for target in shape.named(module.targets)
+    )
     prompts = any(MODEL in CAPABILITIES[module.peft_type].wraps for module in modules)
     if prompts or checkpointing:
         return Reached(shape.modules, (), adapted, False)
     lowest = _lowest([target for _, target in adapted], shape.modules)
     return Reached(shape.modules[lowest:], shape.modules[:lowest], adapted, False)
-
-
-def _wrapped(module: Module, shape: ModelShape) -> list[TargetModule]:
-    wanted = set(module.targets)
-    return [target for target in shape.everything if target.name in wanted]
 
 
 def _lowest(targets: Sequence[TargetModule], modules: Sequence[TargetModule]) -> int:
