@@ -51,6 +51,15 @@ class _Plain(logging.Formatter):
         return visible(redacted(super().format(record)))
 
 
+def _written_once(record: logging.LogRecord) -> bool:
+    """Not what a library has just written itself; its further lines are ours to write."""
+    library = logging.getLogger(record.name.partition(".")[0])
+    if isinstance(library, logging.RootLogger) or not library.handlers:
+        return True
+    library.handlers.clear()
+    return False
+
+
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     # The live view is the progress; bars of what is loaded under it would tear it.
@@ -58,6 +67,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Plain("%(message)s"))
+        handler.addFilter(_written_once)
     # On import it tells of an optional kernel for CPUs, whatever the model is.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:

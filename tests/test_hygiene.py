@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 
 import pytest
 from rich.table import Table
@@ -81,3 +82,20 @@ def test_errors_and_log_lines_are_as_clean(monkeypatch, capsys):
         cli.main()
     said = capsys.readouterr().err
     assert said == "lost: [2J***HF_TOKEN***\nerror: refused: [2J***HF_TOKEN***\n"
+
+
+def test_a_library_with_a_handler_of_its_own_writes_every_line_once(monkeypatch, capsys):
+    library = logging.getLogger("chatty_library")
+
+    def chat(**_):
+        library.addHandler(logging.StreamHandler(sys.stderr))  # on import, as the hub's client does
+        for line in ("retrying", "retrying with abcdefgh-token", "gave up"):
+            logging.getLogger("chatty_library.http").warning(line)
+        logging.warning("of nobody")
+
+    monkeypatch.setattr(cli, "app", chat)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    cli.main()
+    said = capsys.readouterr().err
+    assert said == "retrying\nretrying with ***HF_TOKEN***\ngave up\nof nobody\n"
+    assert not library.handlers
