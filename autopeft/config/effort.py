@@ -1,7 +1,7 @@
 """The checks of `budget:`, `resources:` and `search:`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from autopeft.config.names import check_names
@@ -79,7 +79,10 @@ def check_search(
     recipe: Mapping[str, Any],
     objectives: Sequence[Objective],
     complain: Complain,
+    *,
+    estimated: Set[str] = frozenset(),
 ) -> SearchSettings:
+    """estimated: the measured metrics that a formula estimates."""
     check_names("search", given, SEARCH, "search", complain)
     sampler: Any = given.get("sampler", "autopeft")
     options: Any = {}
@@ -102,7 +105,8 @@ def check_search(
         whole[key] = value
     if "seeds" in options:
         complain("search.sampler.options.seeds", "is not the sampler's to say", "search.seeds")
-    _check_seeds(whole["seeds"], sampler, objectives, complain)
+    if whole["seeds"] > 1:
+        _check_seeds(whole["seeds"], sampler, objectives, estimated, complain)
     return SearchSettings(
         sampler=str(sampler),
         options=dict(options),
@@ -115,19 +119,21 @@ def check_search(
 
 
 def _check_seeds(
-    seeds: int, sampler: Any, objectives: Sequence[Objective], complain: Complain
+    seeds: int,
+    sampler: Any,
+    objectives: Sequence[Objective],
+    estimated: Set[str],
+    complain: Complain,
 ) -> None:
     """Who is to decide on replicates has to be able to."""
-    if seeds == 1:
-        return
     if sampler != "autopeft":
         rule = f"only sampler autopeft asks for another seed, got {told(sampler)} and seeds {seeds}"
         complain("search.seeds", rule, "remove seeds, or take sampler: autopeft")
-    known = [objective.known for objective in objectives]
-    if objectives and (known.count(False) != 1 or len(known) > 2):
+    measured = [objective.metric for objective in objectives if not objective.known]
+    if objectives and (len(measured) != 1 or measured[0] in estimated or len(objectives) > 2):
         names = ", ".join(objective.metric for objective in objectives)
         rule = (
-            "another seed is asked for with one measured objective, alone or beside one known, "
+            "another seed is asked for with one measured quality, alone or beside one known cost, "
             f"got {names} and seeds {seeds}"
         )
         complain("search.seeds", rule, "remove seeds")

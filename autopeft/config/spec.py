@@ -27,6 +27,7 @@ from autopeft.config.tree import fields, grow, section, told
 from autopeft.config.values import is_number
 from autopeft.config.warm_start import check_warm_start
 from autopeft.domain.errors import Mistake, SpecError
+from autopeft.domain.estimates import ESTIMATED
 from autopeft.domain.objective import METRICS
 from autopeft.domain.study import StudySpec, asked
 from autopeft.namespaces import STUDY, namespace_of, whole_name
@@ -171,7 +172,8 @@ class _Parser:
             )
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
         given = part("search")
-        search = check_search(given, length, objectives, self.complain)
+        estimated = frozenset[str]() if self._is_own else ESTIMATED
+        search = check_search(given, length, objectives, self.complain, estimated=estimated)
         earlier = given.get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
         confirm = check_confirm(

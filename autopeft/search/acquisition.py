@@ -10,7 +10,7 @@ of c estimates of cost (see `cost_models`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,7 @@ from autopeft.search.outcomes import (
     of_failures,
     of_objective,
     share_of,
+    softened,
 )
 from autopeft.search.sampled_volume import added, volumes
 from autopeft.search.scale import Scale
@@ -228,7 +229,8 @@ def _of_objective(inputs: Inputs, history: Sequence[Trial], j: int) -> Model:
             )
             process = _model(inputs, history, seen)
             return Recalibrated(process, inputs.column(objective.metric), about)
-    return _model(inputs, history, of_objective(history, inputs.scale, j))
+    seen = of_objective(history, inputs.scale, j)
+    return _model(inputs, history, replace(seen, values=softened(seen.values)))
 
 
 def _of_limit(inputs: Inputs, history: Sequence[Trial], limit: Limit) -> Model:

@@ -37,7 +37,7 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
     """
     done = averaged(history)
     if not closed_form.applies(problem):
-        return Level(silent="the model tells it for one measured objective, beside one known")
+        return Level(silent="the model tells it for one measured quality, beside one known cost")
     if len(done) < _FEWEST_TRIALS:
         return Level(silent=f"the model needs {_FEWEST_TRIALS} completed, got {len(done)}")
     problem = memory.remembering(problem)

@@ -24,6 +24,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.front import feasible, outcomes
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
+from autopeft.search.costs import estimated
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory, View
 from autopeft.search.outcomes import (
@@ -49,9 +50,11 @@ _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' rang
 
 
 def applies(problem: Problem) -> bool:
-    """One measured objective, and at most one known."""
-    known = [objective.known for objective in problem.objectives]
-    return known.count(False) == 1 and len(known) <= 2
+    """One measured objective, none that is estimated by formula, and at most one known."""
+    measured = [objective.metric for objective in problem.objectives if not objective.known]
+    if len(measured) != 1 or estimated(problem, measured[0]):
+        return False
+    return len(problem.objectives) <= 2
 
 
 @dataclass(frozen=True)

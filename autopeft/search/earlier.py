@@ -110,7 +110,7 @@ def earlier(
         configuration = history[position].configuration
         known = problem.known(configuration.architecture)
         row = features(configuration, problem.shape, known)
-        row |= shares(configuration.architecture, problem.shape)
+        row |= shares(problem, configuration.architecture)
         seen.append(
             Seen(
                 features=row,

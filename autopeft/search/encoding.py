@@ -9,6 +9,7 @@ d: columns of the encoding; n: configurations.
 """
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -130,7 +131,7 @@ def named(problem: Problem, configuration: Configuration) -> dict[str, float]:
     architecture = configuration.architecture
     row = features(configuration, problem.shape, problem.known(architecture))
     if shares_layers(problem):
-        row |= shares(architecture, problem.shape)
+        row |= shares(problem, architecture)
     return row
 
 
@@ -198,15 +199,30 @@ def _add_placement(row: dict[str, float], architecture: Architecture, shape: Mod
     row["depth:centroid"] = (sum(active) / len(active) + 0.5) / shape.layers if active else 0.0
 
 
-def shares(architecture: Architecture, shape: ModelShape) -> dict[str, float]:
-    """How much of a layer is whose: features for where several methods can share one."""
-    row: dict[str, float] = {}
-    for method in {module.peft_type for module in architecture.modules}:
-        members = [module for module in architecture.modules if module.peft_type == method]
-        for layer, size in _capacity(members, shape).items():
-            if size > 0:
-                row[f"share:{method}.{layer}"] = log2(1.0 + size)
-    return row
+def shares(problem: Problem, architecture: Architecture) -> dict[str, float]:
+    """How much of a layer is whose: features for where several modules can share one.
+
+    Of a method that a branch has twice, by what it wraps: on the queries of the first layers and
+    the values of the last is not the other way around.
+    """
+    row: defaultdict[str, float] = defaultdict(float)
+    twice = _twice(problem)
+    for module in architecture.modules:
+        method, wrapped = module.peft_type, problem.shape.named(module.targets)
+        apart = method in twice
+        homes = [f"{t.kind}.{t.layer}" if apart else str(t.layer) for t in wrapped]
+        for home, size in zip(homes or map(str, module.layers), _sizes(module), strict=True):
+            row[f"share:{method}.{home}"] += size
+    return {name: log2(1.0 + size) for name, size in row.items() if size > 0}
+
+
+def _twice(problem: Problem) -> set[str]:
+    """The methods that some branch has in several modules."""
+    found: set[str] = set()
+    for branch in problem.space.branches:
+        methods = Counter(module["peft_type"] for module in branch.tree.get("modules", ()))
+        found |= {method for method, count in methods.items() if count > 1}
+    return found
 
 
 def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:

@@ -288,8 +288,8 @@ def _refuse_unfit(problem: Problem) -> None:
 
     if not closed_form.applies(problem):
         raise AutopeftError(
-            "a search from earlier studies takes one measured objective and at most one known, got "
-            f"{', '.join(o.metric for o in problem.objectives)}: leave them out"
+            "a search from earlier studies takes one measured quality and at most one known "
+            f"cost, got {', '.join(o.metric for o in problem.objectives)}: leave them out"
         )
 
 

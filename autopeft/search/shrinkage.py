@@ -24,12 +24,12 @@ def modelled(problem: Problem, history: Sequence[Trial]) -> list[Trial]:
     Below the reference of the hypervolume, and with too few results, it is what was measured.
 
     Raises:
-        AutopeftError: more than one measured objective, or more than one known.
+        AutopeftError: more than one measured objective, more than one known, or a measured cost.
     """
     if not closed_form.applies(problem):
         names = ", ".join(objective.metric for objective in problem.objectives)
         raise AutopeftError(
-            "the model takes luck off one measured objective, alone or beside one known, got "
+            "the model takes luck off one measured quality, alone or beside one known cost, got "
             f"{names}: look at the front as measured"
         )
     done = averaged(history)

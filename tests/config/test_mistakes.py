@@ -529,17 +529,22 @@ def test_all_mistakes_come_at_once_in_the_order_of_the_file(tmp_path):
     ]
 
 
-def test_seeds_need_one_measured_objective(tmp_path):
+@pytest.mark.parametrize(
+    ("instead", "got"),
+    [
+        ("train_seconds", "accuracy, train_seconds"),
+        ("peak_memory_gib", "accuracy, peak_memory_gib"),
+    ],
+)
+def test_seeds_need_one_measured_quality(tmp_path, instead, got):
     text = GOOD.read_text().replace("parallel: 2", "seeds: 3")
     path = tmp_path / "space.yaml"
     path.write_text(text)
     assert bind(load(path), bert_shape(), source=path).search.seeds == 3
-    path.write_text(text.replace("{metric: adapter_params,", "{metric: train_seconds,"))
+    path.write_text(text.replace("{metric: adapter_params,", f"{{metric: {instead},"))
     (found,) = mistakes_of(path)
     assert found.path == "search.seeds"
-    assert "one measured objective, alone or beside one known, got accuracy, train_seconds" in str(
-        found
-    )
+    assert f"one measured quality, alone or beside one known cost, got {got} " in str(found)
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,16 @@ def test_a_search_with_two_measured_objectives_and_a_limit_is_deterministic(prob
     assert first == ModelBasedSampler(initial=4, candidates=16).suggest(problem, trials, seed=3)
     assert first.why == "model-based"
     assert 0 <= first.gain <= 1
+
+
+def test_a_measured_cost_alone_is_no_quality_and_starts_from_its_estimate(problem):
+    memory = Objective("peak_memory_gib", "minimize")
+    problem = replace(problem, objectives=(memory,), constraints=())
+    assert not closed_form.applies(problem)
+    assert closed_form.applies(replace(problem, estimates=None))
+    history = history_of(problem, 8)
+    found = ModelBasedSampler(initial=4).suggest(problem, history, seed=0)
+    assert found.why == "model-based"
+    wanted = problem.estimates(problem.configure(found.point))["peak_memory_gib"]
+    offered = [problem.estimates(each.configuration)["peak_memory_gib"] for each in history]
+    assert wanted <= min(offered)

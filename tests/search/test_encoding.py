@@ -5,8 +5,8 @@ import pytest
 from search.landscape import IA3, make_problem, random_trials
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.space import Branch, Choice, Range, Space
-from autopeft.search.encoding import Encoding, features, module_size
+from autopeft.domain.space import Bits, Branch, Choice, Range, Space
+from autopeft.search.encoding import Encoding, features, module_size, named
 
 
 def fitted(problem, count=40):
@@ -37,6 +37,26 @@ def rate(value):
 def test_different_configurations_are_different_vectors():
     encoding, configurations = fitted(make_problem(), 60)
     assert len(np.unique(encoding.encode(configurations), axis=0)) == 60
+
+
+def test_who_is_in_which_layers_is_told_of_two_modules_of_one_method():
+    def lora(kind, layers):
+        return {
+            "peft_type": "LORA",
+            "r": 8,
+            "target_modules": kind,
+            "layers": {"bits": Bits(layers)},
+        }
+
+    pair = {"modules": [lora("query", 6), lora("value", 6)]}
+    problem = make_problem(Space((Branch("pair", pair),)))
+    first, last = (1, 1, 0, 0, 0, 0), (0, 0, 0, 0, 1, 1)
+    names = ("modules[0].layers.bits", "modules[1].layers.bits")
+    one, other = (
+        problem.configure({"branch": "pair", **dict(zip(names, bits, strict=True))})
+        for bits in ((first, last), (last, first))
+    )
+    assert named(problem, one) != named(problem, other)
 
 
 def test_fitted_vectors_lie_in_the_unit_cube_and_no_column_is_constant_or_a_copy():

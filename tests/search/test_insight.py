@@ -80,7 +80,7 @@ def test_every_measured_objective_has_effects_a_log_one_as_shares():
         ("accuracy", False),
         ("train_seconds", True),
     ]
-    assert "one measured objective" in found.chance.silent
+    assert "one measured quality" in found.chance.silent
 
 
 def test_where_trials_say_nothing_the_model_says_so():

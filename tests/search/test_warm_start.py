@@ -198,5 +198,5 @@ def test_other_samplers_refuse_earlier_studies(name):
 def test_two_measured_objectives_are_refused():
     problem = make_problem(objectives=[ACCURACY, SECONDS])
     sampler = make_sampler("autopeft", {}, [source(make_problem())])
-    with pytest.raises(AutopeftError, match="at most one known, got accuracy, train_seconds"):
+    with pytest.raises(AutopeftError, match="at most one known cost, got accuracy, train_seconds"):
         sampler.suggest(problem, [], seed=0)
