@@ -9,6 +9,7 @@ is not run again. Seed s is instance s of a synthetic problem and seed s of the 
 are paired. `report` prints markdown: hypervolume of the true values of the front that the observed
 ones choose, over that of the true front; with --found, of all trials, so that what the search found
 is told apart from what noise hides; with --modelled, of the front that the model's means choose;
+with --level .95, the median of the trials that it takes to that share;
 with --against, one table of `autopeft` and each other by itself, on all seeds that the two have.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
 LoRA's rank and learning rate alone. CPU seconds are on one thread. `run --final` searches the
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _reported(chosen: argparse.Namespace, rows: Sequence[Row]) -> str:
     if chosen.trials is not None:
         rows = first(rows, chosen.trials)
-    return (against.report if chosen.against else report)(rows, chosen.of)
+    if chosen.against:
+        return against.report(rows, chosen.of)
+    return report(rows, chosen.of, chosen.level)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     reporting.add_argument("--trials", type=_count, help="the first so many of every search")
     reporting.add_argument(
         "--against", action="store_true", help="autopeft and one other at a time, on their seeds"
+    )
+    reporting.add_argument(
+        "--level", type=float, help="tell after how many trials half of the searches are there"
     )
     choices = reporting.add_mutually_exclusive_group()
     choices.set_defaults(of="curve")

@@ -46,6 +46,13 @@ def reached(hv: Array, level: float) -> str:
     return str(there[0] + 1) if len(there) else f"> {hv.shape[1]}"
 
 
+def reached_by_half(hv: Array, level: float) -> str:
+    """After how many trials half of the searches are there: the median of each one's first."""
+    firsts = [np.append(np.flatnonzero(row >= level), hv.shape[1])[0] + 1 for row in hv]
+    middle = float(np.median(firsts))
+    return f"{middle:g}" if middle <= hv.shape[1] else f"> {hv.shape[1]}"
+
+
 def band(hv: Array) -> tuple[Array, Array]:
     """(trials,) ends of the 95 % interval of the mean curve; the curve itself for few seeds."""
     if len(hv) < _FEWEST:

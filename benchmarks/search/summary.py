@@ -42,10 +42,11 @@ def stacked(found: Sequence[Sequence[float]], trials: int) -> Array:
     return np.array([[at(curve, n) for n in range(1, trials + 1)] for curve in found])
 
 
-def report(rows: Sequence[Row], of: str = "curve") -> str:
+def report(rows: Sequence[Row], of: str = "curve", level: float | None = None) -> str:
     """Markdown: a table for every problem, number of workers and budget, and one of differences.
 
-    of: which curve of a result, `curve`, `found` or `modelled`.
+    of: which curve of a result, `curve`, `found` or `modelled`. level: a hypervolume of which every
+    sampler's median number of trials is told.
 
     Raises:
         AutopeftError: there are no rows, or they lack the curve.
@@ -64,7 +65,10 @@ def report(rows: Sequence[Row], of: str = "curve") -> str:
     tables = [
         part
         for key, group in groups.items()
-        for part in ("\n".join(_table(*key, group, of)), "\n".join(_leads(group, of, key[2])))
+        for part in (
+            "\n".join(_table(*key, group, of, level)),
+            "\n".join(_leads(group, of, key[2])),
+        )
     ]
     return "\n\n".join(table for table in tables if table)
 
@@ -87,7 +91,12 @@ def first(rows: Sequence[Row], trials: int) -> list[Row]:
 
 
 def _table(
-    problem: str, workers: int, trials: int, group: Mapping[str, Mapping[int, Row]], of: str
+    problem: str,
+    workers: int,
+    trials: int,
+    group: Mapping[str, Mapping[int, Row]],
+    of: str,
+    level: float | None,
 ) -> Iterator[str]:
     """A row a sampler, best first, on the seeds that all of them have."""
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in group.values())))
@@ -102,14 +111,18 @@ def _table(
         yield ""
     shown = [n for n in CHECKPOINTS if n <= trials] or [trials]
     names = " | ".join(str(n) for n in shown)
+    if level is not None:
+        names += f" | median trials to {level:g}"
     yield f"| sampler | {names} | CPU s a suggestion (at the end) | trials to the best other's last | lead over it, paired |"
-    yield "|---" * (len(shown) + 4) + "|"
+    yield "|---" * (len(shown) + 4 + (level is not None)) + "|"
     chosen = {name: [by_seed[seed] for seed in seeds] for name, by_seed in group.items()}
     curves = {
         name: stacked([row[of] for row in found], shown[-1]) for name, found in chosen.items()
     }
     for name in sorted(curves, key=lambda name: -curves[name][:, -1].mean()):
         values = " | ".join(paired.with_error(curves[name][:, n - 1]) for n in shown)
+        if level is not None:
+            values += f" | {paired.reached_by_half(curves[name], level)}"
         mean, end = (float(np.mean([row[key] for row in chosen[name]])) for key in _TIMES)
         race = _race(curves[name], [curve for other, curve in curves.items() if other != name])
         yield f"| {name} | {values} | {mean:.3f} ({end:.3f}) | {race} |"

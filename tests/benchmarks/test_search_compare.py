@@ -321,6 +321,17 @@ def test_trials_to_a_level_are_counted_on_the_mean_curve():
     assert slow == "| slow | 0.400 | 0.100 (0.200) | > 8 | -0.400 |"
 
 
+def test_the_median_of_trials_to_a_level_is_told_when_it_is_asked_for():
+    def row(seed, curve):
+        search = summary.Search("p", "a", seed, 1, 8)
+        return {**search._asdict(), "curve": curve, "cpu_s": 0.1, "cpu_s_end": 0.2}
+
+    rows = [row(0, [0.1, 0.9]), row(1, [0.1, 0.1, 0.1, 0.9]), row(2, [0.9, 0.9])]
+    assert "| a | 0.900 ± 0.000 | 2 | 0.100" in summary.report(rows, level=0.9)
+    assert "| median trials to 0.95 |" in summary.report(rows, level=0.95)
+    assert "| > 8 |" in summary.report(rows, level=0.95)
+
+
 def test_only_seeds_that_every_sampler_has_are_compared():
     def row(sampler, seed):
         search = summary.Search("p", sampler, seed, 1, 8)
