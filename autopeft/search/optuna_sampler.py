@@ -1,9 +1,7 @@
 """Optuna's samplers behind our port.
 
 Every call replays the history into an in-memory study and asks for one trial, so the sampler stays
-a pure function. A branch is one categorical parameter; its variables exist under it, named
-`branch/path`. A choice of growing numbers is an integer (its order means something), other choices
-are categorical, a bit is an integer 0 or 1. Scores are maximised. Failed trials are replayed as
+a pure function. Scores are maximised. Failed trials are replayed as
 FAIL, which Optuna ignores; running ones as RUNNING, which TPE's constant liar stays away from.
 """
 
@@ -13,19 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from autopeft.domain.errors import AutopeftError, OutcomeError
 from autopeft.domain.front import baseline_metrics
 from autopeft.domain.ports import Problem, Suggestion
-from autopeft.domain.space import Bits, Branch, Choice, Json, Point, Range, Subset, Variable
+from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
-from autopeft.search.plain_encoding import growing
+from autopeft.search.optuna_parameters import asked, fill, parameters_of
 from autopeft.search.points import evaluated, fits
 from autopeft.search.random_sampler import RandomSampler
 
@@ -34,6 +26,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # Optuna's own 50 makes a study of 60 trials a random search.
     "NSGAIISampler": {"population_size": 16},
 }
+
+# They model or breed only what all trials of a study have; see `optuna_parameters`.
+_OF_ALL_TRIALS = {"CmaEsSampler", "GPSampler", "NSGAIISampler", "NSGAIIISampler"}
 
 _ASKS = 20  # before a random draw takes over
 _STATES = {
@@ -89,11 +84,15 @@ class OptunaSampler:
             warnings.simplefilter("ignore")
             study = self._replayed(problem, history, seed)
             for _ in range(asks):
-                point = _ask(problem, study)
+                point = asked(problem, study, whole=self._whole)
                 configuration = problem.admissible(point)
                 if configuration is not None and configuration.key not in taken:
                     return point
         return None
+
+    @property
+    def _whole(self) -> bool:
+        return self.name in _OF_ALL_TRIALS
 
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
@@ -122,7 +121,7 @@ class OptunaSampler:
             if population is not None:
                 key = f"{type(sampler).__name__}:generation"
                 attributes[key] = complete // population
-            replayed = _frozen_trial(problem, trial, attributes, baselines)
+            replayed = _frozen_trial(problem, trial, attributes, baselines, whole=self._whole)
             complete += replayed.state is optuna.trial.TrialState.COMPLETE
             study.add_trial(replayed)
         return study
@@ -140,6 +139,8 @@ def _frozen_trial(
     trial: Trial,
     attributes: Mapping[str, Any],
     baselines: Mapping[str, Mapping[str, float]],
+    *,
+    whole: bool,
 ) -> optuna.trial.FrozenTrial:
     state, values = _STATES[trial.state], None
     if state is optuna.trial.TrialState.COMPLETE:
@@ -147,7 +148,9 @@ def _frozen_trial(
             values = [objective.score(trial.metrics) for objective in problem.objectives]
         except OutcomeError:
             state = optuna.trial.TrialState.FAIL
-    params, distributions = _parameters(problem, trial.point)
+    params, distributions = parameters_of(problem, trial.point, whole=whole)
+    if whole:
+        fill(params, distributions, problem.space, trial.number)
     violations = {}
     for constraint in problem.constraints:
         bound, value = constraint.bound(baselines), trial.metrics.get(constraint.metric)
@@ -162,113 +165,3 @@ def _frozen_trial(
         system_attrs=dict(attributes),
         constraints=violations or None,
     )
-
-
-def _parameters(
-    problem: Problem, point: Point
-) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """A point as Optuna's parameters."""
-    branches = tuple(branch.name for branch in problem.space.branches)
-    params: dict[str, Any] = {"branch": point["branch"]}
-    distributions: dict[str, BaseDistribution] = {"branch": CategoricalDistribution(branches)}
-    branch = problem.space[point["branch"]]
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            numbers = _to_numbers(parameter.variable, point[parameter.name])
-            for (name, distribution), number in zip(
-                _distributions(branch, parameter.name, parameter.variable), numbers, strict=True
-            ):
-                params[name], distributions[name] = number, distribution
-    return params, distributions
-
-
-def _ask(problem: Problem, study: optuna.study.Study) -> Point:
-    trial = study.ask()
-    branches = tuple(branch.name for branch in problem.space.branches)
-    point: dict[str, Json] = {"branch": trial.suggest_categorical("branch", branches)}
-    branch = problem.space[point["branch"]]
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            numbers = [
-                _suggest(trial, name, distribution)
-                for name, distribution in _distributions(branch, parameter.name, parameter.variable)
-            ]
-            point[parameter.name] = _from_numbers(parameter.variable, numbers)
-    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return point
-
-
-def _suggest(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:
-    match distribution:
-        case IntDistribution():
-            return trial.suggest_int(
-                name, distribution.low, distribution.high, log=distribution.log
-            )
-        case FloatDistribution():
-            return trial.suggest_float(
-                name, distribution.low, distribution.high, log=distribution.log
-            )
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, distribution.choices)
-        case _:
-            raise TypeError(f"no other distribution is made here, got {distribution!r}")
-
-
-def _distributions(
-    branch: Branch, path: str, variable: Variable
-) -> list[tuple[str, BaseDistribution]]:
-    """The parameters that stand for one variable, in order."""
-    name = f"{branch.name}/{path}"
-    match variable:
-        case Choice(options):
-            count = len(options)
-            if growing(options):
-                return [(name, IntDistribution(0, count - 1))]
-            return [(name, CategoricalDistribution(tuple(range(count))))]
-        case Range():
-            return [(name, _of_range(variable))]
-        case Subset(options):
-            return [(f"{name}#{i}", IntDistribution(0, 1)) for i in range(len(options))]
-        case Bits(length):
-            return [(f"{name}#{i}", IntDistribution(0, 1)) for i in range(length)]
-
-
-def _of_range(variable: Range) -> BaseDistribution:
-    if variable.step is not None:  # steps are counted: Optuna would move an uneven upper end
-        steps = int((variable.high - variable.low) / variable.step + 1e-9)
-        return IntDistribution(0, steps)
-    if variable.integer:
-        return IntDistribution(int(variable.low), int(variable.high), log=variable.log)
-    return FloatDistribution(variable.low, variable.high, log=variable.log)
-
-
-def _to_numbers(variable: Variable, value: Json) -> list[Any]:
-    match variable:
-        case Range(step=float() | int() as step):
-            return [round((value - variable.low) / step)]
-        case Subset() | Bits():
-            return list(value)
-        case _:
-            return [value]
-
-
-def _from_numbers(variable: Variable, numbers: list[Any]) -> Json:
-    match variable:
-        case Range(step=float() | int() as step):
-            value = variable.low + step * numbers[0]
-            return variable.at(variable.unit(value))
-        case Subset():
-            return _at_least(numbers, variable.min)
-        case Bits():
-            return _at_least(numbers, 1)
-        case _:
-            return numbers[0]
-
-
-def _at_least(bits: list[int], least: int) -> tuple[int, ...]:
-    """Turn on the first bits that are off until enough are on."""
-    missing = least - sum(bits)
-    for i, bit in enumerate(bits):
-        if missing > 0 and not bit:
-            bits[i], missing = 1, missing - 1
-    return tuple(bits)

@@ -15,7 +15,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from autopeft.domain.space import Branch, Parameter, Point, Space
-from autopeft.search import optuna_sampler
+from autopeft.search.optuna_parameters import distributions_of, from_numbers, to_numbers
 
 BRANCH = "branch"
 
@@ -51,7 +51,7 @@ def values_of(space: Space, point: Point) -> dict[str, Any]:
     values = {BRANCH: branch.name} if len(space.branches) > 1 else {}
     for parameter in branch.parameters:
         if parameter.active(point):
-            numbers = optuna_sampler._to_numbers(parameter.variable, point[parameter.name])
+            numbers = to_numbers(parameter.variable, point[parameter.name])
             names = [name for name, _ in _distributions(branch, parameter)]
             values |= dict(zip(names, numbers, strict=True))
     return values
@@ -64,9 +64,9 @@ def point_of(space: Space, values: Mapping[str, Any]) -> Point:
     for parameter in branch.parameters:
         if parameter.active(point):
             numbers = [values[name] for name, _ in _distributions(branch, parameter)]
-            point[parameter.name] = optuna_sampler._from_numbers(parameter.variable, numbers)
+            point[parameter.name] = from_numbers(parameter.variable, numbers)
     return point
 
 
 def _distributions(branch: Branch, parameter: Parameter) -> Sequence[tuple[str, BaseDistribution]]:
-    return optuna_sampler._distributions(branch, parameter.name, parameter.variable)
+    return distributions_of(f"{branch.name}/{parameter.name}", parameter.variable)

@@ -5,18 +5,18 @@ from search.landscape import HOUSE, LORA, make_problem, random_trials, search, s
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.space import Range, Space
 from autopeft.search import make_sampler
-from autopeft.search.optuna_sampler import _from_numbers, _of_range, _to_numbers
+from autopeft.search.optuna_parameters import from_numbers, of_range, to_numbers
 
 
 def test_every_value_of_a_stepped_range_survives_the_way_there_and_back():
     for variable in (Range(0, 95, step=10), Range(0.1, 1.0, step=0.25), Range(1, 5)):
         for unit in (0.0, 0.3, 0.5, 0.99, 1.0):
             value = variable.at(unit)
-            assert _from_numbers(variable, _to_numbers(variable, value)) == value
+            assert from_numbers(variable, to_numbers(variable, value)) == value
 
 
 def test_an_uneven_upper_end_is_not_moved():
-    distribution = _of_range(Range(0, 95, step=10))
+    distribution = of_range(Range(0, 95, step=10))
     assert isinstance(distribution, optuna.distributions.IntDistribution)
     assert (distribution.low, distribution.high) == (0, 9)
 
@@ -47,6 +47,26 @@ def test_nsga_breeds_after_its_first_population():
         make_sampler("optuna.NSGAIISampler", {"population_size": 6}), problem, trials=24, seed=0
     )
     assert len({trial.configuration.key for trial in history}) == 24
+
+
+@pytest.mark.parametrize("name", ["GPSampler", "NSGAIISampler"])
+def test_what_only_some_branches_have_is_modelled_too(name):
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 12)]
+    study = make_sampler(f"optuna.{name}", {})._replayed(problem, history, 0)
+    names = {frozenset(trial.params) for trial in study.trials}
+    (all_of_them,) = names
+    branches = {branch.name for branch in problem.space.branches}
+    assert {part.partition("/")[0] for part in all_of_them} <= {"branch", *branches}
+    rates = [part for part in all_of_them if part.endswith("training.learning_rate")]
+    ranges = {
+        p.variable for b in problem.space.branches for p in b.parameters if p.name in rates[0]
+    }
+    assert len(rates) == len(ranges)
+    space = study.sampler.infer_relative_search_space(study, study.trials[-1])
+    assert set(space) == all_of_them
+    again = make_sampler(f"optuna.{name}", {})._replayed(problem, history, 0)
+    assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
 
 
 def test_other_samplers_of_optuna_work_by_name():
@@ -86,7 +106,7 @@ def test_what_a_sampler_refuses_when_it_is_asked_is_one_message(name, options, t
 
 
 def test_what_we_refuse_ourselves_is_not_said_to_be_optunas(monkeypatch):
-    def refused(problem, trial, attributes, baselines):
+    def refused(problem, trial, attributes, baselines, *, whole):
         raise AutopeftError("trial 0 has no such field")
 
     monkeypatch.setattr("autopeft.search.optuna_sampler._frozen_trial", refused)
