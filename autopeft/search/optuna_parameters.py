@@ -1,9 +1,11 @@
 """Points of a space as Optuna's parameters, and back.
 
-The branch is one categorical parameter; its variables exist under it, named `branch/path` by the
-first branch that has the same: a learning rate or a layer is one parameter for all methods. A
-choice of growing numbers is an integer (its order means something), other choices are categorical,
-a bit is an integer 0 or 1.
+A branch is one categorical parameter; its variables exist under it, named `branch/path`. A choice
+of growing numbers is an integer (its order means something), other choices are categorical, a bit
+is an integer 0 or 1.
+
+whole: for samplers that take only what all trials of a study have. Then a variable that several
+branches have is one parameter, and every trial is filled with the rest.
 """
 
 from typing import Any
@@ -34,7 +36,7 @@ from autopeft.search.plain_encoding import growing
 
 
 def parameters_of(
-    problem: Problem, point: Point
+    problem: Problem, point: Point, *, whole: bool
 ) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
     """A point as Optuna's parameters."""
     space = problem.space
@@ -44,7 +46,7 @@ def parameters_of(
     branch = space[point["branch"]]
     for parameter in branch.parameters:
         if parameter.active(point):
-            name = _name(space, branch, parameter)
+            name = _name(space, branch, parameter, whole=whole)
             _put(params, distributions, name, parameter.variable, point[parameter.name])
     return params, distributions
 
@@ -56,7 +58,7 @@ def fill(
     rng = np.random.default_rng(number)
     for branch in space.branches:
         for parameter in branch.parameters:
-            name, variable = _name(space, branch, parameter), parameter.variable
+            name, variable = _name(space, branch, parameter, whole=True), parameter.variable
             drawn = variable.draw(rng)
             if distributions_of(name, variable)[0][0] not in params:
                 _put(params, distributions, name, variable, drawn)
@@ -74,24 +76,28 @@ def _put(
         params[part], distributions[part] = number, distribution
 
 
-def _name(space: Space, branch: Branch, parameter: Parameter) -> str:
-    same = (parameter.name, parameter.variable)
-    first = next(
-        other
-        for other in space.branches
-        if other is branch or same in ((p.name, p.variable) for p in other.parameters)
-    )
-    return f"{first.name}/{parameter.name}"
+def _name(space: Space, branch: Branch, parameter: Parameter, *, whole: bool) -> str:
+    """A parameter's name; `whole`: the same for the same parameter of several branches."""
+    if whole:
+        branch = next(
+            other
+            for other in space.branches
+            if any(
+                p.name == parameter.name and p.variable == parameter.variable
+                for p in other.parameters
+            )
+        )
+    return f"{branch.name}/{parameter.name}"
 
 
-def asked(problem: Problem, study: optuna.study.Study) -> Point:
+def asked(problem: Problem, study: optuna.study.Study, *, whole: bool) -> Point:
     trial = study.ask()
     branches = tuple(branch.name for branch in problem.space.branches)
     point: dict[str, Json] = {"branch": trial.suggest_categorical("branch", branches)}
     branch = problem.space[point["branch"]]
     for parameter in branch.parameters:
         if parameter.active(point):
-            name = _name(problem.space, branch, parameter)
+            name = _name(problem.space, branch, parameter, whole=whole)
             numbers = [
                 _suggest(trial, part, distribution)
                 for part, distribution in distributions_of(name, parameter.variable)

@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "NSGAIISampler": {"population_size": 16},
 }
 
-# They model or breed only what all trials of a study have: each is filled with what it lacks.
+# They model or breed only what all trials of a study have; see `optuna_parameters`.
 _OF_ALL_TRIALS = {"CmaEsSampler", "GPSampler", "NSGAIISampler", "NSGAIIISampler"}
 
 _ASKS = 20  # before a random draw takes over
@@ -84,11 +84,15 @@ class OptunaSampler:
             warnings.simplefilter("ignore")
             study = self._replayed(problem, history, seed)
             for _ in range(asks):
-                point = asked(problem, study)
+                point = asked(problem, study, whole=self._whole)
                 configuration = problem.admissible(point)
                 if configuration is not None and configuration.key not in taken:
                     return point
         return None
+
+    @property
+    def _whole(self) -> bool:
+        return self.name in _OF_ALL_TRIALS
 
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
@@ -108,7 +112,6 @@ class OptunaSampler:
             directions=["maximize"] * len(problem.objectives), sampler=sampler
         )
         population = getattr(sampler, "population_size", None)
-        whole = self.name in _OF_ALL_TRIALS
         baselines = baseline_metrics(problem.objectives, history)
         complete = 0
         for trial in history:
@@ -118,7 +121,7 @@ class OptunaSampler:
             if population is not None:
                 key = f"{type(sampler).__name__}:generation"
                 attributes[key] = complete // population
-            replayed = _frozen_trial(problem, trial, attributes, baselines, whole=whole)
+            replayed = _frozen_trial(problem, trial, attributes, baselines, whole=self._whole)
             complete += replayed.state is optuna.trial.TrialState.COMPLETE
             study.add_trial(replayed)
         return study
@@ -145,7 +148,7 @@ def _frozen_trial(
             values = [objective.score(trial.metrics) for objective in problem.objectives]
         except OutcomeError:
             state = optuna.trial.TrialState.FAIL
-    params, distributions = parameters_of(problem, trial.point)
+    params, distributions = parameters_of(problem, trial.point, whole=whole)
     if whole:
         fill(params, distributions, problem.space, trial.number)
     violations = {}

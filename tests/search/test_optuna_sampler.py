@@ -49,24 +49,6 @@ def test_nsga_breeds_after_its_first_population():
     assert len({trial.configuration.key for trial in history}) == 24
 
 
-def test_a_parameter_that_methods_share_is_one_to_optuna():
-    problem = make_problem()
-    history = [told(trial) for trial in random_trials(problem, 12)]
-    study = make_sampler("optuna.TPESampler", {})._replayed(problem, history, 0)
-    assert len({trial.params["branch"] for trial in study.trials}) > 1
-    for trial, was in zip(study.trials, history, strict=True):
-        rates = [name for name in trial.params if name.endswith("/training.learning_rate")]
-        assert [trial.params[name] for name in rates] == [was.point["training.learning_rate"]]
-    ranges = {
-        p.variable
-        for branch in problem.space.branches
-        for p in branch.parameters
-        if p.name == "training.learning_rate"
-    }
-    rates = {n for t in study.trials for n in t.params if n.endswith("/training.learning_rate")}
-    assert len(rates) == len(ranges) < len(problem.space.branches)
-
-
 @pytest.mark.parametrize("name", ["GPSampler", "NSGAIISampler"])
 def test_what_only_some_branches_have_is_modelled_too(name):
     problem = make_problem()
