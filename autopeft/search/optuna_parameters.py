@@ -4,8 +4,7 @@ A branch is one categorical parameter; its variables exist under it, named `bran
 of growing numbers is an integer (its order means something), other choices are categorical, a bit
 is an integer 0 or 1.
 
-whole: for samplers that take only what all trials of a study have. Then a variable that several
-branches have is one parameter, and every trial is filled with the rest.
+shared: what several branches have alike, a learning rate or a layer, is one parameter.
 """
 
 from typing import Any
@@ -36,7 +35,7 @@ from autopeft.search.plain_encoding import growing
 
 
 def parameters_of(
-    problem: Problem, point: Point, *, whole: bool
+    problem: Problem, point: Point, *, shared: bool
 ) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
     """A point as Optuna's parameters."""
     space = problem.space
@@ -46,7 +45,7 @@ def parameters_of(
     branch = space[point["branch"]]
     for parameter in branch.parameters:
         if parameter.active(point):
-            name = _name(space, branch, parameter, whole=whole)
+            name = _name(space, branch, parameter, shared=shared)
             _put(params, distributions, name, parameter.variable, point[parameter.name])
     return params, distributions
 
@@ -58,7 +57,7 @@ def fill(
     rng = np.random.default_rng(number)
     for branch in space.branches:
         for parameter in branch.parameters:
-            name, variable = _name(space, branch, parameter, whole=True), parameter.variable
+            name, variable = _name(space, branch, parameter, shared=True), parameter.variable
             drawn = variable.draw(rng)
             if distributions_of(name, variable)[0][0] not in params:
                 _put(params, distributions, name, variable, drawn)
@@ -76,9 +75,8 @@ def _put(
         params[part], distributions[part] = number, distribution
 
 
-def _name(space: Space, branch: Branch, parameter: Parameter, *, whole: bool) -> str:
-    """A parameter's name; `whole`: the same for the same parameter of several branches."""
-    if whole:
+def _name(space: Space, branch: Branch, parameter: Parameter, *, shared: bool) -> str:
+    if shared:
         branch = next(
             other
             for other in space.branches
@@ -90,14 +88,14 @@ def _name(space: Space, branch: Branch, parameter: Parameter, *, whole: bool) ->
     return f"{branch.name}/{parameter.name}"
 
 
-def asked(problem: Problem, study: optuna.study.Study, *, whole: bool) -> Point:
+def asked(problem: Problem, study: optuna.study.Study, *, shared: bool) -> Point:
     trial = study.ask()
     branches = tuple(branch.name for branch in problem.space.branches)
     point: dict[str, Json] = {"branch": trial.suggest_categorical("branch", branches)}
     branch = problem.space[point["branch"]]
     for parameter in branch.parameters:
         if parameter.active(point):
-            name = _name(problem.space, branch, parameter, whole=whole)
+            name = _name(problem.space, branch, parameter, shared=shared)
             numbers = [
                 _suggest(trial, part, distribution)
                 for part, distribution in distributions_of(name, parameter.variable)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 
 from autopeft.domain.errors import AutopeftError, OutcomeError
 from autopeft.domain.front import baseline_metrics
@@ -27,7 +28,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "NSGAIISampler": {"population_size": 16},
 }
 
-# They model or breed only what all trials of a study have; see `optuna_parameters`.
+# They model or breed only what all trials have: of a space with branches next to nothing.
 _OF_ALL_TRIALS = {"CmaEsSampler", "GPSampler", "NSGAIISampler", "NSGAIIISampler"}
 
 _ASKS = 20  # before a random draw takes over
@@ -43,12 +44,18 @@ _STATES = {
 class OptunaSampler:
     """`name` of `optuna.samplers` with these options; see `ports.Sampler` for the contract.
 
+    shared: what several branches have alike is one parameter (see `optuna_parameters`), and a
+        sampler that takes only what all trials have finds the rest filled in at random. None: for
+        such samplers alone. TPE finds more on tables of 420 runs with it, and much less where there
+        is a bit for each of 24 layers (benchmarks/README.md).
+
     Raises:
         AutopeftError: Optuna refuses an option.
     """
 
     name: str
     options: Mapping[str, Any]
+    shared: bool | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -84,15 +91,15 @@ class OptunaSampler:
             warnings.simplefilter("ignore")
             study = self._replayed(problem, history, seed)
             for _ in range(asks):
-                point = asked(problem, study, whole=self._whole)
+                point = asked(problem, study, shared=self._shares)
                 configuration = problem.admissible(point)
                 if configuration is not None and configuration.key not in taken:
                     return point
         return None
 
     @property
-    def _whole(self) -> bool:
-        return self.name in _OF_ALL_TRIALS
+    def _shares(self) -> bool:
+        return self.name in _OF_ALL_TRIALS if self.shared is None else self.shared
 
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
@@ -121,7 +128,10 @@ class OptunaSampler:
             if population is not None:
                 key = f"{type(sampler).__name__}:generation"
                 attributes[key] = complete // population
-            replayed = _frozen_trial(problem, trial, attributes, baselines, whole=self._whole)
+            params = parameters_of(problem, trial.point, shared=self._shares)
+            if self._shares and self.name in _OF_ALL_TRIALS:
+                fill(*params, problem.space, trial.number)
+            replayed = _frozen_trial(problem, trial, attributes, baselines, *params)
             complete += replayed.state is optuna.trial.TrialState.COMPLETE
             study.add_trial(replayed)
         return study
@@ -139,8 +149,8 @@ def _frozen_trial(
     trial: Trial,
     attributes: Mapping[str, Any],
     baselines: Mapping[str, Mapping[str, float]],
-    *,
-    whole: bool,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
 ) -> optuna.trial.FrozenTrial:
     state, values = _STATES[trial.state], None
     if state is optuna.trial.TrialState.COMPLETE:
@@ -148,9 +158,6 @@ def _frozen_trial(
             values = [objective.score(trial.metrics) for objective in problem.objectives]
         except OutcomeError:
             state = optuna.trial.TrialState.FAIL
-    params, distributions = parameters_of(problem, trial.point, whole=whole)
-    if whole:
-        fill(params, distributions, problem.space, trial.number)
     violations = {}
     for constraint in problem.constraints:
         bound, value = constraint.bound(baselines), trial.metrics.get(constraint.metric)
@@ -160,8 +167,8 @@ def _frozen_trial(
     return optuna.trial.create_trial(
         state=state,
         values=values,
-        params=params,
-        distributions=distributions,
+        params=dict(params),
+        distributions=dict(distributions),
         system_attrs=dict(attributes),
         constraints=violations or None,
     )

@@ -11,7 +11,7 @@ import math
 import pkgutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, Stud
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler, shrinkage
+from autopeft.search.optuna_sampler import OptunaSampler
 
+_SHARED = {" shared": True, " apart": False}  # see `OptunaSampler`
 _DIVIDES = "botorch.AutoPEFT"  # the other sampler that divides the trials of its study
 
 
@@ -162,6 +164,11 @@ def driven(
 def sampler_of(name: str, trials: int) -> Sampler:
     """The sampler as a study of so many trials makes it, or one of `ablations`."""
     name = name.removesuffix(usual.SUFFIX)
+    for suffix, shared in _SHARED.items():
+        if name.startswith("optuna.") and name.endswith(suffix):
+            plain = make_sampler(name.removesuffix(suffix), {})
+            assert isinstance(plain, OptunaSampler)
+            return replace(plain, shared=shared)
     if name.startswith(PREFIX):
         return without(name.removeprefix(PREFIX), sampler_of("autopeft", trials))
     if name in rivals.NAMES:

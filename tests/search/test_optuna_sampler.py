@@ -6,6 +6,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.space import Range, Space
 from autopeft.search import make_sampler
 from autopeft.search.optuna_parameters import from_numbers, of_range, to_numbers
+from autopeft.search.optuna_sampler import OptunaSampler
 
 
 def test_every_value_of_a_stepped_range_survives_the_way_there_and_back():
@@ -47,6 +48,21 @@ def test_nsga_breeds_after_its_first_population():
         make_sampler("optuna.NSGAIISampler", {"population_size": 6}), problem, trials=24, seed=0
     )
     assert len({trial.configuration.key for trial in history}) == 24
+
+
+def test_a_learning_rate_is_one_parameter_for_all_methods_where_that_is_asked_for():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 12)]
+    counts = []
+    for shared in (False, True):
+        study = OptunaSampler("TPESampler", {}, shared=shared)._replayed(problem, history, 0)
+        assert len({trial.params["branch"] for trial in study.trials}) > 1
+        rates = {n for t in study.trials for n in t.params if n.endswith("learning_rate")}
+        counts.append(len(rates))
+        for trial, was in zip(study.trials, history, strict=True):
+            (rate,) = rates & set(trial.params)
+            assert trial.params[rate] == was.point["training.learning_rate"]
+    assert counts[0] > counts[1]
 
 
 @pytest.mark.parametrize("name", ["GPSampler", "NSGAIISampler"])
@@ -106,7 +122,7 @@ def test_what_a_sampler_refuses_when_it_is_asked_is_one_message(name, options, t
 
 
 def test_what_we_refuse_ourselves_is_not_said_to_be_optunas(monkeypatch):
-    def refused(problem, trial, attributes, baselines, *, whole):
+    def refused(*_):
         raise AutopeftError("trial 0 has no such field")
 
     monkeypatch.setattr("autopeft.search.optuna_sampler._frozen_trial", refused)
