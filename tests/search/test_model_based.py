@@ -88,6 +88,20 @@ def test_a_pending_trial_takes_the_gain_of_its_surroundings():
     assert after[best] < before[best] - 1
 
 
+def test_32_workers_that_ask_at_once_are_given_different_networks_of_all_sizes():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 24)]
+    sampler = make_sampler("autopeft", {"initial": 4})
+    for number in range(24, 24 + 32):
+        point = sampler.suggest(problem, history, seed=number).point
+        history.append(started(problem, number, point))
+    running = [trial.configuration for trial in history[24:]]
+    assert len({configuration.key for configuration in running}) == 32
+    assert len({configuration.architecture.key for configuration in running}) >= 24
+    sizes = [problem.known(each.architecture)["adapter_params"] for each in running]
+    assert max(sizes) > 100 * min(sizes)
+
+
 def test_a_region_that_fails_loses_its_gain():
     problem = make_problem()
     trials = random_trials(problem, 24)
