@@ -54,10 +54,12 @@ class _Plain(logging.Formatter):
 def _written_once(record: logging.LogRecord) -> bool:
     """Not what a library has just written itself; its further lines are ours to write."""
     library = logging.getLogger(record.name.partition(".")[0])
-    if isinstance(library, logging.RootLogger) or not library.handlers:
+    if isinstance(library, logging.RootLogger):
         return True
-    library.handlers.clear()
-    return False
+    own = [handler for handler in library.handlers if type(handler) is logging.StreamHandler]
+    for handler in own:
+        library.removeHandler(handler)
+    return all(record.levelno < handler.level for handler in own)
 
 
 def main() -> None:

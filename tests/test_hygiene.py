@@ -99,3 +99,21 @@ def test_a_library_with_a_handler_of_its_own_writes_every_line_once(monkeypatch,
     said = capsys.readouterr().err
     assert said == "retrying\nretrying with ***HF_TOKEN***\ngave up\nof nobody\n"
     assert not library.handlers
+
+
+def test_a_library_whose_handler_writes_nothing_loses_no_line(monkeypatch, capsys):
+    silent, strict = (logging.getLogger(name) for name in ("silent_library", "strict_library"))
+
+    def chat(**_):
+        silent.addHandler(
+            logging.NullHandler()
+        )  # what logging's own documentation asks of libraries
+        strict.addHandler(logging.StreamHandler(sys.stderr))
+        strict.handlers[0].setLevel(logging.ERROR)
+        silent.warning("a pool is full")
+        strict.warning("a file is old")
+
+    monkeypatch.setattr(cli, "app", chat)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    cli.main()
+    assert capsys.readouterr().err == "a pool is full\na file is old\n"

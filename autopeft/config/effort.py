@@ -8,7 +8,7 @@ from autopeft.config.names import check_names
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_number, is_whole
 from autopeft.domain.nearest import nearest
-from autopeft.domain.objective import Objective
+from autopeft.domain.objective import Objective, one_quality
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StopRule
 
 SAMPLERS = (
@@ -79,8 +79,7 @@ def check_search(
     recipe: Mapping[str, Any],
     objectives: Sequence[Objective],
     complain: Complain,
-    *,
-    estimated: Set[str] = frozenset(),
+    estimated: Set[str],
 ) -> SearchSettings:
     """estimated: the measured metrics that a formula estimates."""
     check_names("search", given, SEARCH, "search", complain)
@@ -129,8 +128,7 @@ def _check_seeds(
     if sampler != "autopeft":
         rule = f"only sampler autopeft asks for another seed, got {told(sampler)} and seeds {seeds}"
         complain("search.seeds", rule, "remove seeds, or take sampler: autopeft")
-    measured = [objective.metric for objective in objectives if not objective.known]
-    if objectives and (len(measured) != 1 or measured[0] in estimated or len(objectives) > 2):
+    if objectives and not one_quality(objectives, estimated):
         names = ", ".join(objective.metric for objective in objectives)
         rule = (
             "another seed is asked for with one measured quality, alone or beside one known cost, "

@@ -173,9 +173,9 @@ class _Parser:
         length = {"num_train_epochs": None, **recipe} if self._is_own else recipe
         given = part("search")
         estimated = frozenset[str]() if self._is_own else ESTIMATED
-        search = check_search(given, length, objectives, self.complain, estimated=estimated)
+        search = check_search(given, length, objectives, self.complain, estimated)
         earlier = given.get("warm_start")
-        earlier = check_warm_start(earlier, search.sampler, objectives, self.complain)
+        earlier = check_warm_start(earlier, search.sampler, objectives, self.complain, estimated)
         confirm = check_confirm(
             document.get("confirm"), budget, len(space.baselines), self.complain
         )

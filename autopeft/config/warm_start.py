@@ -1,18 +1,25 @@
 """The check of `search.warm_start`: names of earlier studies."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from autopeft.config.tree import Complain, told
-from autopeft.domain.objective import Objective
+from autopeft.domain.objective import Objective, one_quality
 
 _PATH = "search.warm_start"
 
 
 def check_warm_start(
-    given: Any, sampler: str, objectives: Sequence[Objective], complain: Complain
+    given: Any,
+    sampler: str,
+    objectives: Sequence[Objective],
+    complain: Complain,
+    estimated: Set[str],
 ) -> tuple[str, ...]:
-    """The names; () where none is given, or where the search could not use them."""
+    """The names; () where none is given, or where the search could not use them.
+
+    estimated: the measured metrics that a formula estimates.
+    """
     if given is None:
         return ()
     names = [given] if isinstance(given, str) else given
@@ -21,13 +28,12 @@ def check_warm_start(
         return ()
     if len(set(names)) < len(names):
         complain(_PATH, f"takes each study once, got {told(given)}", "remove the second")
-    known = [objective.known for objective in objectives]
     if sampler != "autopeft":
         complain(_PATH, f"only sampler autopeft starts from earlier studies, got {sampler}")
-    elif objectives and (known.count(False) != 1 or len(known) > 2):
+    elif objectives and not one_quality(objectives, estimated):
         complain(
             _PATH,
-            "needs one objective that is measured and at most one that is known, got "
+            "needs one measured quality and at most one known cost, got "
             + ", ".join(objective.metric for objective in objectives),
         )
     return tuple(names)

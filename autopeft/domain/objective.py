@@ -6,7 +6,7 @@ Everything downstream of `Objective.score` is maximised: only this file knows a 
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -215,6 +215,15 @@ _LONGEST = 500  # characters; matching takes their square
 
 SERVED_BY = ("vllm", "merged")
 """How an architecture can be asked to be servable."""
+
+
+def one_quality(objectives: Sequence[Objective], estimated: Set[str]) -> bool:
+    """Whether one objective is a measured quality, alone or beside one known cost.
+
+    estimated: the measured metrics that a formula estimates, which are costs.
+    """
+    measured = [objective.metric for objective in objectives if not objective.known]
+    return len(measured) == 1 and measured[0] not in estimated and len(objectives) <= 2
 
 
 @dataclass(frozen=True)

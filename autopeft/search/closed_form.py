@@ -21,10 +21,11 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.estimates import ESTIMATED
 from autopeft.domain.front import feasible, outcomes
+from autopeft.domain.objective import one_quality
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
-from autopeft.search.costs import estimated
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory, View
 from autopeft.search.outcomes import (
@@ -50,11 +51,9 @@ _USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' rang
 
 
 def applies(problem: Problem) -> bool:
-    """One measured objective, none that is estimated by formula, and at most one known."""
-    measured = [objective.metric for objective in problem.objectives if not objective.known]
-    if len(measured) != 1 or estimated(problem, measured[0]):
-        return False
-    return len(problem.objectives) <= 2
+    """One measured quality, and at most one known cost."""
+    estimated = ESTIMATED if problem.estimates is not None else frozenset[str]()
+    return one_quality(problem.objectives, estimated)
 
 
 @dataclass(frozen=True)

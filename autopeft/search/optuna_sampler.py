@@ -1,8 +1,8 @@
 """Optuna's samplers behind our port.
 
 Every call replays the history into an in-memory study and asks for one trial, so the sampler stays
-a pure function. Scores are maximised. Failed trials are replayed as
-FAIL, which Optuna ignores; running ones as RUNNING, which TPE's constant liar stays away from.
+a pure function. Scores are maximised. Failed trials are replayed as FAIL, which Optuna ignores;
+running ones as RUNNING, which TPE's constant liar stays away from.
 """
 
 import warnings

@@ -13,9 +13,9 @@ with --level .95, the median of the trials that it takes to that share;
 with --against, one table of `autopeft` and each other by itself, on all seeds that the two have.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
 LoRA's rank and learning rate alone; `optuna.X shared` and `optuna.X apart` have one parameter for
-what methods have alike, or one for each method, whichever is not X's usual. CPU seconds are on one thread. `run --final` searches the
-instances that are kept for the end, see `problems`. `run --minutes 60` ends what takes longer and
-records it as a search of the trials that it has.
+what methods have alike, or one for each method, whichever is not X's usual. CPU seconds are on one
+thread. `run --final` searches the instances that are kept for the end, see `problems`. `run
+--minutes 60` ends what takes longer and records it as a search of the trials that it has.
 """
 
 import argparse
@@ -70,11 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     running.add_argument("--processes", type=_count, default=1, help="real ones (%(default)s)")
     reporting.add_argument("--trials", type=_count, help="the first so many of every search")
-    reporting.add_argument(
+    tables = reporting.add_mutually_exclusive_group()
+    tables.add_argument(
         "--against", action="store_true", help="autopeft and one other at a time, on their seeds"
     )
-    reporting.add_argument(
-        "--level", type=float, help="tell after how many trials half of the searches are there"
+    tables.add_argument(
+        "--level", type=_level, help="tell after how many trials half of the searches are there"
     )
     choices = reporting.add_mutually_exclusive_group()
     choices.set_defaults(of="curve")
@@ -84,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     ):
         choices.add_argument(f"--{name}", dest="of", action="store_const", const=name, help=what)
     return parser
+
+
+def _level(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = 0.0
+    if not 0 < level <= 1:
+        raise argparse.ArgumentTypeError(f"takes a share above 0 and up to 1, got {text}")
+    return level
 
 
 def _count(text: str) -> int:

@@ -469,7 +469,7 @@ BROKEN = {
         "  - {metric: eval_loss, goal: minimize}\nbudget: {trials: 20}\nsearch: {warm_start: a, ",
         30,
         "search.warm_start",
-        "at most one that is known, got accuracy, eval_loss",
+        "at most one known cost, got accuracy, eval_loss",
     ),
     "no YAML": ("budget: {trials: 20}", "budget: {trials: 20", 35, "file", "not YAML"),
     "a key twice": (
@@ -545,6 +545,21 @@ def test_seeds_need_one_measured_quality(tmp_path, instead, got):
     (found,) = mistakes_of(path)
     assert found.path == "search.seeds"
     assert f"one measured quality, alone or beside one known cost, got {got} " in str(found)
+
+
+@pytest.mark.parametrize("rule", ["seeds: 3", "warm_start: [earlier]"])
+def test_a_measured_cost_alone_is_no_quality(tmp_path, rule):
+    text = GOOD.read_text().replace("parallel: 2", rule)
+    path = tmp_path / "space.yaml"
+    start = text.index("objectives:")
+    rest = text[start:].split("\n", 1)[1]
+    while rest.startswith((" ", "-")):
+        rest = rest.split("\n", 1)[1]
+    path.write_text(f"{text[:start]}objectives: [peak_memory_gib]\n{rest}")
+    (found,) = mistakes_of(path)
+    assert found.path == f"search.{rule.partition(':')[0]}"
+    assert "one measured quality" in str(found)
+
 
 
 @pytest.mark.parametrize(
