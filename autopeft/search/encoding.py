@@ -10,7 +10,7 @@ d: columns of the encoding; n: configurations.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log, log1p, log2
@@ -208,11 +208,10 @@ def shares(problem: Problem, architecture: Architecture) -> dict[str, float]:
     row: defaultdict[str, float] = defaultdict(float)
     twice = _twice(problem)
     for module in architecture.modules:
-        method, wrapped = module.peft_type, problem.shape.named(module.targets)
-        apart = method in twice
-        homes = [f"{t.kind}.{t.layer}" if apart else str(t.layer) for t in wrapped]
-        for home, size in zip(homes or map(str, module.layers), _sizes(module), strict=True):
-            row[f"share:{method}.{home}"] += size
+        method = module.peft_type
+        for kind, layer, size in _placed(module, problem.shape):
+            where = f"{kind}.{layer}" if kind and method in twice else f"{layer}"
+            row[f"share:{method}.{where}"] += size
     return {name: log2(1.0 + size) for name, size in row.items() if size > 0}
 
 
@@ -229,10 +228,17 @@ def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
     """layer -> sizes of all that is in it."""
     capacity = dict.fromkeys(range(shape.layers), 0.0)
     for module in modules:
-        homes = [target.layer for target in shape.named(module.targets)] or module.layers
-        for layer, size in zip(homes, _sizes(module), strict=True):
+        for _, layer, size in _placed(module, shape):
             capacity[layer] += size
     return capacity
+
+
+def _placed(module: Module, shape: ModelShape) -> Iterator[tuple[str, int, float]]:
+    """Kind, layer and size at every target; of what wraps the model, "" and every layer."""
+    homes = [(home.kind, home.layer) for home in map(shape.by_name.__getitem__, module.targets)]
+    homes = homes or [("", layer) for layer in module.layers]
+    for (kind, layer), size in zip(homes, _sizes(module), strict=True):
+        yield kind, layer, size
 
 
 def _add(row: dict[str, float], name: str, value: Json) -> None:

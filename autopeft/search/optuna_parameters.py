@@ -3,8 +3,6 @@
 A branch is one categorical parameter; its variables exist under it, named `branch/path`. A choice
 of growing numbers is an integer (its order means something), other choices are categorical, a bit
 is an integer 0 or 1.
-
-shared: what several branches have alike, a learning rate or a layer, is one parameter.
 """
 
 from typing import Any
@@ -18,7 +16,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from autopeft.domain.ports import Problem
 from autopeft.domain.space import (
     Bits,
     Branch,
@@ -33,76 +30,87 @@ from autopeft.domain.space import (
 )
 from autopeft.search.plain_encoding import growing
 
-
-def parameters_of(
-    problem: Problem, point: Point, *, shared: bool
-) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """A point as Optuna's parameters."""
-    space = problem.space
-    branches = tuple(branch.name for branch in space.branches)
-    params: dict[str, Any] = {"branch": point["branch"]}
-    distributions: dict[str, BaseDistribution] = {"branch": CategoricalDistribution(branches)}
-    branch = space[point["branch"]]
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            name = _name(space, branch, parameter, shared=shared)
-            _put(params, distributions, name, parameter.variable, point[parameter.name])
-    return params, distributions
+Params = dict[str, Any]
+Distributions = dict[str, BaseDistribution]
 
 
-def fill(
-    params: dict[str, Any], distributions: dict[str, BaseDistribution], space: Space, number: int
-) -> None:
-    """Add random values of all that the trial of this number does not have."""
-    rng = np.random.default_rng(number)
-    for branch in space.branches:
-        for parameter in branch.parameters:
-            name, variable = _name(space, branch, parameter, shared=True), parameter.variable
-            drawn = variable.draw(rng)
-            if distributions_of(name, variable)[0][0] not in params:
-                _put(params, distributions, name, variable, drawn)
+class Parameters:
+    """A space as Optuna's parameters.
 
+    shared: what several branches have alike, a learning rate or a layer, is one parameter.
+    """
 
-def _put(
-    params: dict[str, Any],
-    distributions: dict[str, BaseDistribution],
-    name: str,
-    variable: Variable,
-    value: Json,
-) -> None:
-    numbers = to_numbers(variable, value)
-    for (part, distribution), number in zip(distributions_of(name, variable), numbers, strict=True):
-        params[part], distributions[part] = number, distribution
-
-
-def _name(space: Space, branch: Branch, parameter: Parameter, *, shared: bool) -> str:
-    if shared:
-        branch = next(
-            other
-            for other in space.branches
-            if any(
-                p.name == parameter.name and p.variable == parameter.variable
-                for p in other.parameters
+    def __init__(self, space: Space, *, shared: bool) -> None:
+        self._space = space
+        self._branches = CategoricalDistribution(tuple(branch.name for branch in space.branches))
+        self._parts = {
+            (branch.name, parameter.name): distributions_of(
+                f"{_first(space, branch, parameter).name if shared else branch.name}"
+                f"/{parameter.name}",
+                parameter.variable,
             )
+            for branch in space.branches
+            for parameter in branch.parameters
+        }
+
+    def of(self, point: Point) -> tuple[Params, Distributions]:
+        """Those of a point."""
+        params: Params = {"branch": point["branch"]}
+        distributions: Distributions = {"branch": self._branches}
+        branch = self._space[point["branch"]]
+        for parameter in branch.parameters:
+            if parameter.active(point):
+                self._put(params, distributions, branch, parameter, point[parameter.name])
+        return params, distributions
+
+    def fill(self, params: Params, distributions: Distributions, number: int) -> None:
+        """Add random values of all that the trial of this number does not have."""
+        rng = np.random.default_rng(number)
+        for branch in self._space.branches:
+            for parameter in branch.parameters:
+                drawn = parameter.variable.draw(rng)
+                if self._parts[branch.name, parameter.name][0][0] not in params:
+                    self._put(params, distributions, branch, parameter, drawn)
+
+    def asked(self, study: optuna.study.Study) -> Point:
+        """The point that a study proposes."""
+        trial = study.ask()
+        point: dict[str, Json] = {
+            "branch": trial.suggest_categorical("branch", self._branches.choices)
+        }
+        branch = self._space[point["branch"]]
+        for parameter in branch.parameters:
+            if parameter.active(point):
+                parts = self._parts[branch.name, parameter.name]
+                numbers = [_suggest(trial, name, distribution) for name, distribution in parts]
+                point[parameter.name] = from_numbers(parameter.variable, numbers)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return point
+
+    def _put(
+        self,
+        params: Params,
+        distributions: Distributions,
+        branch: Branch,
+        parameter: Parameter,
+        value: Json,
+    ) -> None:
+        parts, numbers = (
+            self._parts[branch.name, parameter.name],
+            to_numbers(parameter.variable, value),
         )
-    return f"{branch.name}/{parameter.name}"
+        for (name, distribution), number in zip(parts, numbers, strict=True):
+            params[name], distributions[name] = number, distribution
 
 
-def asked(problem: Problem, study: optuna.study.Study, *, shared: bool) -> Point:
-    trial = study.ask()
-    branches = tuple(branch.name for branch in problem.space.branches)
-    point: dict[str, Json] = {"branch": trial.suggest_categorical("branch", branches)}
-    branch = problem.space[point["branch"]]
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            name = _name(problem.space, branch, parameter, shared=shared)
-            numbers = [
-                _suggest(trial, part, distribution)
-                for part, distribution in distributions_of(name, parameter.variable)
-            ]
-            point[parameter.name] = from_numbers(parameter.variable, numbers)
-    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    return point
+def _first(space: Space, branch: Branch, parameter: Parameter) -> Branch:
+    """The first branch that has this parameter."""
+    same = (parameter.name, parameter.variable)
+    return next(
+        other
+        for other in space.branches
+        if other is branch or same in ((p.name, p.variable) for p in other.parameters)
+    )
 
 
 def _suggest(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 
 from autopeft.domain.errors import AutopeftError, OutcomeError
 from autopeft.domain.front import baseline_metrics
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
-from autopeft.search.optuna_parameters import asked, fill, parameters_of
+from autopeft.search.optuna_parameters import Distributions, Parameters, Params
 from autopeft.search.points import evaluated, fits
 from autopeft.search.random_sampler import RandomSampler
 
@@ -90,8 +89,9 @@ class OptunaSampler:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = self._replayed(problem, history, seed)
+            parameters = self._parameters(problem)
             for _ in range(asks):
-                point = asked(problem, study, shared=self._shares)
+                point = parameters.asked(study)
                 configuration = problem.admissible(point)
                 if configuration is not None and configuration.key not in taken:
                     return point
@@ -100,6 +100,9 @@ class OptunaSampler:
     @property
     def _shares(self) -> bool:
         return self.name in _OF_ALL_TRIALS if self.shared is None else self.shared
+
+    def _parameters(self, problem: Problem) -> Parameters:
+        return Parameters(problem.space, shared=self._shares)
 
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
@@ -120,6 +123,8 @@ class OptunaSampler:
         )
         population = getattr(sampler, "population_size", None)
         baselines = baseline_metrics(problem.objectives, history)
+        parameters = self._parameters(problem)
+        filled = self._shares and self.name in _OF_ALL_TRIALS
         complete = 0
         for trial in history:
             if not fits(problem, trial.point):
@@ -128,10 +133,10 @@ class OptunaSampler:
             if population is not None:
                 key = f"{type(sampler).__name__}:generation"
                 attributes[key] = complete // population
-            params = parameters_of(problem, trial.point, shared=self._shares)
-            if self._shares and self.name in _OF_ALL_TRIALS:
-                fill(*params, problem.space, trial.number)
-            replayed = _frozen_trial(problem, trial, attributes, baselines, *params)
+            params, distributions = parameters.of(trial.point)
+            if filled:
+                parameters.fill(params, distributions, trial.number)
+            replayed = _frozen_trial(problem, trial, attributes, baselines, params, distributions)
             complete += replayed.state is optuna.trial.TrialState.COMPLETE
             study.add_trial(replayed)
         return study
@@ -149,8 +154,8 @@ def _frozen_trial(
     trial: Trial,
     attributes: Mapping[str, Any],
     baselines: Mapping[str, Mapping[str, float]],
-    params: Mapping[str, Any],
-    distributions: Mapping[str, BaseDistribution],
+    params: Params,
+    distributions: Distributions,
 ) -> optuna.trial.FrozenTrial:
     state, values = _STATES[trial.state], None
     if state is optuna.trial.TrialState.COMPLETE:
@@ -167,8 +172,8 @@ def _frozen_trial(
     return optuna.trial.create_trial(
         state=state,
         values=values,
-        params=dict(params),
-        distributions=dict(distributions),
+        params=params,
+        distributions=distributions,
         system_attrs=dict(attributes),
         constraints=violations or None,
     )

@@ -561,7 +561,6 @@ def test_a_measured_cost_alone_is_no_quality(tmp_path, rule):
     assert "one measured quality" in str(found)
 
 
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
