@@ -65,7 +65,7 @@ def make_sampler(name: str, options: Mapping[str, Any], sources: Sequence[Earlie
     )
 
 
-def _counts(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
+def _counts(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
     """Check options that are whole numbers of at least 1."""
     for option, value in options.items():
         if option not in known:

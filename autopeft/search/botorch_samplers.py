@@ -85,12 +85,14 @@ class BoTorchSampler:
 
     initial: trials of the offered branches before the model decides; None: as the recipe says.
     candidates: random candidates in the pool of a suggestion. budget: trials of the study.
+    shared: whether what several branches have alike is one parameter of its model.
     """
 
     name: str
     initial: int | None = None
     candidates: int = 384
     budget: int | None = None
+    shared: bool = False
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
         recipe = RECIPES[self.name]
@@ -104,7 +106,9 @@ class BoTorchSampler:
         pool = self._pool(problem, told, fresh, rng)
         if not pool:
             return _random(problem, history, seed)
-        encoding = PointEncoding.of(problem.space.branches, ordered=recipe.ordered)
+        encoding = PointEncoding.of(
+            problem.space.branches, ordered=recipe.ordered, shared=self.shared
+        )
         observed, reference = _observed(problem, history, told, encoding, recipe)
         with deterministic(seed):
             gain = expected_gain(

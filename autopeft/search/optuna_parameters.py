@@ -5,6 +5,8 @@ of growing numbers is an integer (its order means something), other choices are 
 is an integer 0 or 1.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from autopeft.domain.space import (
     Subset,
     Variable,
 )
+from autopeft.search.flat_space import flat
 from autopeft.search.plain_encoding import growing
 
 Params = dict[str, Any]
@@ -44,13 +47,9 @@ class Parameters:
         self._space = space
         self._branches = CategoricalDistribution(tuple(branch.name for branch in space.branches))
         self._parts = {
-            (branch.name, parameter.name): distributions_of(
-                f"{_first(space, branch, parameter).name if shared else branch.name}"
-                f"/{parameter.name}",
-                parameter.variable,
-            )
-            for branch in space.branches
-            for parameter in branch.parameters
+            (branch, parameter.name): distributions_of(parameter.key, parameter.variable)
+            for parameter in flat(space.branches, shared=shared)
+            for branch in parameter.branches
         }
 
     def of(self, point: Point) -> tuple[Params, Distributions]:
@@ -75,16 +74,18 @@ class Parameters:
     def asked(self, study: optuna.study.Study) -> Point:
         """The point that a study proposes."""
         trial = study.ask()
-        point: dict[str, Json] = {
-            "branch": trial.suggest_categorical("branch", self._branches.choices)
-        }
-        branch = self._space[point["branch"]]
-        for parameter in branch.parameters:
-            if parameter.active(point):
-                parts = self._parts[branch.name, parameter.name]
-                numbers = [_suggest(trial, name, distribution) for name, distribution in parts]
-                point[parameter.name] = from_numbers(parameter.variable, numbers)
+        point = self.point(partial(_suggest, trial))
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return point
+
+    def point(self, value: Callable[[str, BaseDistribution], Any]) -> Point:
+        """value: (name, distribution) of a parameter -> its value; asked for what is active."""
+        point: dict[str, Json] = {"branch": value("branch", self._branches)}
+        for parameter in self._space[point["branch"]].parameters:
+            if parameter.active(point):
+                parts = self._parts[point["branch"], parameter.name]
+                numbers = [value(name, distribution) for name, distribution in parts]
+                point[parameter.name] = from_numbers(parameter.variable, numbers)
         return point
 
     def _put(
@@ -101,16 +102,6 @@ class Parameters:
         )
         for (name, distribution), number in zip(parts, numbers, strict=True):
             params[name], distributions[name] = number, distribution
-
-
-def _first(space: Space, branch: Branch, parameter: Parameter) -> Branch:
-    """The first branch that has this parameter."""
-    same = (parameter.name, parameter.variable)
-    return next(
-        other
-        for other in space.branches
-        if other is branch or same in ((p.name, p.variable) for p in other.parameters)
-    )
 
 
 def _suggest(trial: optuna.trial.Trial, name: str, distribution: BaseDistribution) -> Any:

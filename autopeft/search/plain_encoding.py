@@ -13,15 +13,14 @@ import numpy as np
 
 from autopeft.domain.pareto import Array
 from autopeft.domain.space import Bits, Branch, Choice, Json, Point, Range, Subset, Variable
+from autopeft.search.flat_space import FlatParameter, flat
 
 
 @dataclass(frozen=True)
 class Slot:
     """The columns of one parameter: `width` of them from `start`."""
 
-    branch: str
-    name: str
-    variable: Variable
+    parameter: FlatParameter
     start: int
     width: int
 
@@ -38,14 +37,16 @@ class PointEncoding:
     ordered: bool
 
     @classmethod
-    def of(cls, branches: Sequence[Branch], *, ordered: bool = False) -> "PointEncoding":
+    def of(
+        cls, branches: Sequence[Branch], *, ordered: bool = False, shared: bool = False
+    ) -> "PointEncoding":
+        """shared: see `flat_space.flat`."""
         names = tuple(branch.name for branch in branches) if len(branches) > 1 else ()
         slots, start = [], len(names)
-        for branch in branches:
-            for parameter in branch.parameters:
-                width = _width(parameter.variable, ordered)
-                slots.append(Slot(branch.name, parameter.name, parameter.variable, start, width))
-                start += width
+        for parameter in flat(branches, shared=shared):
+            width = _width(parameter.variable, ordered)
+            slots.append(Slot(parameter, start, width))
+            start += width
         return cls(names, tuple(slots), ordered)
 
     @property
@@ -59,9 +60,10 @@ class PointEncoding:
             if point["branch"] in self.branches:
                 row[self.branches.index(point["branch"])] = 1.0
             for slot in self.slots:
-                if slot.branch == point["branch"] and slot.name in point:
+                parameter = slot.parameter
+                if point["branch"] in parameter.branches and parameter.name in point:
                     columns = slice(slot.start, slot.start + slot.width)
-                    row[columns] = _code(slot.variable, point[slot.name], slot.width)
+                    row[columns] = _code(parameter.variable, point[parameter.name], slot.width)
         return X
 
 

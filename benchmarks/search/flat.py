@@ -1,72 +1,82 @@
 """A space as the flat list of named parameters that general tools take.
 
-    parameters = flat(problem.space)
-    values = values_of(problem.space, trial.point)      # only what is active
-    point = point_of(problem.space, values)             # what is not active is ignored
+    space = FlatSpace(problem.space, shared=True)
+    values = space.values(trial.point)      # only what is active
+    point = space.point(values)             # what is not active is ignored
 
 The parameters are those that the product gives to Optuna: bits as integers 0 or 1, growing numbers
 as their position, other choices as categories. So every tool gets the same space.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
-from autopeft.domain.space import Branch, Parameter, Point, Space
-from autopeft.search.optuna_parameters import distributions_of, from_numbers, to_numbers
+from autopeft.domain.space import Point, Space
+from autopeft.search.flat_space import flat
+from autopeft.search.optuna_parameters import Parameters, distributions_of
 
 BRANCH = "branch"
 
 
 @dataclass(frozen=True)
 class Flat:
-    """One parameter. given: ((name of a parameter, its value), ...), all needed for it to exist."""
+    """One parameter. given: ((name of a parameter, values), ...): it exists with one of each."""
 
     name: str
     distribution: BaseDistribution
-    given: tuple[tuple[str, Any], ...]
+    given: tuple[tuple[str, tuple[Any, ...]], ...]
 
 
-def flat(space: Space) -> list[Flat]:
-    """The branch first, where there are several; a parameter after those that it depends on."""
-    several = len(space.branches) > 1
-    names = tuple(branch.name for branch in space.branches)
-    found = [Flat(BRANCH, CategoricalDistribution(names), ())] if several else []
-    for branch in space.branches:
-        root = ((BRANCH, branch.name),) if several else ()
-        for parameter in branch.parameters:
-            nested = tuple((f"{branch.name}/{name}", at) for name, at in parameter.given)
-            found += [
-                Flat(name, distribution, (*root, *nested))
-                for name, distribution in _distributions(branch, parameter)
-            ]
-    return found
+class FlatSpace:
+    """parameters: the branch first, where there are several; one after those it depends on.
+
+    shared: what several branches have alike is one parameter.
+    """
+
+    def __init__(self, space: Space, *, shared: bool) -> None:
+        self._branches = tuple(branch.name for branch in space.branches)
+        self._optuna = Parameters(space, shared=shared)
+        self.parameters = tuple(self._all(space, shared=shared))
+
+    def values(self, point: Point) -> dict[str, Any]:
+        """The active parameters of a point."""
+        values, _ = self._optuna.of(point)
+        return {name: values[name] for name in values if self._branching or name != BRANCH}
+
+    def point(self, values: Mapping[str, Any]) -> Point:
+        """The point of such values; too few bits are repaired as for Optuna."""
+        whole = values if self._branching else {BRANCH: self._branches[0], **values}
+        return self._optuna.point(lambda name, _: whole[name])
+
+    @property
+    def _branching(self) -> bool:
+        return len(self._branches) > 1
+
+    def _all(self, space: Space, *, shared: bool) -> Iterator[Flat]:
+        if self._branching:
+            yield Flat(BRANCH, CategoricalDistribution(self._branches), ())
+        parameters = flat(space.branches, shared=shared)
+        keys = {(branch, p.name): p.key for p in parameters for branch in p.branches}
+        for parameter in parameters:
+            everywhere = len(parameter.branches) == len(self._branches)
+            root = () if everywhere else ((BRANCH, parameter.branches),)
+            first = parameter.branches[0]
+            nested = tuple((keys[first, name], (at,)) for name, at in parameter.given)
+            for name, distribution in distributions_of(parameter.key, parameter.variable):
+                yield Flat(name, distribution, (*root, *nested))
 
 
-def values_of(space: Space, point: Point) -> dict[str, Any]:
-    """The active parameters of a point."""
-    branch = space[point[BRANCH]]
-    values = {BRANCH: branch.name} if len(space.branches) > 1 else {}
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            numbers = to_numbers(parameter.variable, point[parameter.name])
-            names = [name for name, _ in _distributions(branch, parameter)]
-            values |= dict(zip(names, numbers, strict=True))
-    return values
-
-
-def point_of(space: Space, values: Mapping[str, Any]) -> Point:
-    """The point of such values; too few bits are repaired as for Optuna."""
-    branch = space[values[BRANCH]] if BRANCH in values else space.branches[0]
-    point: dict[str, Any] = {BRANCH: branch.name}
-    for parameter in branch.parameters:
-        if parameter.active(point):
-            numbers = [values[name] for name, _ in _distributions(branch, parameter)]
-            point[parameter.name] = from_numbers(parameter.variable, numbers)
-    return point
-
-
-def _distributions(branch: Branch, parameter: Parameter) -> Sequence[tuple[str, BaseDistribution]]:
-    return distributions_of(f"{branch.name}/{parameter.name}", parameter.variable)
+def lowest(distribution: BaseDistribution) -> Any:
+    """What stands for a value where there is none: the first or lowest one."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return distribution.low

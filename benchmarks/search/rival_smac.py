@@ -113,8 +113,8 @@ def _hyperparameter(name: str, parameter: Flat) -> Any:
 def _conditions(parameters: Sequence[Flat], made: dict[str, Any]) -> Iterable[Any]:
     for parameter in parameters:
         needed = [
-            cs.EqualsCondition(made[parameter.name], made[name], value)
-            for name, value in parameter.given
+            cs.InCondition(made[parameter.name], made[name], list(values))
+            for name, values in parameter.given
         ]
         if len(needed) > 1:
             yield cs.AndConjunction(*needed)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flat import Flat
+from flat import Flat, lowest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from rivals import Scores, Values
 from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
@@ -110,7 +110,7 @@ class _Space:
     def whole(self, values: Values) -> dict[str, Any]:
         """Values of which some are not active, completed by the first or lowest value."""
         return {
-            f"p{i}": values.get(p.name, _first(p.distribution))
+            f"p{i}": values.get(p.name, lowest(p.distribution))
             for i, p in enumerate(self._parameters)
         }
 
@@ -125,8 +125,3 @@ def _domain(parameter: Flat) -> Any:
             return choice(list(choices))
         case other:
             raise TypeError(f"no other distribution is made, got {other!r}")
-
-
-def _first(distribution: Any) -> Any:
-    categories = isinstance(distribution, CategoricalDistribution)
-    return distribution.choices[0] if categories else distribution.low

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol
 
-from flat import Flat, flat, point_of, values_of
+from flat import Flat, FlatSpace
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem, Suggestion
@@ -52,41 +52,43 @@ NAMES = tuple(_TOOLS)
 class Rival:
     """A tool behind `ports.Sampler`, but for purity: it remembers what it was told.
 
-    trials: of the search, for tools that divide them.
+    trials: of the search, for tools that divide them. shared: see `flat.FlatSpace`.
     """
 
     name: str
     make: Make
     trials: int
+    shared: bool = False
     _tool: Tool | None = None
     _told: set[int] = field(default_factory=set)  # numbers of trials
     _asked: dict[str, Any] = field(default_factory=dict)  # handles, by configuration
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
+        space = FlatSpace(problem.space, shared=self.shared)
         if self._tool is None:
-            parameters = flat(problem.space)
-            self._tool = self.make(parameters, len(problem.objectives), self.trials, seed)
-        self._tell(self._tool, problem, history)
+            self._tool = self.make(space.parameters, len(problem.objectives), self.trials, seed)
+        self._tell(self._tool, space, problem, history)
         taken = evaluated(history)
         for _ in range(_ASKS):
             handle, values = self._tool.ask()
-            point = point_of(problem.space, values)
+            point = space.point(values)
             configuration = problem.admissible(point)
             if configuration is not None and configuration.key not in taken:
                 self._asked[configuration.key] = handle
                 return Suggestion(point, self.name)
             known = _known(problem, history, None if configuration is None else configuration.key)
-            self._tool.tell(handle, values_of(problem.space, point), known)
+            self._tool.tell(handle, space.values(point), known)
         found = RandomSampler().suggest(problem, history, seed=seed)
         return replace(found, why=f"{found.why} ({self.name} found nothing new)")
 
-    def _tell(self, tool: Tool, problem: Problem, history: Sequence[Trial]) -> None:
+    def _tell(
+        self, tool: Tool, space: FlatSpace, problem: Problem, history: Sequence[Trial]
+    ) -> None:
         for trial in history:
             ended = trial.state in (State.COMPLETED, State.FAILED)
             if ended and trial.number not in self._told and fits(problem, trial.point):
                 handle = self._asked.pop(trial.configuration.key, None)
-                values = values_of(problem.space, trial.point)
-                tool.tell(handle, values, _scores(problem, trial))
+                tool.tell(handle, space.values(trial.point), _scores(problem, trial))
                 self._told.add(trial.number)
 
 

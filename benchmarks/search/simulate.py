@@ -11,7 +11,7 @@ import math
 import pkgutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,8 @@ from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, Stud
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler, shrinkage
-from autopeft.search.optuna_sampler import OptunaSampler
 
-_SHARED = {" shared": True, " apart": False}  # see `OptunaSampler`
+_SHARED = {" shared": True, " apart": False}  # see `flat_space`
 _DIVIDES = "botorch.AutoPEFT"  # the other sampler that divides the trials of its study
 
 
@@ -165,10 +164,8 @@ def sampler_of(name: str, trials: int) -> Sampler:
     """The sampler as a study of so many trials makes it, or one of `ablations`."""
     name = name.removesuffix(usual.SUFFIX)
     for suffix, shared in _SHARED.items():
-        if name.startswith("optuna.") and name.endswith(suffix):
-            plain = make_sampler(name.removesuffix(suffix), {})
-            assert isinstance(plain, OptunaSampler)
-            return replace(plain, shared=shared)
+        if name.endswith(suffix):
+            return _sharing(sampler_of(name.removesuffix(suffix), trials), shared=shared)
     if name.startswith(PREFIX):
         return without(name.removeprefix(PREFIX), sampler_of("autopeft", trials))
     if name in rivals.NAMES:
@@ -178,6 +175,17 @@ def sampler_of(name: str, trials: int) -> Sampler:
     name, seeds = name.split(":")[0], _seeds(name)
     options = {"autopeft": {"budget": trials, "seeds": seeds}, _DIVIDES: {"budget": trials}}
     return make_sampler(name, options.get(name, {}))
+
+
+def _sharing(sampler: Sampler, *, shared: bool) -> Sampler:
+    """It with, or without, one parameter for what several branches have alike."""
+    if not is_dataclass(sampler) or "shared" not in (field.name for field in fields(sampler)):
+        raise AutopeftError(
+            "shared and apart are of samplers that see a flat space: optuna.X, botorch.X or "
+            f"{', '.join(rivals.NAMES)}: name one of them, or leave the word out"
+        )
+    sharing: Any = replace(sampler, shared=shared)
+    return sharing
 
 
 def _seeds(name: str) -> int:

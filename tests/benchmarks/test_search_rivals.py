@@ -54,21 +54,42 @@ def searched(name: str, trials: int, problem: str = "layered", seed: int = 0):
 # -- the flat space --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("problem", ["layered", "lora_only"])
-def test_a_point_is_the_same_after_a_tool_had_it(problem):
-    space, rng = problems.make(problem, 0).problem.space, np.random.default_rng(0)
-    names = {parameter.name: parameter for parameter in flat.flat(space)}
+def test_a_point_is_the_same_after_a_tool_had_it(problem, shared):
+    branches, rng = problems.make(problem, 0).problem.space, np.random.default_rng(0)
+    space = flat.FlatSpace(branches, shared=shared)
+    names = {parameter.name: parameter for parameter in space.parameters}
     for _ in range(50):
-        point = space.draw(rng)
-        values = flat.values_of(space, point)
-        assert flat.point_of(space, values) == point
+        point = branches.draw(rng)
+        values = space.values(point)
+        assert space.point(values) == point
         for name, value in values.items():
             assert names[name].distribution._contains(
                 names[name].distribution.to_internal_repr(value)
             )
-            assert all(values[other] == needed for other, needed in names[name].given)
-        active = {n for n, p in names.items() if all(values.get(o) == v for o, v in p.given)}
+        active = {
+            name
+            for name, parameter in names.items()
+            if all(values.get(other) in wanted for other, wanted in parameter.given)
+        }
         assert active == set(values)
+
+
+def test_what_methods_have_alike_is_one_parameter_where_it_is_shared():
+    branches = problems.make("layered", 0).problem.space
+    apart, shared = (flat.FlatSpace(branches, shared=s).parameters for s in (False, True))
+    rates = [[p for p in found if p.name.endswith("learning_rate")] for found in (apart, shared)]
+    assert [len(found) for found in rates] == [len(branches.branches), 1]
+    assert not rates[1][0].given, "it is there in every branch"
+    (size,) = (p for p in shared if p.name.endswith("modules[0].bottleneck_size"))
+    ((_, those),) = size.given
+    assert set(those) == {b.name for b in branches.branches if "adapter" in b.name}
+
+
+def test_only_a_flat_space_can_be_shared():
+    with pytest.raises(AutopeftError, match="shared and apart are of samplers that see a flat"):
+        simulate.sampler_of("random shared", 10)
 
 
 # -- a tool behind the port ------------------------------------------------------------------
@@ -90,7 +111,8 @@ class Stubborn:
 
 def test_a_tool_is_told_every_result_once_and_what_it_repeats_again():
     problem, rng = problems.make("lora_only", 0).problem, np.random.default_rng(1)
-    points = [flat.values_of(problem.space, problem.space.draw(rng)) for _ in range(2)]
+    space = flat.FlatSpace(problem.space, shared=False)
+    points = [space.values(problem.space.draw(rng)) for _ in range(2)]
     tool = Stubborn([points[0], points[0], points[1]])
     sampler = rivals.Rival("stubborn", lambda *_: tool, 4)
     landscape = problems.make("lora_only", 0)
@@ -130,11 +152,12 @@ def two_branches():
     return replace(landscape, problem=offered)
 
 
+@pytest.mark.parametrize("how", ["shared", "apart"])
 @pytest.mark.parametrize("name", rivals.NAMES)
-def test_every_tool_searches_a_conditional_space(name):
+def test_every_tool_searches_a_conditional_space(name, how):
     if importlib.util.find_spec(NEEDS[name]) is None:
         pytest.skip(f"{NEEDS[name]} is not installed: benchmarks/README.md says how")
-    sampler = simulate.sampler_of(name, 8)
+    sampler = simulate.sampler_of(f"{name} {how}", 8)
     _, trials = simulate.driven(two_branches(), sampler, seed=0, trials=8, modelled=False)
     assert len({trial.configuration.key for trial in trials}) == 8
     by_tool = [trial for trial in trials if name in trial.why and "nothing new" not in trial.why]
