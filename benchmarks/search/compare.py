@@ -12,9 +12,9 @@ is told apart from what noise hides; with --modelled, of the front that the mode
 with --level .95, the median of the trials that it takes to that share;
 with --against, one table of `autopeft` and each other by itself, on all seeds that the two have.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
-LoRA's rank and learning rate alone; `optuna.X shared` and `optuna.X apart` have one parameter for
-what methods have alike, or one for each method, whichever is not X's usual. CPU seconds are on one
-thread. `run --final` searches the instances that are kept for the end, see `problems`. `run
+LoRA's rank and learning rate alone; `X shared` and `X apart`, of a sampler that sees a flat space,
+have one parameter for what methods have alike, or one for each method, whichever is not X's usual.
+CPU seconds are on one thread. `run --final` searches the instances that are kept for the end, see `problems`. `run
 --minutes 60` ends what takes longer and records it as a search of the trials that it has.
 """
 
