@@ -70,7 +70,7 @@ class Server:
             return False
 
 
-def wait_until(reached: Callable[[], bool], timeout_s: float = 30) -> None:
+def wait_until(reached: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not reached():
         assert time.monotonic() < end, f"not reached within {timeout_s} s"
