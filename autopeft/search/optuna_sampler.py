@@ -88,8 +88,8 @@ class OptunaSampler:
         asks = _ASKS + (len(history) if self.name == "QMCSampler" else 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            study = self._replayed(problem, history, seed)
-            parameters = self._parameters(problem)
+            parameters = Parameters(problem.space, shared=self._shares)
+            study = self._replayed(problem, history, seed, parameters)
             for _ in range(asks):
                 point = parameters.asked(study)
                 configuration = problem.admissible(point)
@@ -101,9 +101,6 @@ class OptunaSampler:
     def _shares(self) -> bool:
         return self.name in _OF_ALL_TRIALS if self.shared is None else self.shared
 
-    def _parameters(self, problem: Problem) -> Parameters:
-        return Parameters(problem.space, shared=self._shares)
-
     def _make(self, seed: int) -> optuna.samplers.BaseSampler:
         options = {**DEFAULTS.get(self.name, {}), **self.options}
         if not options.get("multivariate", True) and "group" not in self.options:
@@ -114,7 +111,7 @@ class OptunaSampler:
             return sampler_class(seed=seed % 2**32, **options)
 
     def _replayed(
-        self, problem: Problem, history: Sequence[Trial], seed: int
+        self, problem: Problem, history: Sequence[Trial], seed: int, parameters: Parameters
     ) -> optuna.study.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = self._make(seed)
@@ -123,7 +120,6 @@ class OptunaSampler:
         )
         population = getattr(sampler, "population_size", None)
         baselines = baseline_metrics(problem.objectives, history)
-        parameters = self._parameters(problem)
         filled = self._shares and self.name in _OF_ALL_TRIALS
         complete = 0
         for trial in history:

@@ -59,25 +59,27 @@ class Rival:
     make: Make
     trials: int
     shared: bool = False
-    _tool: Tool | None = None
+    _serving: tuple[FlatSpace, Tool] | None = None
     _told: set[int] = field(default_factory=set)  # numbers of trials
     _asked: dict[str, Any] = field(default_factory=dict)  # handles, by configuration
 
     def suggest(self, problem: Problem, history: Sequence[Trial], *, seed: int) -> Suggestion:
-        space = FlatSpace(problem.space, shared=self.shared)
-        if self._tool is None:
-            self._tool = self.make(space.parameters, len(problem.objectives), self.trials, seed)
-        self._tell(self._tool, space, problem, history)
+        if self._serving is None:
+            space = FlatSpace(problem.space, shared=self.shared)
+            objectives = len(problem.objectives)
+            self._serving = space, self.make(space.parameters, objectives, self.trials, seed)
+        space, tool = self._serving
+        self._tell(tool, space, problem, history)
         taken = evaluated(history)
         for _ in range(_ASKS):
-            handle, values = self._tool.ask()
+            handle, values = tool.ask()
             point = space.point(values)
             configuration = problem.admissible(point)
             if configuration is not None and configuration.key not in taken:
                 self._asked[configuration.key] = handle
                 return Suggestion(point, self.name)
             known = _known(problem, history, None if configuration is None else configuration.key)
-            self._tool.tell(handle, space.values(point), known)
+            tool.tell(handle, space.values(point), known)
         found = RandomSampler().suggest(problem, history, seed=seed)
         return replace(found, why=f"{found.why} ({self.name} found nothing new)")
 

@@ -5,7 +5,7 @@ from search.landscape import HOUSE, LORA, make_problem, random_trials, search, s
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.space import Range, Space
 from autopeft.search import make_sampler
-from autopeft.search.optuna_parameters import from_numbers, of_range, to_numbers
+from autopeft.search.optuna_parameters import Parameters, from_numbers, of_range, to_numbers
 from autopeft.search.optuna_sampler import OptunaSampler
 
 
@@ -22,14 +22,17 @@ def test_an_uneven_upper_end_is_not_moved():
     assert (distribution.low, distribution.high) == (0, 9)
 
 
+def replayed(sampler, problem, history):
+    parameters = Parameters(problem.space, shared=sampler._shares)
+    return sampler._replayed(problem, history, 0, parameters)
+
+
 def test_the_history_is_replayed_with_states_values_and_generations():
     problem = make_problem(constraints=["peak_memory_gib <= 1.2"])
     trials = random_trials(problem, 20)
     history = [told(trial) for trial in trials[:18]]
     history += [started(problem, 18, trials[18].point)]
-    study = make_sampler("optuna.NSGAIISampler", {"population_size": 8})._replayed(
-        problem, history, 0
-    )
+    study = replayed(make_sampler("optuna.NSGAIISampler", {"population_size": 8}), problem, history)
     states = [trial.state.name for trial in study.trials]
     assert states == ["COMPLETE"] * 18 + ["RUNNING"]
     generations = [
@@ -55,7 +58,7 @@ def test_a_learning_rate_is_one_parameter_for_all_methods_where_that_is_asked_fo
     history = [told(trial) for trial in random_trials(problem, 12)]
     counts = []
     for shared in (False, True):
-        study = OptunaSampler("TPESampler", {}, shared=shared)._replayed(problem, history, 0)
+        study = replayed(OptunaSampler("TPESampler", {}, shared=shared), problem, history)
         assert len({trial.params["branch"] for trial in study.trials}) > 1
         rates = {n for t in study.trials for n in t.params if n.endswith("learning_rate")}
         counts.append(len(rates))
@@ -69,7 +72,7 @@ def test_a_learning_rate_is_one_parameter_for_all_methods_where_that_is_asked_fo
 def test_what_only_some_branches_have_is_modelled_too(name):
     problem = make_problem()
     history = [told(trial) for trial in random_trials(problem, 12)]
-    study = make_sampler(f"optuna.{name}", {})._replayed(problem, history, 0)
+    study = replayed(make_sampler(f"optuna.{name}", {}), problem, history)
     names = {frozenset(trial.params) for trial in study.trials}
     (all_of_them,) = names
     branches = {branch.name for branch in problem.space.branches}
@@ -81,7 +84,7 @@ def test_what_only_some_branches_have_is_modelled_too(name):
     assert len(rates) == len(ranges)
     space = study.sampler.infer_relative_search_space(study, study.trials[-1])
     assert set(space) == all_of_them
-    again = make_sampler(f"optuna.{name}", {})._replayed(problem, history, 0)
+    again = replayed(make_sampler(f"optuna.{name}", {}), problem, history)
     assert [trial.params for trial in again.trials] == [trial.params for trial in study.trials]
 
 
