@@ -90,7 +90,7 @@ def count(tree: Json) -> float:
         case Choice():
             return sum(count(option) for option in tree.options)
         case Range():
-            if not (tree.integer or tree.step):
+            if tree.continuous:
                 return math.inf
             return math.floor((tree.high - tree.low) / (tree.step or 1)) + 1
         case Subset():

@@ -63,6 +63,10 @@ class Range:
         parts = (self.low, self.high, 1 if self.step is None else self.step)
         return all(isinstance(part, int) for part in parts)
 
+    @property
+    def continuous(self) -> bool:
+        return self.step is None and not self.integer
+
     def at(self, unit: float) -> float | int:
         """Map unit in [0, 1] to a value of the range."""
         if self.log:

@@ -38,6 +38,7 @@ Fit = Callable[[Array, Array], Model]
 
 _SAMPLES = 64  # quasi Monte Carlo samples of the posterior
 _CHUNK = 128  # candidates that are scored together
+_MARGIN = 0.1  # of a range: what is worst of all gains a little, too
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,20 @@ class Observed:
 
 def reference_of(observed: Observed) -> Array:
     """(m,) a tenth of the front's range below its worst values (Ishibuchi 2011)."""
-    Y = observed.Y[observed.feasible] if observed.feasible.any() else observed.Y
+    Y = _compared(observed)
     return np.asarray(infer_reference_point(tensor(Y[non_dominated(Y)])).numpy())
+
+
+def worst_of(observed: Observed) -> Array:
+    """(m,) a tenth of their range below the worst results."""
+    Y = _compared(observed)
+    low, high = Y.min(axis=0), Y.max(axis=0)
+    return np.asarray(low - _MARGIN * np.where(high > low, high - low, 1.0))
+
+
+def _compared(observed: Observed) -> Array:
+    """(n, m) outcomes of what holds the constraints, of everything where nothing does."""
+    return observed.Y[observed.feasible] if observed.feasible.any() else observed.Y
 
 
 def expected_gain(

@@ -23,8 +23,6 @@ from autopeft.search.points import dimensions, from_units
 
 _BRANCH = "study"  # the only one
 _SPREAD = 256  # a power of 2
-_FINE = 16  # small steps in all ranges at once, beside the neighbours
-_FINEST, _COARSEST = 1e-4, 1e-1  # of a range's width, drawn on a log scale
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,6 @@ class Untried:
     def near(self, point: Point, rng: np.random.Generator) -> Iterator[Point]:
         whole = {**_complete(self._space, rng), **point}
         yield from self.among(neighbours(self._space.branch, whole, rng))
-        yield from self.among(_fine_steps(self._space, whole, rng))
 
 
 def _variable(distribution: BaseDistribution) -> Variable:
@@ -189,18 +186,3 @@ def _identity(point: Point) -> tuple[tuple[str, Any], ...]:
 def _complete(space: StudySpace, rng: np.random.Generator) -> dict[str, Any]:
     """Values for what a change may bring into being."""
     return {p.name: p.variable.draw(rng) for p in space.branch.parameters}
-
-
-def _fine_steps(space: StudySpace, point: Point, rng: np.random.Generator) -> Iterator[Point]:
-    ranges = {p.name: p.variable for p in space.branch.parameters if isinstance(p.variable, Range)}
-    if not ranges:
-        return
-    for _ in range(_FINE):
-        size = np.exp(rng.uniform(np.log(_FINEST), np.log(_COARSEST)))
-        moved = {
-            name: variable.at(float(np.clip(variable.unit(point[name]) + size * step, 0.0, 1.0)))
-            for (name, variable), step in zip(
-                ranges.items(), rng.standard_normal(len(ranges)), strict=True
-            )
-        }
-        yield {**point, **moved}

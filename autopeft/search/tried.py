@@ -76,8 +76,7 @@ def _ranges(problem: Problem) -> Mapping[str, Range]:
             if (
                 name.partition(".")[0] in _NUMBERED
                 and isinstance(variable, Range)
-                and not variable.integer
-                and variable.step is None
+                and variable.continuous
                 and (name not in found or _width(variable) > _width(found[name]))
             ):
                 found[name] = variable

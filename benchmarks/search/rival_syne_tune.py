@@ -23,6 +23,8 @@ from syne_tune.optimizer.schedulers.multiobjective.expected_hyper_volume_improve
     ExpectedHyperVolumeImprovement,
 )
 
+from autopeft.search.gaussian_process import deterministic
+
 _POPULATION, _SAMPLE = 16, 4
 _REFERENCE = 2.0  # EHVI's own
 
@@ -32,6 +34,7 @@ class MOREA:
 
     def __init__(self, parameters: Sequence[Flat], objectives: int, trials: int, seed: int) -> None:
         self._space = _Space(parameters)
+        self._seeds = np.random.default_rng(seed)
         self._searcher = MultiObjectiveRegularizedEvolution(
             self._space.space,
             population_size=_POPULATION,
@@ -41,7 +44,8 @@ class MOREA:
         self._told = 0
 
     def ask(self) -> tuple[Any, Values]:
-        config = self._searcher.suggest()
+        with deterministic(int(self._seeds.integers(2**31))):  # as below
+            config = self._searcher.suggest()
         return config, self._space.named(config)
 
     def tell(self, handle: Any, values: Values, scores: Scores | None) -> None:
@@ -62,9 +66,8 @@ class EHVI:
         self._running: dict[int, Any] = {}
 
     def ask(self) -> tuple[Any, Values]:
-        searcher = ExpectedHyperVolumeImprovement(
-            self._space.space, random_seed=int(self._seeds.integers(2**31))
-        )
+        seed = int(self._seeds.integers(2**31))
+        searcher = ExpectedHyperVolumeImprovement(self._space.space, random_seed=seed)
         if self._results:
             Y = np.array([scores for _, scores in self._results])
             low, width = Y.min(0), np.ptp(Y, axis=0)
@@ -75,7 +78,8 @@ class EHVI:
         for number, config in enumerate(self._running.values(), start=len(self._results)):
             searcher.trial_configs[number] = config
             searcher.register_pending(str(number))
-        config = _in_double(searcher.suggest)
+        with deterministic(seed):  # it draws from numpy's state too, whatever its own seed
+            config = _in_double(searcher.suggest)
         self._running[id(config)] = config
         return config, self._space.named(config)
 

@@ -13,6 +13,7 @@ from autopeft.search.botorch_acquisition import (
     normal_scores,
     reference_of,
     standardised,
+    worst_of,
 )
 from autopeft.search.botorch_models import plain, saas
 from autopeft.search.botorch_samplers import RECIPES, _observed
@@ -117,6 +118,16 @@ def test_what_breaks_a_constraint_promises_less():
     assert reference_of(bound) == pytest.approx(
         reference_of(replace(seen, Y=seen.Y[bound.feasible], C=bound.C[bound.feasible]))
     )
+
+
+def test_below_the_worst_everything_that_holds_the_constraints_gains():
+    seen = observed()
+    assert (worst_of(seen) < seen.Y).all()
+    assert (reference_of(seen) >= worst_of(seen)).all()
+    bound = replace(seen, C=np.where(seen.Y[:, :1] == seen.Y[:, 0].min(), 1.0, -1.0))
+    assert worst_of(bound)[0] > worst_of(seen)[0]
+    alike = replace(seen, Y=np.zeros_like(seen.Y))
+    assert (worst_of(alike) < 0).all()
 
 
 def test_a_constraint_that_was_measured_once_is_left_out():
