@@ -4,6 +4,9 @@ A hypervolume compares across costs: where the model is wrong about larger adapt
 the smallest promises more, and the search stays with them. So some trials compete inside a random
 band of the cost alone, whatever is cheaper and better: every size keeps a best of its own, as the
 niches of MAP-Elites do (Mouret and Clune 2015, arXiv 1504.04909).
+
+Learning rates are those of the middle of their range. What is too small for its rate to matter
+teaches the model that rates do not, and then it sends larger adapters to an end of the range.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +21,7 @@ from autopeft.search.staircase import LEAST, improvement
 
 _HALF = 0.1  # of the candidates' range in cost: half a band's width
 _DRAWS = 16
+_MIDDLE = 0.3  # of `points.edge`: the middle half of a range, and what has none
 
 
 def make_score(
@@ -29,9 +33,11 @@ def make_score(
     """
     odds = make_odds(model.problem, history, model.view, model.memory)
     rng = np.random.default_rng(seed)
-    there = model.cost(candidates)
+    there, edges = model.cost(candidates), model.view.rows(candidates).edge
+    inner = max(_MIDDLE, float(edges.min()))
     drawn_at, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
-    centre = there[np.argmin(np.abs(there - drawn_at))]  # where there is something to choose
+    offered = there[edges <= inner]
+    centre = offered[np.argmin(np.abs(offered - drawn_at))]  # where there is something to choose
     against = rivals(model.problem, history)
     drawn = model.surrogate.draws(model.view.rows(against), _DRAWS, rng)
     inside = np.abs(model.cost(against) - centre) <= half
@@ -39,9 +45,11 @@ def make_score(
     best = drawn.values[:, inside].max(axis=1) if inside.any() else np.zeros(_DRAWS)
 
     def score(configurations: Sequence[Configuration]) -> Array:
-        mean, deviation = drawn.given(model.view.rows(configurations))
+        rows = model.view.rows(configurations)
+        mean, deviation = drawn.given(rows)
         gain = improvement(mean, deviation, best[:, None]).mean(axis=0)
         near = np.abs(model.cost(configurations) - centre) <= half
+        near &= rows.edge <= inner
         return np.asarray(
             np.log(np.maximum(np.where(near, gain, 0.0), LEAST)) + odds(configurations)
         )
