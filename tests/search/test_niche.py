@@ -70,7 +70,7 @@ def test_after_a_trial_that_promised_little_the_next_one_looks_aside():
         last = replace(history[-1], expected_gain=gain)
         return sampler.suggest(problem, [*history[:-1], last], seed=0).why
 
-    assert why(0.005) == "best of its size (the model promised little)"
+    assert why(0.003) == "best of its size (the model promised little)"
     assert why(0.02) == why(None) == "model-based"
 
 
