@@ -165,6 +165,19 @@ def test_every_tool_searches_a_conditional_space(name, how):
     assert len({trial.configuration.branch for trial in trials}) > 1
 
 
+@pytest.mark.parametrize("name", [name for name in rivals.NAMES if name.startswith("syne_tune")])
+def test_syne_tunes_searches_repeat(name):
+    if importlib.util.find_spec(NEEDS[name]) is None:
+        pytest.skip(f"{NEEDS[name]} is not installed: benchmarks/README.md says how")
+
+    def tried():
+        sampler = simulate.sampler_of(f"{name} shared", 6)
+        _, trials = simulate.driven(two_branches(), sampler, seed=0, trials=6, modelled=False)
+        return [trial.configuration.key for trial in trials]
+
+    assert tried() == tried()
+
+
 def test_autopefts_design_is_at_most_half_of_the_trials():
     sampler = simulate.sampler_of("botorch.AutoPEFT", 30)
     assert sampler.budget == 30
