@@ -104,9 +104,7 @@ class Model:
         """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none."""
         if len(self.problem.objectives) == 1:
             return np.ones(len(configurations))
-        j = 1 - self.measured
-        scores = self.view.known(configurations)[:, j]
-        return np.asarray((scores - self.scale.reference[j]) / self.scale.span[j])
+        return self.scale.known(self.problem, configurations)[:, 1 - self.measured]
 
     def observed(self, trials: Sequence[Trial]) -> Array:
         """(n,) measured scores as the process sees them."""

@@ -76,9 +76,8 @@ class View:
         self.encoding = Encoding.fit(problem, examples) if examples else None
         self._lengths = lengths_of([] if self.encoding is None else self.encoding.columns)
         self._rates = {branch.name: rates(branch) for branch in problem.space.branches}
-        self._places: dict[str, int] = {}  # of a configuration in the tables below
+        self._places: dict[str, int] = {}  # of a configuration in the table below
         self._table = np.zeros((_EXAMPLES, self.features + 2 + self._studies))
-        self._scores = np.zeros((_EXAMPLES, len(problem.objectives)))
 
     @property
     def features(self) -> int:
@@ -92,35 +91,25 @@ class View:
         told."""
         from autopeft.search.prior import Rows
 
-        places = self._placed(configurations)  # first: it may grow the table
-        found = self._table[places]
+        if len(self._places) > _KEPT:
+            self._places.clear()
+        # Its place in the learning rate's range depends on the branch.
+        keys = [f"{configuration.branch}/{configuration.key}" for configuration in configurations]
+        known = zip(keys, configurations, strict=True)
+        self._add({k: c for k, c in known if k not in self._places})
+        found = self._table[[self._places[key] for key in keys]]
         X, (size, edge) = found[:, : self.features], found[:, self.features :].T[:2]
         if fidelity is not None:
             X[:, -1] = fidelity
         earlier = None if self._expectation is None else found[:, self.features + 2 :]
         return Rows(X, self._lengths, size, edge, earlier)
 
-    def known(self, configurations: Sequence[Configuration]) -> Array:
-        """(n, m) scores of the known objectives; 0 in the columns to measure."""
-        places = self._placed(configurations)
-        return np.asarray(self._scores[places])
-
-    def _placed(self, configurations: Sequence[Configuration]) -> list[int]:
-        """Their places in the tables, which they get if they are not there."""
-        if len(self._places) > _KEPT:
-            self._places.clear()
-        # Its place in the learning rate's range depends on the branch.
-        keys = [f"{configuration.branch}/{configuration.key}" for configuration in configurations]
-        told = zip(keys, configurations, strict=True)
-        self._add({k: c for k, c in told if k not in self._places})
-        return [self._places[key] for key in keys]
-
     @property
     def _studies(self) -> int:
         return 0 if self._expectation is None else self._expectation.studies
 
     def _add(self, new: Mapping[str, Configuration]) -> None:
-        """Into the tables: features, 1 as the fidelity, size, edge, what is expected; scores."""
+        """Into the table: features, 1 as the fidelity, size, edge, what is expected."""
         if not new:
             return
         told = [named(self.problem, configuration) for configuration in new.values()]
@@ -135,10 +124,6 @@ class View:
         first, last = len(self._places), len(self._places) + len(new)
         while last > len(self._table):
             self._table = np.vstack([self._table, np.zeros_like(self._table)])
-            self._scores = np.vstack([self._scores, np.zeros_like(self._scores)])
-        for j, objective in enumerate(self.problem.objectives):
-            if objective.known:
-                self._scores[first:last, j] = [objective.score(metrics) for metrics in known]
         self._table[first:last] = np.column_stack(
             [encoded, np.ones(len(new)), size, ends, expected]
         )
