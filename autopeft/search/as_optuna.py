@@ -220,7 +220,7 @@ def _reference(observed: "Observed") -> Array:
 
     From below a narrow front, as BoTorch infers it, nothing outside would ever gain: on ZDT1 the
     search ended at .94 of the hypervolume. From below the worst, as Optuna's GPSampler counts, what
-    widens a front outweighs what fills it: on DTLZ2 .6 in the place of .9 (benchmarks, BoTorch's
+    widens a front outweighs what fills it: on DTLZ2 .73 in the place of .91 (benchmarks, BoTorch's
     test functions).
     """
     from autopeft.search.botorch_acquisition import reference_of, worst_of
