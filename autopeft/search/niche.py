@@ -17,11 +17,11 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.trial import Trial
 from autopeft.search.closed_form import Model, make_odds, rivals
 from autopeft.search.encoding import Array
+from autopeft.search.points import UNKNOWN_EDGE
 from autopeft.search.staircase import LEAST, improvement
 
 _HALF = 0.1  # of the candidates' range in cost: half a band's width
 _DRAWS = 16
-_MIDDLE = 0.3  # of `points.edge`: the middle half of a range, and what has none
 
 
 def make_score(
@@ -34,7 +34,7 @@ def make_score(
     odds = make_odds(model.problem, history, model.view, model.memory)
     rng = np.random.default_rng(seed)
     there, edges = model.cost(candidates), model.view.rows(candidates).edge
-    inner = max(_MIDDLE, float(edges.min()))
+    inner = max(UNKNOWN_EDGE, float(edges.min()))  # about the middle half, and what has no range
     drawn_at, half = rng.uniform(there.min(), there.max()), _HALF * float(np.ptp(there))
     offered = there[edges <= inner]
     centre = offered[np.argmin(np.abs(offered - drawn_at))]  # where there is something to choose

@@ -28,7 +28,7 @@ Candidate = tuple[Point, Configuration]
 """A point that the problem admits, and what it builds."""
 
 LEARNING_RATE = "training.learning_rate"  # the parameter of a branch, where it has one
-_UNKNOWN_EDGE = 0.3  # the mean over a range
+UNKNOWN_EDGE = 0.3  # the mean over a range
 
 
 def dimensions(branch: Branch) -> int:
@@ -109,7 +109,7 @@ def edge(ends: tuple[float, float] | None, configuration: Configuration) -> floa
     """
     rate = configuration.recipe.get("learning_rate")
     if ends is None or not isinstance(rate, int | float):
-        return _UNKNOWN_EDGE
+        return UNKNOWN_EDGE
     low, high = ends
     place = (np.log(rate) - low) / (high - low)
     return float(np.clip(2 * place - 1, -1, 1) ** 2)
