@@ -4,9 +4,9 @@
     study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
 
 An Optuna study knows no adapters and no exact costs, so what the `autopeft` sampler does with them
-stays out. What is left: a Gaussian process per objective with dimension-scaled priors, log noisy
-EI or EHVI, climbing over neighbours and then along the gradient of what is continuous, on a space
-whose conditions are learned (`study_space`).
+stays out. What is left: a Gaussian process per objective with dimension-scaled priors, noisy EI or
+EHVI in closed form, climbing over neighbours and then along the gradient of what is continuous, on
+a space whose conditions are learned (`study_space`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,9 +53,9 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
     Args:
         seed: of everything that is drawn; None: another one for every sampler.
         n_startup_trials: quasi-random trials before the model decides.
-        known: {position of an objective: its value by the parameters of a trial}, for one of two
-            objectives that is exact before a trial runs. Only the other one is then modelled, and
-            the expected gain is a closed form. It has to agree with what trials are told.
+        known: {position of an objective: its value by the parameters of a trial}, for those that
+            are exact before a trial runs. Only the others, one at least, are then modelled. It has
+            to agree with what trials are told.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
     ) -> Point:
         """lost: of trials that failed or were pruned; nothing is learned from them."""
         from autopeft.search.botorch_acquisition import Observed, standardised
-        from autopeft.search.gaussian_process import deterministic
+        from autopeft.search.torch_state import deterministic
 
         rng = self._rng(number)
         told = [space.point(past.params) for past in done]
@@ -172,47 +172,51 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         seed: int,
     ) -> Callable[[Sequence[Point], Array], Array]:
         """N points and their rows -> (N,) log expected gain. Y: (n, m) scores, not standardised."""
-        from autopeft.search.botorch_acquisition import expected_gain, standardised
+        from autopeft.search.botorch_acquisition import standardised
         from autopeft.search.botorch_models import plain
-        from autopeft.search.known_gain import gain_beside_known
+        from autopeft.search.plain_gain import expected_gain
 
-        reference = _reference(observed)
-        if not self._known:
-            expected = expected_gain(observed, plain, reference=reference, seed=seed)
-            return lambda points, X: expected(X)
-        ((index, value),) = self._known.items()
-        sign = _signs(study)[index]
+        signs = _signs(study)
 
         def exact(points: Sequence[Point]) -> Array:
-            told = [sign * value(space.params(space.trimmed(point))) for point in points]
-            return standardised(Y[:, index], np.array(told, dtype=np.float64))
+            params = [space.params(space.trimmed(point)) for point in points]
+            told = np.zeros((len(points), len(self._known)))
+            for column, (j, value) in zip(told.T, self._known.items(), strict=True):
+                column[:] = [signs[j] * value(each) for each in params]
+                column[:] = standardised(Y[:, j], column)
+            return told
 
-        beside = gain_beside_known(
-            observed, plain, known=index, running=exact(running), reference=reference, seed=seed
+        expected = expected_gain(
+            observed,
+            plain,
+            known=list(self._known),
+            running=exact(running),
+            reference=_reference(observed),
+            seed=seed,
         )
-        return lambda points, X: beside(X, exact(points))
+        return lambda points, X: expected(X, exact(points))
 
 
 def _refuse_unfit(
     study: optuna.Study, done: Sequence[FrozenTrial], known: Mapping[int, Known]
 ) -> None:
-    """Known objectives that the closed form does not take, or that trials contradict."""
+    """Known objectives that the study does not have, or that trials contradict."""
     if not known:
         return
     count = len(study.directions)
-    if len(known) != 1 or count != 2 or not set(known) <= {0, 1}:
+    if len(known) >= count or not set(known) <= set(range(count)):
         raise ValueError(
-            f"known takes one of two objectives, 0 or 1, got {sorted(known)} of {count}: "
-            "leave it out"
+            f"known takes positions of objectives from 0 to {count - 1}, not all of them, got "
+            f"{sorted(known)}: leave out what is measured"
         )
-    ((index, value),) = known.items()
     for trial in done:
-        here, told = value(dict(trial.params)), trial.values[index]
-        if here != told and not abs(here - told) <= _ROUNDING * max(abs(here), abs(told)):
-            raise ValueError(
-                f"known[{index}] has to be the value that a trial is told, got {here} where trial "
-                f"{trial.number} was told {told}: correct it or leave it out"
-            )
+        for index, value in known.items():
+            here, told = value(dict(trial.params)), trial.values[index]
+            if here != told and not abs(here - told) <= _ROUNDING * max(abs(here), abs(told)):
+                raise ValueError(
+                    f"known[{index}] has to be the value that a trial is told, got {here} where "
+                    f"trial {trial.number} was told {told}: correct it or leave it out"
+                )
 
 
 def _reference(observed: "Observed") -> Array:
@@ -225,7 +229,8 @@ def _reference(observed: "Observed") -> Array:
     """
     from autopeft.search.botorch_acquisition import reference_of, worst_of
 
-    return reference_of(observed) if len(observed.Y) % 2 else worst_of(observed)
+    between = observed.Y.shape[1] > 1 and len(observed.Y) % 2 == 1
+    return reference_of(observed) if between else worst_of(observed)
 
 
 def _signs(study: optuna.Study) -> list[float]:

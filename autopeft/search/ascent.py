@@ -18,8 +18,8 @@ _STEP = 1e-6  # of a range's width, for the differences
 def ascended(branch: Branch, point: Point, score: Callable[[Sequence[Point]], Array]) -> Point:
     """The best of what L-BFGS-B sees from the point on; options and whole numbers stay.
 
-    score: points -> (n,), larger is better. It may be any function, not BoTorch's alone (see
-    `known_gain`), so a gradient is by differences, all of them one call.
+    score: points -> (n,), larger is better. It may be any function (see `plain_gain`), so
+    a gradient is by differences, all of them one call.
     """
     from scipy.optimize import minimize
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from autopeft.domain.pareto import Array, non_dominated
-from autopeft.search.gaussian_process import tensor
+from autopeft.search.torch_state import tensor
 
 # As in `acquisition`: BoTorch would compile a C++ kernel on first use.
 logei._load_attempted = True
@@ -81,7 +81,7 @@ def _compared(observed: Observed) -> Array:
 def expected_gain(
     observed: Observed, fit: Fit, *, reference: Array, seed: int, scalarised: bool = False
 ) -> Callable[[Array], Array]:
-    """X (N, d) -> (N,) log expected gain; run it inside `gaussian_process.deterministic`.
+    """X (N, d) -> (N,) log expected gain; run it inside `torch_state.deterministic`.
 
     reference: (m,) on the scales of Y. scalarised: noisy ParEGO instead of noisy EHVI.
     """

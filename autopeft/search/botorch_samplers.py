@@ -37,11 +37,11 @@ from autopeft.search.botorch_acquisition import (
     standardised,
 )
 from autopeft.search.botorch_models import plain, saas
-from autopeft.search.gaussian_process import deterministic
 from autopeft.search.plain_encoding import PointEncoding, freedoms
 from autopeft.search.points import fits
 from autopeft.search.pool import Fresh, climb
 from autopeft.search.random_sampler import RandomSampler
+from autopeft.search.torch_state import deterministic
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _PARENTS = 12  # members of the front whose neighbours join the pool

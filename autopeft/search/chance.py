@@ -22,6 +22,7 @@ from autopeft.domain.trial import Trial
 from autopeft.search import closed_form
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
+from autopeft.search.odds import make_odds
 from autopeft.search.points import draw_new
 from autopeft.search.trimming import trimmed
 
@@ -50,7 +51,7 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
     model = closed_form.Model.of(problem, seen, configurations, memory)
     if model.left_out_error >= 1:
         return Level(silent="the model predicts trials no better than their mean does")
-    odds = closed_form.make_odds(problem, seen, model.view, memory)
+    odds = make_odds(problem, seen, model.view, memory)
     rows = model.view.rows(configurations)
     values = model.surrogate.draws(rows, _DRAWS, rng).values
     values = values + model.deviation * rng.standard_normal(values.shape)

@@ -14,40 +14,34 @@ objective there is one step, and the score is noisy EI.
 Scores are on `scale.Scale`: reference at 0. N: candidates; m: tried; S: draws; K: steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import log_ndtr
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.estimates import ESTIMATED
-from autopeft.domain.front import feasible, outcomes
+from autopeft.domain.front import outcomes
 from autopeft.domain.objective import one_quality
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
-from autopeft.search.memory import Memory, View
+from autopeft.search.memory import USUAL_NOISE, Memory, View
+from autopeft.search.odds import make_odds
 from autopeft.search.outcomes import (
-    Limit,
-    Observations,
     Score,
     compared,
-    of_constraints,
-    of_failures,
     of_objective,
+    rivals,
     share_of,
     softened,
 )
-from autopeft.search.prior import Rows
 from autopeft.search.scale import Scale
 from autopeft.search.staircase import LEAST, gain_over, rising, staircase, volume
-from autopeft.search.surrogate import Surrogate, condition
+from autopeft.search.surrogate import Surrogate
 
 _DRAWS = 16
 _DRAWS_OF_MANY = 256
-_LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
-_USUAL_NOISE = 0.02**2  # where no standard error is told, of the outcomes' range
 
 
 def applies(problem: Problem) -> bool:
@@ -90,11 +84,13 @@ class Model:
         scale = Scale.of(problem, history, candidates)
         measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
         seen = of_objective(history, scale, measured)
-        rows = view.rows(_configurations(history, seen), seen.fidelity)
+        rows = view.rows(
+            [history[position].configuration for position in seen.trials], seen.fidelity
+        )
         rows = rows.alone() if alone else rows
         values = softened(seen.values)
-        surrogate = _fitted(rows, seen, values, memory)
-        noise = _USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
+        surrogate = memory.conditioned(rows, seen, values)
+        noise = USUAL_NOISE if seen.noise is None else float(np.median(seen.noise))
         deviation = (surrogate.hyperparameters.noise * noise) ** 0.5
         return cls(
             problem, memory, view, scale, measured, surrogate, deviation, seen.trials, values
@@ -156,16 +152,6 @@ def make_score(model: Model, history: Sequence[Trial], seed: int) -> Score:
     return Score(score, growth)
 
 
-def rivals(problem: Problem, history: Sequence[Trial]) -> list[Configuration]:
-    """What a candidate has to improve upon: what was tried and what runs.
-
-    What breaks a constraint is on no front, and hides nothing that holds it.
-    """
-    done, pending = compared(problem, history)
-    held = feasible(problem.constraints, problem.objectives, history, done)
-    return [trial.configuration for trial in (*held, *pending)]
-
-
 def _contenders(model: Model, history: Sequence[Trial], seed: int) -> list[Configuration]:
     """The rivals that are on the front in one of many draws, and all that run.
 
@@ -178,58 +164,3 @@ def _contenders(model: Model, history: Sequence[Trial], seed: int) -> list[Confi
     on = rising(model.cost(against), drawn.values)
     kept = [c for c, front in zip(against, on, strict=True) if front or c.key in running]
     return kept or against[:1]
-
-
-def make_odds(
-    problem: Problem, history: Sequence[Trial], view: View, memory: Memory
-) -> Callable[[Sequence[Configuration]], Array]:
-    """The log probability, (n,), that configurations can be trained and hold what is measured."""
-    limits = [
-        (limit, _of_limit(view, history, limit, memory))
-        for limit in of_constraints(problem, history)
-    ]
-    lesson = of_failures(history)
-    trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
-
-    def odds(configurations: Sequence[Configuration]) -> Array:
-        rows, chances = view.rows(configurations), np.zeros(len(configurations))
-        for limit, constrained in limits:
-            about = rows.alone() if limit.estimated is None else rows.unsized()
-            mean, deviation = constrained.predict(about)
-            bounds = limit.bounds(problem, configurations)
-            chances += log_ndtr(limit.sign * (bounds - mean) / deviation)
-        if trainable is not None:
-            mean, deviation = trainable.predict(rows.unsized())
-            chances += log_ndtr((mean - 0.5) / deviation)
-        return chances
-
-    return odds
-
-
-def _configurations(history: Sequence[Trial], seen: Observations) -> list[Configuration]:
-    return [history[position].configuration for position in seen.trials]
-
-
-def _fitted(rows: Rows, seen: Observations, values: Array, memory: Memory) -> Surrogate:
-    noise = np.full(len(values), _USUAL_NOISE) if seen.noise is None else seen.noise
-    return condition(memory.hyperparameters(rows, values, noise), rows, values, noise)
-
-
-def _of_limit(view: View, history: Sequence[Trial], limit: Limit, memory: Memory) -> Surrogate:
-    seen = limit.observations
-    rows = view.rows(_configurations(history, seen), seen.fidelity)
-    # An estimate has the size of the adapter in it.
-    rows = rows.alone() if limit.estimated is None else rows.unsized()
-    return _fitted(rows, seen, seen.values, memory)
-
-
-def _of_labels(
-    view: View,
-    history: Sequence[Trial],
-    positions: Sequence[int],
-    labels: Array,
-    memory: Memory,
-) -> Surrogate:
-    rows = view.rows([history[position].configuration for position in positions]).unsized()
-    noise = np.full(len(labels), _LABEL_NOISE)
-    return condition(memory.hyperparameters(rows, labels, noise), rows, labels, noise)

@@ -7,9 +7,9 @@ import numpy as np
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
-from autopeft.search.closed_form import make_odds
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
+from autopeft.search.odds import make_odds
 from autopeft.search.scale import Scale
 from autopeft.search.staircase import LEAST, gain_over, staircase
 

@@ -18,12 +18,14 @@ from autopeft.domain.space import Json, Point, Space
 from autopeft.domain.trial import Trial
 from autopeft.search.earlier import Earlier
 from autopeft.search.encoding import Array, Encoding, lengths_of, named
+from autopeft.search.outcomes import Observations
 from autopeft.search.points import draw_new, edge, rates
 from autopeft.search.pool import drawn
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
     from autopeft.search.expectation import Expectation
     from autopeft.search.prior import Hyperparameters, Rows
+    from autopeft.search.surrogate import Surrogate
 
 _EXAMPLES = 256  # random points that fix the encoding
 _KEPT = 20_000  # entries of a cache, before it starts anew
@@ -33,6 +35,7 @@ _FITS = 64
 _SMALL = 24  # up to so many observations every fit is new
 _GROWTH = 1.15  # afterwards, one for every so much more of them
 _LARGEST = 240  # observations in a fit
+USUAL_NOISE = 0.02**2  # variance where no standard error is told, of the outcomes' range
 
 
 def _remembering(problem: Problem) -> Problem:
@@ -218,6 +221,13 @@ class Memory:
                 self._fits.clear()
             self._fits[key] = fit(some, y[chosen], noise[chosen])
         return self._fits[key]
+
+    def conditioned(self, rows: "Rows", seen: Observations, values: Array) -> "Surrogate":
+        """The process after observations. values: (n,) of them, transformed or not."""
+        from autopeft.search.surrogate import condition
+
+        noise = np.full(len(values), USUAL_NOISE) if seen.noise is None else seen.noise
+        return condition(self.hyperparameters(rows, values, noise), rows, values, noise)
 
 
 def _names(space: Space) -> tuple[str, ...]:

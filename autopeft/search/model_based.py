@@ -26,14 +26,15 @@ from autopeft.search.pool import Fresh, climb, gathered
 from autopeft.search.trimming import trimmed
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
-    from autopeft.search import closed_form, replication
+    from autopeft.search import closed_form, replication, several_objectives
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _DOUBTED = 16  # trials with a result before left-out errors say more than noise
 _WATCH = 6  # every so many suggestions one looks where the model does not: it may be wrong
 # Of the hypervolume: after a trial that promised less, too. A model that takes a search for nearly
 # over is worth a check by every other trial (24 instances where capacity hurts, 60 trials: .37 of
-# the hypervolume without, .49 with it).
+# the hypervolume without, .49 with it). After earlier studies the doubt is another: every other
+# suggestion is made without them, and these must not take its turns.
 _LITTLE = 0.005
 _ASIDE = 3  # one of so many trials before the first results is away from earlier studies
 # Results from which on every other suggestion leaves earlier studies out: where only the kind of
@@ -82,7 +83,7 @@ class ModelBasedSampler:
             return initial.suggest(problem, history, seed=seed, why=f"initial design ({place})")
         if own % _WATCH == _WATCH - 1:
             return self._aside(problem, history, seed, f"every {_WATCH}th trial")
-        if _sized(problem) and _promised_little(history[-1]):
+        if not self.sources and _sized(problem) and _promised_little(history[-1]):
             return self._aside(problem, history, seed, "the model promised little")
         return self._by_model(problem, history, seed)
 
@@ -164,8 +165,9 @@ class ModelBasedSampler:
             return fallback.few_left(problem, history, seed)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
         alone = self._alone(history)
-        with self._seeing(problem, seen, built, seed, alone=alone) as (model, score):
-            if model is not None and (error := _left_out_error(model, seen)) > 1:
+        with _on_one_thread():
+            model, score = self._seeing(problem, seen, built, seed, alone=alone)
+            if (error := _left_out_error(model, seen)) > 1:
                 return fallback.by_tpe(problem, history, error, _FEWEST_RESULTS, seed)
             gains = score(built)
             point, gain = _climbed(problem, pool, score, fresh, rng, gains)
@@ -208,13 +210,18 @@ class ModelBasedSampler:
         return bool(self.sources) and told >= _OWN_EYES and len(history) % 2 == 1
 
     def _again(
-        self, model: "closed_form.Model | None", history: Sequence[Trial], seed: int
+        self,
+        model: "closed_form.Model | several_objectives.Model",
+        history: Sequence[Trial],
+        seed: int,
     ) -> "replication.Choice | None":
-        """What to repeat at another seed, if anything; inside `_seeing`."""
-        if self.seeds == 1 or model is None or not model.problem.space.searched:
-            return None
-        from autopeft.search import replication
+        """What to repeat at another seed, if anything."""
+        from autopeft.search import closed_form, replication
 
+        if self.seeds == 1 or not isinstance(model, closed_form.Model):
+            return None
+        if not model.problem.space.searched:
+            return None
         return replication.best(model.problem, history, model, seeds=self.seeds, seed=seed)
 
     def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
@@ -229,7 +236,6 @@ class ModelBasedSampler:
         *before, last = history
         return all(trial.configuration.key != last.configuration.key for trial in before)
 
-    @contextmanager
     def _seeing(
         self,
         problem: Problem,
@@ -238,20 +244,15 @@ class ModelBasedSampler:
         seed: int,
         *,
         alone: bool,
-    ) -> "Iterator[tuple[closed_form.Model | None, Score]]":
-        """The model and the acquisition: in closed form where that is exact, else BoTorch's."""
-        from autopeft.search import closed_form
+    ) -> "tuple[closed_form.Model | several_objectives.Model, Score]":
+        """The model and the acquisition."""
+        from autopeft.search import closed_form, several_objectives
 
         if closed_form.applies(problem):
-            with _on_one_thread():
-                model = self._model(problem, history, candidates, alone=alone)
-                yield model, closed_form.make_score(model, history, seed)
-            return
-        from autopeft.search.acquisition import make_score
-        from autopeft.search.gaussian_process import deterministic
-
-        with deterministic(seed):
-            yield None, make_score(problem, history, candidates, seed)
+            model = self._model(problem, history, candidates, alone=alone)
+            return model, closed_form.make_score(model, history, seed)
+        several = several_objectives.Model.of(problem, history, candidates, self._memory)
+        return several, several_objectives.make_score(several, history, seed)
 
 
 @contextmanager
@@ -280,7 +281,9 @@ def _climbed(
     return climb(pool, of_points, near, rng, starts=_STARTS, rounds=_ROUNDS, scores=scores)
 
 
-def _left_out_error(model: "closed_form.Model", history: Sequence[Trial]) -> float:
+def _left_out_error(
+    model: "closed_form.Model | several_objectives.Model", history: Sequence[Trial]
+) -> float:
     """Above 1 the surrogate predicts left-out trials worse than their mean does."""
     return model.left_out_error if sum(map(_has_result, history)) >= _DOUBTED else 0.0
 

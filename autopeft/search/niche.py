@@ -15,8 +15,10 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.trial import Trial
-from autopeft.search.closed_form import Model, make_odds, rivals
+from autopeft.search.closed_form import Model
 from autopeft.search.encoding import Array
+from autopeft.search.odds import make_odds
+from autopeft.search.outcomes import rivals
 from autopeft.search.points import UNKNOWN_EDGE
 from autopeft.search.staircase import LEAST, improvement
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import OutcomeError
-from autopeft.domain.front import baseline_metrics
+from autopeft.domain.front import baseline_metrics, feasible
 from autopeft.domain.objective import Constraint
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged, seed_factor
@@ -65,6 +65,10 @@ class Observations:
     values: Array
     noise: Array | None
 
+    def configurations(self, history: Sequence[Trial]) -> list[Configuration]:
+        """(n,) what was observed."""
+        return [history[position].configuration for position in self.trials]
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -98,6 +102,16 @@ def compared(problem: Problem, history: Sequence[Trial]) -> tuple[list[Trial], l
     among = [t for t in merged(history) if not tuning or t.configuration.branch in own]
     done = [t for t in among if t.rungs and t.state in (State.COMPLETED, State.PAUSED)]
     return done, [t for t in among if t.state is State.RUNNING]
+
+
+def rivals(problem: Problem, history: Sequence[Trial]) -> list[Configuration]:
+    """What a candidate has to improve upon: what was tried and what runs.
+
+    What breaks a constraint is on no front, and hides nothing that holds it.
+    """
+    done, pending = compared(problem, history)
+    held = feasible(problem.constraints, problem.objectives, history, done)
+    return [trial.configuration for trial in (*held, *pending)]
 
 
 def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observations:

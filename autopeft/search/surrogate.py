@@ -50,7 +50,7 @@ class Surrogate:
         covariance = kernel(self.hyperparameters, rows, rows) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += JITTER * 10
         normal = rng.standard_normal((len(rows), count))
-        return Draws(self, rows, mean, solved, _root(covariance), normal)
+        return Draws(self, rows, mean, solved, root(covariance), normal)
 
     def _at(self, rows: Rows) -> tuple[Array, Array, Array]:
         """(m,) mean and variance of f at m rows, and (n, m) the factor's inverse times the kernel
@@ -128,12 +128,12 @@ def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surroga
     covariance = kernel(h, rows, rows)
     covariance[np.diag_indices_from(covariance)] += h.noise * noise / spread**2 + JITTER
     standard = (y - shift) / spread - prior.mean(h, rows)
-    factor = _root(covariance)
+    factor = root(covariance)
     weights = cho_solve((factor, True), standard)
     return Surrogate(h, rows, standard, factor, weights, shift, spread)
 
 
-def _root(covariance: Array) -> Array:
+def root(covariance: Array) -> Array:
     """The lower Cholesky factor, with as much jitter as that takes."""
     tries: Sequence[float] = (0.0, 1e-6, 1e-4, 1e-2)
     for jitter in tries:

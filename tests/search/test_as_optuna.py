@@ -133,7 +133,7 @@ def test_a_front_grows_to_its_ends_which_lie_on_an_edge():
         g = 1 + 9 * sum(rest) / len(rest)
         return x, g - np.sqrt(x * g)
 
-    front = optimised(objective, trials=30, directions=["minimize", "minimize"]).best_trials
+    front = optimised(objective, trials=40, directions=["minimize", "minimize"]).best_trials
     firsts = [trial.values[0] for trial in front]
     assert min(firsts) < 0.05
     assert max(firsts) > 0.9

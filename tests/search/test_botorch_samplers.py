@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from search.landscape import ACCURACY, LORA, PARAMETERS, make_problem, random_trials, told
+from botorch.acquisition.multi_objective import logei
+from search.landscape import ACCURACY, LORA, PARAMETERS, make_problem, random_trials, search, told
 
 from autopeft.domain.objective import Objective
 from autopeft.domain.space import Bits, Branch, Choice, Range, Space
@@ -17,9 +18,9 @@ from autopeft.search.botorch_acquisition import (
 )
 from autopeft.search.botorch_models import plain, saas
 from autopeft.search.botorch_samplers import RECIPES, _observed
-from autopeft.search.gaussian_process import deterministic
 from autopeft.search.plain_encoding import PointEncoding, freedoms
 from autopeft.search.pool import climb
+from autopeft.search.torch_state import deterministic
 
 NESTED = Branch(
     "nested",
@@ -218,3 +219,15 @@ def test_a_single_objective_is_served_by_every_recipe():
     for name in BOTORCH:
         suggestion = make_sampler(name, {"initial": 3}).suggest(problem, history, seed=0)
         assert suggestion.why.startswith(f"{name}, log gain ")
+
+
+def test_no_kernel_is_compiled_in_the_middle_of_a_search(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        "torch.utils.cpp_extension.load", lambda **options: compiled.append(options)
+    )
+    sampler = make_sampler("botorch.qLogNEHVI", {"initial": 4})
+    history = search(sampler, make_problem(), trials=6, seed=0)
+    assert history[-1].why.startswith("botorch.qLogNEHVI")
+    assert not compiled
+    assert logei._C is None

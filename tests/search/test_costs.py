@@ -1,19 +1,20 @@
-"""Measured costs: an estimate times a factor, in closed form and in BoTorch's models."""
+"""Measured costs: an estimate times a factor, as a limit and as an objective."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from fakes import bert_shape, fake_problem, study_spec
 
 from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.trial import Rung, State, Trial
-from autopeft.search import closed_form
+from autopeft.search import closed_form, several_objectives
 from autopeft.search.memory import Memory
 from autopeft.search.model_based import ModelBasedSampler
+from autopeft.search.odds import make_odds
 from autopeft.search.outcomes import of_constraints, of_cost
+from autopeft.search.scale import Scale
 
 SHAPE = bert_shape()
 FACTOR = 3.0  # of what is measured over the estimate
@@ -78,7 +79,7 @@ def odds_of(problem, trials, configurations):
     memory = Memory()
     problem = memory.remembering(problem)
     view = memory.view(problem, trials)
-    return closed_form.make_odds(problem, trials, view, memory)(configurations)
+    return make_odds(problem, trials, view, memory)(configurations)
 
 
 def test_few_trials_tell_where_a_limit_on_memory_lies(problem):
@@ -118,11 +119,6 @@ def test_a_limit_that_no_cost_can_reach_is_left_to_the_ordinary_process(problem)
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
 def test_a_measured_cost_as_an_objective_starts_from_its_estimate(problem, scale):
-    from autopeft.search.acquisition import Inputs, _of_objective, _sampler
-    from autopeft.search.encoding import Encoding
-    from autopeft.search.gaussian_process import deterministic, tensor
-    from autopeft.search.scale import Scale
-
     objectives = (
         Objective("accuracy", "maximize"),
         Objective("peak_memory_gib", "minimize", scale=scale),
@@ -130,18 +126,15 @@ def test_a_measured_cost_as_an_objective_starts_from_its_estimate(problem, scale
     problem = replace(problem, objectives=objectives)
     trials = history_of(problem, 5)
     others = [trial.configuration for trial in history_of(problem, 20, seed=1)]
-    with deterministic(0):
-        encoding = Encoding.fit(problem, others)
-        inputs = Inputs(problem, encoding, Scale.of(problem, trials, others))
-        model = _of_objective(inputs, trials, 1)
-        with torch.no_grad():
-            posterior = model.posterior(tensor(inputs.rows(others)))
-            drawn = _sampler([model], 64, 0).samplers[0](posterior).numpy()[..., 0]
-    scale_of = inputs.scale
+    model = several_objectives.Model.of(problem, trials, others, Memory())
+    scale_of = Scale.of(problem, trials, others)
+    _, drawn = model.drawn(others, 64, [0])
     for i, each in enumerate(others):
         true = objectives[1].transform(FACTOR * problem.estimates(each)["peak_memory_gib"])
         expected = (true - scale_of.reference[1]) / scale_of.span[1]
-        assert drawn[:, i].mean() == pytest.approx(expected, abs=0.05 * max(1, abs(expected)))
+        assert drawn.values[:, i].mean() == pytest.approx(
+            expected, abs=0.05 * max(1, abs(expected))
+        )
 
 
 def test_a_search_with_two_measured_objectives_and_a_limit_is_deterministic(problem):

@@ -19,9 +19,7 @@ from search.landscape import (
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.space import Branch, Range, Space
-from autopeft.search import acquisition, closed_form, make_sampler
-from autopeft.search.encoding import Encoding
-from autopeft.search.gaussian_process import deterministic, tensor
+from autopeft.search import closed_form, make_sampler, several_objectives
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import share_of
 from autopeft.search.scale import Scale
@@ -62,38 +60,41 @@ def test_the_gain_of_the_closed_form_is_that_of_joint_draws(told_problem):
 
 
 @pytest.mark.parametrize("objectives", [(ACCURACY, SECONDS), (ACCURACY, SECONDS, PARAMETERS)])
-def test_the_gain_by_botorch_is_that_of_joint_draws(objectives, monkeypatch):
-    problem = make_problem(objectives=objectives)
+def test_the_gain_of_several_objectives_is_that_of_joint_draws(objectives):
+    problem = Memory().remembering(make_problem(objectives=objectives))
     history = [told(trial) for trial in random_trials(problem, 14)]
     candidates = [trial.configuration for trial in random_trials(problem, 30, seed=5)]
-    tried, fitted, fit = [trial.configuration for trial in history], [], acquisition._expected_gain
-    monkeypatch.setattr(
-        acquisition, "_expected_gain", lambda *given: fitted.append(fit(*given)) or fitted[-1]
-    )
-    with deterministic(0):
-        score = acquisition.make_score(problem, history, candidates, 0)
-        best = int(np.argmax(score(candidates)))
-        found = score.growth([candidates[best]])
-        encoding = Encoding.fit(problem, [*candidates, *tried])
-        inputs = acquisition.Inputs(problem, encoding, Scale.of(problem, history, candidates))
-        model = fitted[0].model
-        posterior = model.posterior(tensor(inputs.rows([*tried, candidates[best]])))
-        drawn = acquisition._sampler(list(model.models), 1500, 77)(posterior).detach().numpy()
-    assert found == pytest.approx(grown_by_brute_force(drawn, len(tried)), rel=0.2)
+    model = several_objectives.Model.of(problem, history, candidates, Memory())
+    score = several_objectives.make_score(model, history, 0)
+    best = int(np.argmax(gains := score(candidates)))
+    every = [*(trial.configuration for trial in history), candidates[best]]
+    drawn = np.stack([each.values for each in model.drawn(every, 1500, [77])], axis=-1)
+    expected = grown_by_brute_force(drawn, len(history))
+    assert score.growth([candidates[best]]) == pytest.approx(expected, rel=0.2)
+    reached = np.mean([hypervolume(Y[:-1], np.zeros(len(objectives))) for Y in drawn])
+    assert np.exp(gains[best]) / reached == pytest.approx(expected, rel=0.25)
 
 
-def test_two_objectives_are_drawn_independently():
-    problem = make_problem(objectives=[ACCURACY, SECONDS])
+def test_several_objectives_are_drawn_independently():
+    problem = Memory().remembering(make_problem(objectives=[ACCURACY, SECONDS]))
     history = [told(trial) for trial in random_trials(problem, 8)]
     tried = [trial.configuration for trial in history]
-    with deterministic(0):
-        encoding = Encoding.fit(problem, tried)
-        inputs = acquisition.Inputs(problem, encoding, Scale.of(problem, history, tried))
-        model = acquisition._expected_gain(inputs, history, tried, [], 0).model
-        posterior = model.posterior(tensor(inputs.rows(tried)))
-        drawn = acquisition._sampler(list(model.models), 1000, 0)(posterior).detach().numpy()
+    one, two = several_objectives.Model.of(problem, history, tried, Memory()).drawn(
+        tried, 1000, [0]
+    )
     for j in range(len(tried)):
-        assert abs(np.corrcoef(drawn[:, j].T)[0, 1]) < 0.15
+        assert abs(np.corrcoef(one.values[:, j], two.values[:, j])[0, 1]) < 0.15
+
+
+def test_one_known_cost_is_a_case_of_several_objectives(told_problem):
+    problem, history, candidates = told_problem
+    model = several_objectives.Model.of(problem, history, candidates, Memory())
+    alone = closed_form.Model.of(problem, history, candidates, Memory())
+    general = several_objectives.make_score(model, history, 0)(candidates)
+    special = closed_form.make_score(alone, history, 0)(candidates)
+    there = special > special.max() - 3  # below, the 16 draws of each differ
+    assert there.sum() > 5
+    np.testing.assert_allclose(general[there], special[there], atol=0.35)
 
 
 def test_more_candidates_together_gain_more_and_none_beyond_the_front_gains_nothing(told_problem):

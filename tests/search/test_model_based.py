@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from botorch.acquisition.multi_objective import logei
 from search.landscape import (
     ACCURACY,
     HOUSE,
@@ -20,9 +19,9 @@ from search.landscape import (
 
 from autopeft.domain.space import Space
 from autopeft.domain.trial import FailureReason, Rung
-from autopeft.search import make_sampler
-from autopeft.search.acquisition import make_score
-from autopeft.search.gaussian_process import deterministic
+from autopeft.search import make_sampler, several_objectives
+from autopeft.search.memory import Memory
+from autopeft.search.odds import make_odds
 from autopeft.search.outcomes import of_failures, of_objective
 from autopeft.search.scale import Scale
 
@@ -73,8 +72,9 @@ def test_where_the_model_predicts_worse_than_the_mean_tpe_decides(monkeypatch):
 
 
 def scored(problem, history, candidates):
-    with deterministic(0):
-        return make_score(problem, history, candidates, 0)(candidates)
+    problem = (memory := Memory()).remembering(problem)
+    model = several_objectives.Model.of(problem, history, candidates, memory)
+    return several_objectives.make_score(model, history, 0)(candidates)
 
 
 def test_a_pending_trial_takes_the_gain_of_its_surroundings():
@@ -115,13 +115,9 @@ def test_a_region_that_fails_loses_its_gain():
     lessons = of_failures(broken)
     assert lessons is not None
     assert of_failures(healthy) is None
-    with deterministic(0):
-        from autopeft.search.acquisition import Inputs, _trainable
-        from autopeft.search.encoding import Encoding
-
-        encoding = Encoding.fit(problem, [t.configuration for t in trials])
-        inputs = Inputs(problem, encoding, Scale.of(problem, healthy, candidates))
-        lora, ia3 = _trainable(inputs, broken)(inputs.rows(candidates))
+    problem = (memory := Memory()).remembering(problem)
+    odds = make_odds(problem, broken, memory.view(problem, broken), memory)
+    lora, ia3 = odds(candidates)
     assert lora < -1
     assert ia3 > lora + 1
 
@@ -204,14 +200,3 @@ def test_a_baseline_that_costs_most_of_all_can_still_gain():
     assert scale.known(problem, [history[-1].configuration])[0, 1] > 0
     suggestion = make_sampler("autopeft", {}).suggest(problem, history, seed=0)
     assert 2e-4 < suggestion.point["training.learning_rate"] < 5e-3
-
-
-def test_no_kernel_is_compiled_in_the_middle_of_a_search(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(
-        "torch.utils.cpp_extension.load", lambda **options: compiled.append(options)
-    )
-    history = search(make_sampler("autopeft", {"initial": 4}), make_problem(), trials=6, seed=0)
-    assert history[-1].why.startswith("model-based")
-    assert not compiled
-    assert logei._C is None

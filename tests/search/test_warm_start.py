@@ -200,3 +200,14 @@ def test_two_measured_objectives_are_refused():
     sampler = make_sampler("autopeft", {}, [source(make_problem())])
     with pytest.raises(AutopeftError, match="at most one known cost, got accuracy, train_seconds"):
         sampler.suggest(problem, [], seed=0)
+
+
+def test_a_small_promise_does_not_take_the_turns_without_earlier_studies():
+    problem = make_problem()
+    history = [told(trial) for trial in random_trials(problem, 20)]
+    history[-1] = replace(history[-1], expected_gain=0.003)
+    whys = {}
+    for name, sources in (("cold", []), ("warm", [source(problem)])):
+        sampler = make_sampler("autopeft", {"initial": 4}, sources)
+        whys[name] = sampler.suggest(problem, history, seed=0).why
+    assert whys == {"cold": "best of its size (the model promised little)", "warm": "model-based"}

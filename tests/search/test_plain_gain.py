@@ -5,9 +5,9 @@ import pytest
 from autopeft.domain.pareto import hypervolume
 from autopeft.search.as_optuna import AutoPEFTSampler
 from autopeft.search.botorch_acquisition import Observed
-from autopeft.search.botorch_models import plain
-from autopeft.search.gaussian_process import deterministic, moments
-from autopeft.search.known_gain import gain_beside_known
+from autopeft.search.botorch_models import moments, plain
+from autopeft.search.plain_gain import expected_gain
+from autopeft.search.torch_state import deterministic
 
 REFERENCE = np.array([-2.0, -1.5])
 
@@ -30,10 +30,9 @@ def observed(*, constrained=False):
 
 def beside(seen, candidates, *, running=()):
     with deterministic(0):
-        gain = gain_beside_known(
-            seen, plain, known=1, running=np.array(running), reference=REFERENCE, seed=0
-        )
-        return gain(candidates, 1 - 2 * candidates[:, 1])
+        told = np.array(running).reshape(-1, 1)
+        gain = expected_gain(seen, plain, known=[1], running=told, reference=REFERENCE, seed=0)
+        return gain(candidates, 1 - 2 * candidates[:, 1:])
 
 
 def test_the_gain_is_that_of_drawn_hypervolumes():
@@ -52,6 +51,26 @@ def test_the_gain_is_that_of_drawn_hypervolumes():
     np.testing.assert_allclose(
         np.exp(beside(seen, candidates)), expected / 3000, rtol=0.1, atol=0.01
     )
+
+
+def test_the_gain_of_two_modelled_objectives_is_that_of_drawn_hypervolumes():
+    seen = observed()
+    candidates = np.array([[0.3, 0.1], [0.4, 0.6], [0.9, 0.02]])
+    every, rng = np.vstack([seen.X, candidates]), np.random.default_rng(1)
+    with deterministic(0):
+        gain = expected_gain(
+            seen, plain, known=[], running=np.zeros((0, 0)), reference=REFERENCE, seed=0
+        )
+        found = np.exp(gain(candidates, np.zeros((3, 0))))
+        drawn = [
+            rng.multivariate_normal(*moments(plain(seen.X, y), every), 3000, method="cholesky")
+            for y in seen.Y.T
+        ]
+    expected = np.zeros(3)
+    for Y in np.stack(drawn, axis=-1):
+        before = hypervolume(Y[:9], REFERENCE)
+        expected += [hypervolume(Y[[*range(9), 9 + i]], REFERENCE) - before for i in range(3)]
+    np.testing.assert_allclose(found, expected / 3000, rtol=0.15, atol=0.01)
 
 
 def test_what_resembles_a_running_trial_gains_little():
@@ -103,6 +122,17 @@ def test_a_known_value_that_trials_contradict_is_refused():
 
 
 @pytest.mark.parametrize("known", [{2: cost_of}, {0: cost_of, 1: cost_of}])
-def test_known_takes_one_of_two_objectives(known):
-    with pytest.raises(ValueError, match="known takes one of two objectives, 0 or 1, got"):
+def test_known_takes_objectives_of_the_study_but_not_all(known):
+    with pytest.raises(
+        ValueError, match="known takes positions of objectives from 0 to 1, not all"
+    ):
         searched(known=known)
+
+
+def test_two_of_three_objectives_are_known():
+    study = optuna.create_study(
+        sampler=AutoPEFTSampler(seed=0, known={1: cost_of, 2: lambda params: params["width"]}),
+        directions=["maximize", "minimize", "minimize"],
+    )
+    study.optimize(lambda trial: (*objective(trial), trial.params["width"]), n_trials=14)
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 14
