@@ -4,7 +4,7 @@
 
 | without | what is switched off |
 |---|---|
-| `costs` | the cost is a second measurement: a surrogate and BoTorch's qLogNEHVI instead of the formula |
+| `costs` | the cost is a second measurement: a process of its own instead of the formula |
 | `vanishing` | the surrogate's pull towards one score as the adapter vanishes |
 | `window` | the learning rate's: the prior of its ends and of its length scale, the design's middle half |
 | `order` | depth, parameters and capacity by layer as one family: every layer is a bit of its own |

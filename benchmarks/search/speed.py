@@ -28,7 +28,6 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.space import Point
 from autopeft.domain.trial import Rung, Trial
-from autopeft.search import make_sampler
 
 _SEARCHED = 200  # trials of a history that a search chose; the rest is random
 _SIZES = ("20", "60", "120", "200", "500+16")
@@ -114,8 +113,7 @@ def _points(landscape: Landscape, count: int) -> list[Point]:
 def _timed(landscape: Landscape, points: Sequence[Point], timing: Timing) -> Iterator[float]:
     """Processor seconds of every proposal in the window."""
     told, pending = _parsed(timing.size)
-    options = {"budget": 2 * told} if timing.sampler == "autopeft" else {}
-    sampler = make_sampler(timing.sampler, options)
+    sampler = simulate.sampler_of(timing.sampler, 2 * told)
     for count in range(max(1, told - timing.window), told + 1):
         history = [
             _trial(landscape, number, point, told=number < count)
