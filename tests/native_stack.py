@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 import psutil
 import yaml
+from ports import free_port
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.yml"
@@ -79,9 +79,7 @@ class Stack:
     def port(self, service: str, number: int) -> int:
         """The port of this machine that stands for a service's."""
         if (service, number) not in self._ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self._ports[service, number] = probe.getsockname()[1]
+            self._ports[service, number] = free_port()
         return self._ports[service, number]
 
     def address(self, service: str, number: int) -> str:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import typer
+from ports import free_port
 
 from autopeft import cli, doctor
 from autopeft.home import Home
@@ -22,12 +23,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOPEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     return Home.from_environment()
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def found(home):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeEvaluator, MemoryStore, RandomSampler, drive, fake_problem, study_spec
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from autopeft import metrics
@@ -60,12 +61,6 @@ def told(text: bytes) -> dict[tuple[object, ...], float]:
         for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def get(port: int, path: str = "/metrics", **headers: str) -> bytes:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 from faulty import HERE, STUDY, Run
-from services import MlflowServer, Postgres, RayNodes, SmallDisk
+from mlflow_server import MlflowServer
+from services import Postgres, RayNodes, SmallDisk
 
 Inject = Callable[[Run, random.Random], str | None]
 

@@ -1,6 +1,5 @@
-"""What a search stands on, which can be killed: PostgreSQL, an MLflow server, Ray's nodes, a disk."""
+"""What a search stands on, which can be killed: PostgreSQL, Ray's nodes, a disk."""
 
-import os
 import secrets
 import signal
 import socket
@@ -8,32 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
-
-def end(process: psutil.Process) -> None:
-    """kill -9 of a process and of all that descends from it."""
-    with suppress(psutil.NoSuchProcess):
-        family = [process, *process.children(recursive=True)]
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family, timeout=10)
-
-
-def plain() -> dict[str, str]:
-    taken = ("AUTOPEFT", "MLFLOW", "RAY")
-    return {k: v for k, v in os.environ.items() if not k.startswith(taken)}
+from ports import free_port
+from processes import end, plain
 
 
 class Postgres:
@@ -71,51 +50,6 @@ class Postgres:
 
     def close(self) -> None:
         self._server.cleanup()
-
-
-class MlflowServer:
-    """`mlflow server` with one worker."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._port = folder, free_port()
-        self.uri, self.database = f"http://127.0.0.1:{self._port}", folder / "mlflow.db"
-        self._process: psutil.Popen | None = None
-        self.start()
-
-    def start(self) -> None:
-        self._process = psutil.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                *("--host", "127.0.0.1", "--port", str(self._port)),
-                *("--backend-store-uri", f"sqlite:///{self.database}"),
-                *("--artifacts-destination", str(self._folder / "artifacts")),
-            ],
-            env={**plain(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=(self._folder / "log").open("a"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def answers(self) -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-            return answer.status == 200
-        return False
-
-    def wait(self, timeout_s: float = 90) -> None:
-        until = time.monotonic() + timeout_s
-        while not self.answers():
-            if time.monotonic() > until:
-                raise TimeoutError(f"MLflow: {(self._folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.3)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            end(self._process)
-            self._process.wait()
-            self._process = None
-
-    close = kill
 
 
 class RayNodes:

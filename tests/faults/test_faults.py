@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow_server import MlflowServer
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -12,7 +13,7 @@ from campaign import inflict
 from faulty import Run
 from invariants import configurations
 from kinds import Stand, ordered
-from services import MlflowServer, Postgres, RayNodes, SmallDisk
+from services import Postgres, RayNodes, SmallDisk
 
 
 def survives(run, *faults, seed=0, server=None):
@@ -102,6 +103,7 @@ def test_a_node_of_a_cluster_is_killed(tmp_path):
 def test_an_mlflow_server_goes_away_and_has_every_trial_in_the_end(tmp_path):
     server = MlflowServer(tmp_path / "mlflow")
     try:
+        server.start()
         server.wait()
         run = Run(
             tmp_path / "run", trials=40, local=True, variables={"MLFLOW_TRACKING_URI": server.uri}
@@ -109,4 +111,4 @@ def test_an_mlflow_server_goes_away_and_has_every_trial_in_the_end(tmp_path):
         killed = kinds.mlflow_killed(Stand(mlflow=server), away_s=3)
         survives(run, ("mlflow", killed), server=server)
     finally:
-        server.close()
+        server.kill()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from command_line import AUTOPEFT, autopeft, environment, here
+from ports import free_port
 
 from autopeft.store import SqlStore
 
@@ -57,12 +58,6 @@ def write(folder, study="away", code=EVALUATE, go=""):
     (folder / ".env").write_text("PLANTED=secret\n")
     (folder / "space.yaml").write_text(SPACE.replace("study: away", f"study: {study}"))
     return folder
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 class Cluster:

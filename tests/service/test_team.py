@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from unittest.mock import ANY
 import pytest
 from command_line import here
 from mlflow import MlflowClient
+from ports import free_port
 from tiny_study import write_study
 
 from autopeft import build
@@ -38,9 +38,7 @@ def ask(address):
 def searched(tmp_path_factory):
     """The folder of a study that was searched inside a namespace, and what its driver told last."""
     found = write_study(tmp_path_factory.mktemp("team"), SPACE)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     told, ended = [], threading.Event()
 
     def scrape():

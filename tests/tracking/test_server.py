@@ -1,19 +1,14 @@
 """Delivery to a real `mlflow server` that is late, slow, or dies."""
 
 import logging
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_server import MlflowServer
 from outbox import (
     Clock,
     MemoryStore,
@@ -31,45 +26,6 @@ from autopeft.tracking.shown import Shown
 WARNING_OF_ABSENCE = "does not take events"
 
 
-class Server:
-    """`mlflow server` on a port of its own, which can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        if self._process is not None:
-            return
-        store, files = self._folder / "server.db", self._folder / "artifacts"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{store}"]
-        command += ["--artifacts-destination", str(files)]
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd=self._folder
-            )
-        wait_until(self._healthy, 90)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-
 def wait_until(reached: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not reached():
@@ -78,8 +34,8 @@ def wait_until(reached: Callable[[], bool], timeout_s: float = 120) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
     yield server
     server.kill()
 
@@ -119,7 +75,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.slow
 def test_a_server_that_comes_late_gets_everything(
-    server: Server, caplog: pytest.LogCaptureFixture
+    server: MlflowServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock, store = Clock(), MemoryStore("late")
     events = [study_started(clock), *whole_trial(clock, 0), *whole_trial(clock, 1)]
@@ -130,6 +86,7 @@ def test_a_server_that_comes_late_gets_everything(
     time.sleep(1)
     assert len(store.undelivered("late", 100)) == 13
     server.start()
+    server.wait()
     wait_until(lambda: not store.undelivered("late", 1))
     assert delivery.close(10) == 0
     assert len(warnings_of(caplog)) == 2
@@ -144,8 +101,9 @@ def test_a_server_that_comes_late_gets_everything(
 
 
 @pytest.mark.slow
-def test_a_server_that_is_killed_half_way_loses_and_doubles_nothing(server: Server) -> None:
+def test_a_server_that_is_killed_half_way_loses_and_doubles_nothing(server: MlflowServer) -> None:
     server.start()
+    server.wait()
     clock, store = Clock(), MemoryStore("killed")
     events = [study_started(clock)]
     for number in range(12):
@@ -157,6 +115,7 @@ def test_a_server_that_is_killed_half_way_loses_and_doubles_nothing(server: Serv
     server.kill()
     assert store.undelivered("killed", 1)
     server.start()
+    server.wait()
     wait_until(lambda: not store.undelivered("killed", 1))
     assert delivery.close(10) == 0
     parent, trials = children(server.uri, "killed")
@@ -171,13 +130,14 @@ def test_a_server_that_is_killed_half_way_loses_and_doubles_nothing(server: Serv
 
 
 @pytest.mark.slow
-def test_a_later_driver_delivers_what_an_earlier_one_left(server: Server) -> None:
+def test_a_later_driver_delivers_what_an_earlier_one_left(server: MlflowServer) -> None:
     clock, store = Clock(), MemoryStore("later")
     store.commit("later", [], [study_started(clock), trial_started(clock, 0)])
     away = tracker(store, "http://127.0.0.1:9")
     away.start()
     assert away.close(5) == 2
     server.start()
+    server.wait()
     back = tracker(store, server.uri)
     back.start()
     assert back.close(20) == 0
