@@ -2,7 +2,7 @@
 
 The engine and the best three at the end have bands: 95 % bootstrap intervals of the mean.
 
-    python benchmarks/search/pictures.py benchmarks/search/rivals.jsonl --trials 120 --out docs/images
+    python benchmarks/search/pictures.py benchmarks/search/final.jsonl --trials 200 --out docs/images
 
 Drawn are the seeds that all samplers of a problem have, or with --most-seeds those of each sampler.
 The file is search_<problem>.png; matplotlib comes with MLflow.
