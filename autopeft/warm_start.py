@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autopeft.domain.errors import AutopeftError, StudyError
-from autopeft.domain.objective import Objective
+from autopeft.domain.estimates import ESTIMATED
+from autopeft.domain.objective import Objective, qualities
 from autopeft.domain.ports import Problem, Store
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State
@@ -88,4 +89,5 @@ def _told(
 
 
 def _objective(spec: StudySpec) -> Objective:
-    return next(objective for objective in spec.objectives if not objective.known)
+    (quality,) = qualities(spec.objectives, ESTIMATED if spec.evaluator is None else set())
+    return quality

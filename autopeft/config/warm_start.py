@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from typing import Any
 
 from autopeft.config.tree import Complain, told
-from autopeft.domain.objective import Objective, one_quality
+from autopeft.domain.objective import Objective, qualities
 
 _PATH = "search.warm_start"
 
@@ -30,10 +30,10 @@ def check_warm_start(
         complain(_PATH, f"takes each study once, got {told(given)}", "remove the second")
     if sampler != "autopeft":
         complain(_PATH, f"only sampler autopeft starts from earlier studies, got {sampler}")
-    elif objectives and not one_quality(objectives, estimated):
+    elif objectives and len(qualities(objectives, estimated)) != 1:
         complain(
             _PATH,
-            "needs one measured quality and at most one known cost, got "
+            "needs one quality among the objectives, beside costs, got "
             + ", ".join(objective.metric for objective in objectives),
         )
     return tuple(names)

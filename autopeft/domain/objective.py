@@ -217,13 +217,18 @@ SERVED_BY = ("vllm", "merged")
 """How an architecture can be asked to be servable."""
 
 
-def one_quality(objectives: Sequence[Objective], estimated: Set[str]) -> bool:
-    """Whether one objective is a measured quality, alone or beside one known cost.
+def qualities(objectives: Sequence[Objective], estimated: Set[str]) -> tuple[Objective, ...]:
+    """The objectives that are no costs: neither known nor estimated.
 
-    estimated: the measured metrics that a formula estimates, which are costs.
+    estimated: the measured metrics that a formula estimates.
     """
-    measured = [objective.metric for objective in objectives if not objective.known]
-    return len(measured) == 1 and measured[0] not in estimated and len(objectives) <= 2
+    return tuple(o for o in objectives if not o.known and o.metric not in estimated)
+
+
+def one_quality(objectives: Sequence[Objective], estimated: Set[str]) -> bool:
+    """Whether one objective is a measured quality, alone or beside one known cost."""
+    measured = tuple(objective for objective in objectives if not objective.known)
+    return len(measured) == 1 == len(qualities(measured, estimated)) and len(objectives) <= 2
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scipy.special import ndtr
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.objective import Objective
 from autopeft.domain.pareto import Array
-from autopeft.search.box_gain import Excess
+from autopeft.search.box_gain import Excess, exactly
 from autopeft.search.prior import Rows
 from autopeft.search.staircase import improvement
 from autopeft.search.surrogate import Surrogate
@@ -60,11 +60,7 @@ def known(scores: Callable[[Places], Array]) -> Belief[Places]:
     """scores: -> (n,) exact."""
 
     def belief(there: Places, count: int, rng: np.random.Generator) -> Drawn[Places]:
-        def given(others: Places) -> Excess:
-            exact = scores(others)[:, None]
-            return lambda draw, heights: np.maximum(exact - heights, 0.0)
-
-        return Drawn(np.tile(scores(there), (count, 1)), given)
+        return Drawn(np.tile(scores(there), (count, 1)), lambda others: exactly(scores(others)))
 
     return belief
 

@@ -16,11 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.domain.pareto import Array, non_dominated
+from autopeft.search.staircase import improvement
 
 _AT_ONCE = 2**20  # candidates times boxes
 
 Excess = Callable[[int, Array], Array]
 """draw, heights (U,) -> (N, U) by how much N scores are expected to exceed them, given the draw."""
+
+
+def exactly(scores: Array) -> Excess:
+    """scores: (N,), whatever the draw."""
+    return lambda draw, heights: np.maximum(scores[:, None] - heights, 0.0)
+
+
+def normally(mean: Array, deviation: Array) -> Excess:
+    """(N,) of scores, whatever the draw."""
+    return lambda draw, heights: improvement(mean[:, None], deviation[:, None], heights)
 
 
 @dataclass(frozen=True)

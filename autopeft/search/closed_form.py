@@ -25,6 +25,7 @@ from autopeft.domain.front import outcomes
 from autopeft.domain.objective import one_quality
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
+from autopeft.search.costs import quality
 from autopeft.search.encoding import Array
 from autopeft.search.memory import USUAL_NOISE, Memory, View
 from autopeft.search.odds import make_odds
@@ -52,7 +53,7 @@ def applies(problem: Problem) -> bool:
 
 @dataclass(frozen=True)
 class Model:
-    """The measured objective as the process sees it.
+    """The one quality as the process sees it.
 
     measured: its position. deviation: of the noise of one trial, on the scale.
     trials, values: (n,) positions in the history and scores, by row of the surrogate.
@@ -82,7 +83,8 @@ class Model:
         studies expect."""
         view = memory.view(problem, history)
         scale = Scale.of(problem, history, candidates)
-        measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
+        measured = quality(problem)
+        assert measured is not None
         seen = of_objective(history, scale, measured)
         rows = view.rows(
             [history[position].configuration for position in seen.trials], seen.fidelity
@@ -97,7 +99,10 @@ class Model:
         )
 
     def cost(self, configurations: Sequence[Configuration]) -> Array:
-        """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none."""
+        """(n,) exact scores of the known objective, larger is cheaper; 1 where there is none.
+
+        Where `applies`: of several costs there is none that is the cost.
+        """
         if len(self.problem.objectives) == 1:
             return np.ones(len(configurations))
         return self.scale.known(self.problem, configurations)[:, 1 - self.measured]

@@ -15,6 +15,7 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.estimates import ESTIMATED, GROWING
+from autopeft.domain.objective import qualities
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Rung, Trial
 from autopeft.search.encoding import Array
@@ -23,6 +24,12 @@ from autopeft.search.encoding import Array
 def estimated(problem: Problem, metric: str) -> bool:
     """Whether there is an estimate of a metric to start from."""
     return problem.estimates is not None and metric in ESTIMATED
+
+
+def quality(problem: Problem) -> int | None:
+    """The position of the one objective that is no cost; None: there is none, or several."""
+    found = qualities(problem.objectives, ESTIMATED if problem.estimates is not None else set())
+    return problem.objectives.index(found[0]) if len(found) == 1 else None
 
 
 def log_estimates(problem: Problem, metric: str, configurations: Sequence[Configuration]) -> Array:

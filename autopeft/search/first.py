@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
+from autopeft.search.box_gain import Boxes, exactly, normally
+from autopeft.search.costs import quality
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
 from autopeft.search.odds import make_odds
-from autopeft.search.scale import Scale
-from autopeft.search.staircase import LEAST, gain_over, staircase
+from autopeft.search.staircase import LEAST
 
 _DOUBT = 0.1  # deviation of what earlier studies expect, of their outcomes' spread
+_MARGIN = 0.1  # of the range of a cost
 
 
 def make_score(
@@ -25,16 +28,17 @@ def make_score(
     """(n,) log of the gain that earlier studies expect.
 
     Each trial of the history is believed to be what they expect of it, so the next is another
-    step of the front that they predict. candidates: examples of what will be scored, for the scale.
+    step of the front that they predict. Costs are known or what a formula says. candidates:
+    examples of what will be scored, for the scale.
     """
     view = memory.view(problem, history)
-    measured = next(j for j, objective in enumerate(problem.objectives) if not objective.known)
-    scale = Scale.of_known(problem, [*candidates, *(t.configuration for t in history)])
-
-    def reach(configurations: Sequence[Configuration]) -> Array:
-        if len(problem.objectives) == 1:
-            return np.ones(len(configurations))
-        return scale.known(problem, configurations)[:, 1 - measured]
+    about = quality(problem)
+    tried = [trial.configuration for trial in history]
+    costs = [
+        _cost(problem, objective, [*candidates, *tried])
+        for j, objective in enumerate(problem.objectives)
+        if j != about
+    ]
 
     def expected(configurations: Sequence[Configuration]) -> Array:
         told = view.rows(configurations).earlier
@@ -43,14 +47,35 @@ def make_score(
 
     usual = float(np.median(expected(candidates)))
     own = {branch.name for branch in problem.space.branches}
-    tried = [t.configuration for t in history if t.configuration.branch in own]
+    before = [configuration for configuration in tried if configuration.branch in own]
+    reached = [expected(before) - usual, *(cost(before) for cost in costs)]
+    front = Boxes.above(np.column_stack(reached))
     odds = make_odds(problem, history, view, memory)
-    edges, heights = staircase(reach(tried), expected(tried)[None, :] - usual)
 
     def score(configurations: Sequence[Configuration]) -> Array:
         mean = expected(configurations) - usual
-        doubt = np.full(len(mean), _DOUBT)
-        gain = gain_over(mean[None], doubt, reach(configurations), edges, heights)
+        hoped = normally(mean, np.full(len(mean), _DOUBT))
+        gain = front.gain([hoped, *(exactly(cost(configurations)) for cost in costs)], 0)
         return np.asarray(np.log(np.maximum(gain, LEAST)) + odds(configurations))
 
     return score
+
+
+def _cost(
+    problem: Problem, objective: Objective, examples: Sequence[Configuration]
+) -> Callable[[Sequence[Configuration]], Array]:
+    """-> (n,) scores: 1 at the cheapest of the examples, a little above 0 at the dearest."""
+
+    def told(configurations: Sequence[Configuration]) -> Array:
+        if objective.known:
+            metrics = [problem.known(each.architecture) for each in configurations]
+        else:
+            assert problem.estimates is not None
+            metrics = [problem.estimates(each) for each in configurations]
+        return np.array([objective.score(each) for each in metrics])
+
+    scores = told(examples)
+    low, wide = float(scores.min()), float(np.ptp(scores)) or 1.0
+    return lambda configurations: (
+        (told(configurations) - low + _MARGIN * wide) / ((1 + _MARGIN) * wide)
+    )

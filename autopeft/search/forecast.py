@@ -12,13 +12,14 @@ the ends of the others is .76, .69 by the surrogate alone and .68 by the results
 40 configurations of PEFT's method comparison, 10 ended, .72, .54 and .81. Learning the two weights
 by ridge regression gave the same.
 
-The gain is expected hypervolume improvement (`closed_form`) over what the user will be given: the
-trials that ended, as they were measured, and those that were promoted, as they are forecast.
+The gain is expected hypervolume improvement (`box_gain`) over what the user will be given: the
+trials that ended, as they were measured, and those that were promoted, as they are forecast. Costs
+are known, or what was measured of them at the rung, as much more at the end as the formula says.
 
 n: trials; values are on `scale.Scale`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,12 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import averaged, completed
 from autopeft.domain.trial import State, Trial
 from autopeft.search import closed_form
+from autopeft.search.box_gain import Boxes, exactly, normally
+from autopeft.search.costs import log_estimates
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
-from autopeft.search.staircase import LEAST, gain_over, staircase
+from autopeft.search.outcomes import of_cost
+from autopeft.search.staircase import LEAST
 
 _USUAL = 0.25  # deviation of an end from its forecast; on SST-2 .07 of a span of .29
 _BELIEF = 2  # trials that this is worth
@@ -42,24 +46,56 @@ def promises(
 ) -> list[float]:
     """(n,) logs of expected gains.
 
-    problem: one that `memory.remembering` gave, and that has a closed form.
+    problem: one that `memory.remembering` gave, with one quality.
     """
     model = closed_form.Model.of(problem, history, [t.configuration for t in history], memory)
     forecast = _Forecast.of(model, history)
 
-    def cost(trials: Sequence[Trial]) -> Array:
-        return model.cost([trial.configuration for trial in trials])
-
+    costs = _costs(model, history)
     rung = len(paused[0].rungs) - 1
     ended = feasible(problem.constraints, problem.objectives, history, averaged(history))
     promoted = [t for t in history if t.rungs and t.state is State.RUNNING]
     shift, deviation = forecast.calibrated(completed(history), rung)
     ends = [*model.observed(ended), *(shift + forecast.mean(promoted))]
-    edges, heights = staircase(cost([*ended, *promoted]), np.array([ends]))
+    reached = costs([*ended, *promoted])
+    reached[:, model.measured] = ends
+    hoped = [exactly(column) for column in costs(paused).T]
     mean, spread = shift + forecast.mean(paused), np.full(len(paused), deviation)
-    gain = gain_over(mean[None], spread, cost(paused), edges, heights)
+    hoped[model.measured] = normally(mean, spread)
+    gain = Boxes.above(reached).gain(hoped, 0)
     found: list[float] = np.log(np.maximum(gain, LEAST)).tolist()
     return found
+
+
+def _costs(
+    model: closed_form.Model, history: Sequence[Trial]
+) -> Callable[[Sequence[Trial]], Array]:
+    """-> (n, m) scores of the costs at the end of training; 0 in the quality's column."""
+    problem, scale = model.problem, model.scale
+    factors: dict[int, tuple[dict[str, float], float]] = {}  # measured / estimate; the usual one
+    for j, objective in enumerate(problem.objectives):
+        if not objective.known and j != model.measured:
+            seen = of_cost(problem, history, objective.metric)
+            keys = [configuration.key for configuration in seen.configurations(history)]
+            found = np.exp(seen.values)
+            usual = float(np.median(found)) if len(found) else 1.0
+            factors[j] = dict(zip(keys, found, strict=True)), usual
+
+    def scores(trials: Sequence[Trial]) -> Array:
+        configurations = [trial.configuration for trial in trials]
+        found = scale.known(problem, configurations)
+        for j, (factor, usual) in factors.items():
+            objective = problem.objectives[j]
+            full = np.exp(log_estimates(problem, objective.metric, configurations))
+            ends = [
+                cost * factor.get(each.key, usual)
+                for each, cost in zip(configurations, full, strict=True)
+            ]
+            values = np.array([objective.transform(end) for end in ends])
+            found[:, j] = (values - scale.reference[j]) / scale.span[j]
+        return found
+
+    return scores
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search import fallback, initial
+from autopeft.search.costs import quality
 from autopeft.search.earlier import Earlier
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import Score
@@ -89,9 +90,7 @@ class ModelBasedSampler:
 
     def forecasts(self, problem: Problem) -> bool:
         """See `ports.Forecaster`."""
-        from autopeft.search import closed_form
-
-        return closed_form.applies(problem)
+        return quality(problem) is not None
 
     def promises(
         self, problem: Problem, history: Sequence[Trial], paused: Sequence[Trial]
@@ -120,7 +119,7 @@ class ModelBasedSampler:
         if not self.sources:
             return False
         with _on_one_thread():
-            return self._model(problem, history, ()).trust > 0
+            return self._believed(problem, history, ()).trust > 0
 
     # -- the ways to choose ----------------------------------------------------------------
 
@@ -142,7 +141,7 @@ class ModelBasedSampler:
         self, problem: Problem, history: Sequence[Trial], seed: int, turn: str
     ) -> Suggestion:
         """Where the largest gain is not: it may be wrong. turn: why now."""
-        from autopeft.search import niche
+        from autopeft.search import closed_form, niche
 
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool: Sequence[Point] = ()
@@ -153,7 +152,7 @@ class ModelBasedSampler:
             return initial.suggest(problem, history, seed=seed, why=why)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
         with _on_one_thread():
-            model = self._model(problem, seen, built)
+            model = closed_form.Model.of(problem, seen, built, self._memory)
             score = niche.make_score(model, seen, built, seed)
             point, _ = _climbed(problem, pool, score, fresh, rng)
         return Suggestion(point, f"best of its size ({turn})")
@@ -166,7 +165,8 @@ class ModelBasedSampler:
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
         alone = self._alone(history)
         with _on_one_thread():
-            model, score = self._seeing(problem, seen, built, seed, alone=alone)
+            model = self._believed(problem, seen, built, alone=alone)
+            score = _gains(model, seen, seed)
             if (error := _left_out_error(model, seen)) > 1:
                 return fallback.by_tpe(problem, history, error, _FEWEST_RESULTS, seed)
             gains = score(built)
@@ -192,17 +192,20 @@ class ModelBasedSampler:
 
     # -- the model -------------------------------------------------------------------------
 
-    def _model(
+    def _believed(
         self,
         problem: Problem,
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         *,
         alone: bool = False,
-    ) -> "closed_form.Model":
-        from autopeft.search import closed_form
+    ) -> "closed_form.Model | several_objectives.Model":
+        from autopeft.search import closed_form, several_objectives
 
-        return closed_form.Model.of(problem, history, candidates, self._memory, alone=alone)
+        told = (problem, history, candidates, self._memory)
+        if closed_form.applies(problem):
+            return closed_form.Model.of(*told, alone=alone)
+        return several_objectives.Model.of(*told, alone=alone)
 
     def _alone(self, history: Sequence[Trial]) -> bool:
         """Whether this suggestion is made without earlier studies."""
@@ -236,24 +239,6 @@ class ModelBasedSampler:
         *before, last = history
         return all(trial.configuration.key != last.configuration.key for trial in before)
 
-    def _seeing(
-        self,
-        problem: Problem,
-        history: Sequence[Trial],
-        candidates: Sequence[Configuration],
-        seed: int,
-        *,
-        alone: bool,
-    ) -> "tuple[closed_form.Model | several_objectives.Model, Score]":
-        """The model and the acquisition."""
-        from autopeft.search import closed_form, several_objectives
-
-        if closed_form.applies(problem):
-            model = self._model(problem, history, candidates, alone=alone)
-            return model, closed_form.make_score(model, history, seed)
-        several = several_objectives.Model.of(problem, history, candidates, self._memory)
-        return several, several_objectives.make_score(several, history, seed)
-
 
 @contextmanager
 def _on_one_thread() -> Iterator[None]:
@@ -281,6 +266,16 @@ def _climbed(
     return climb(pool, of_points, near, rng, starts=_STARTS, rounds=_ROUNDS, scores=scores)
 
 
+def _gains(
+    model: "closed_form.Model | several_objectives.Model", history: Sequence[Trial], seed: int
+) -> Score:
+    from autopeft.search import closed_form, several_objectives
+
+    if isinstance(model, closed_form.Model):
+        return closed_form.make_score(model, history, seed)
+    return several_objectives.make_score(model, history, seed)
+
+
 def _left_out_error(
     model: "closed_form.Model | several_objectives.Model", history: Sequence[Trial]
 ) -> float:
@@ -295,12 +290,10 @@ def _repeated(trial: Trial, why: str) -> Suggestion:
 
 
 def _refuse_unfit(problem: Problem) -> None:
-    from autopeft.search import closed_form
-
-    if not closed_form.applies(problem):
+    if quality(problem) is None:
         raise AutopeftError(
-            "a search from earlier studies takes one measured quality and at most one known "
-            f"cost, got {', '.join(o.metric for o in problem.objectives)}: leave them out"
+            "a search from earlier studies takes one quality among its objectives, beside costs, "
+            f"got {', '.join(o.metric for o in problem.objectives)}: leave them out"
         )
 
 

@@ -19,13 +19,13 @@ from autopeft.domain.front import baseline_metrics, feasible
 from autopeft.domain.objective import Constraint
 from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged, seed_factor
-from autopeft.domain.trial import Rung, State, Trial
+from autopeft.domain.trial import State, Trial
 from autopeft.search.costs import estimated, log_estimates, log_ratio
 from autopeft.search.encoding import Array
+from autopeft.search.progress import told_rungs
 from autopeft.search.scale import Scale
 
 _DIVERGED = 1000.0  # below the reference, in units of how far the best is above it
-_PARTIAL = 0.95  # the highest fidelity of a result that is not the end
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
     """The normalised observations of one measured objective."""
     objective = scale.objectives[index]
     rows = []
-    for position, fidelity, rung in _rungs(history):
+    for position, fidelity, rung in told_rungs(history):
         try:
             value = objective.score(rung.metrics)
         except OutcomeError:
@@ -134,7 +134,7 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
 def of_cost(problem: Problem, history: Sequence[Trial], metric: str) -> Observations:
     """log(measured / estimate) of a cost, at every rung where it was measured."""
     rows: list[tuple[int, float, float, float | None]] = []
-    for position, fidelity, rung in _rungs(history):
+    for position, fidelity, rung in told_rungs(history):
         if rung.metrics.get(metric, 0.0) > 0:
             ratio = log_ratio(problem, metric, history[position], rung, fidelity)
             rows.append((position, fidelity, ratio, None))
@@ -170,7 +170,7 @@ def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
                 rung.metrics[constraint.metric],
                 rung.stderr.get(constraint.metric),
             )
-            for position, fidelity, rung in _rungs(history)
+            for position, fidelity, rung in told_rungs(history)
             if constraint.metric in rung.metrics
         ]
         if len(rows) > 1:
@@ -209,24 +209,6 @@ def known_limits(problem: Problem, history: Sequence[Trial]) -> Callable[[Config
         return all(constraint.holds(metrics, baselines) for constraint in following)
 
     return holds
-
-
-def _rungs(history: Sequence[Trial]) -> list[tuple[int, float, Rung]]:
-    """(position, fidelity, rung) of every told rung."""
-    ends = [t.rungs[-1].step for t in history if t.state is State.COMPLETED and t.rungs]
-    furthest = max((rung.step for trial in history for rung in trial.rungs), default=1)
-    full = max(ends) if ends else furthest
-    found = []
-    for position, trial in enumerate(history):
-        if trial.state is State.FAILED:
-            continue
-        own = trial.rungs[-1].step if trial.state is State.COMPLETED and trial.rungs else full
-        for rung in trial.rungs:
-            last = rung is trial.rungs[-1] and trial.state is State.COMPLETED
-            # Before anything is complete, the furthest rung stands for the end.
-            top = 1.0 if last or not ends else _PARTIAL
-            found.append((position, 1.0 if last else min(top, rung.step / max(own, 1)), rung))
-    return found
 
 
 def _observations(

@@ -17,6 +17,7 @@ from autopeft.domain.trial import State, Trial
 from autopeft.search.moves import moves, neighbours, stepped
 from autopeft.search.outcomes import known_limits
 from autopeft.search.points import fits
+from autopeft.search.progress import at_the_end
 from autopeft.search.tried import Tried
 
 _MUTANTS = 32
@@ -138,7 +139,7 @@ def _front_points(problem: Problem, history: Sequence[Trial]) -> list[Point]:
     """The points of non-dominated trials that this space can still express."""
     told = [
         trial
-        for trial in merged(history)
+        for trial in merged(at_the_end(problem, history))
         if trial.state is not State.FAILED and trial.rungs and fits(problem, trial.point)
     ]
     if not told:

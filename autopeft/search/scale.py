@@ -15,6 +15,7 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged
 from autopeft.domain.trial import Trial
 from autopeft.search.encoding import Array
+from autopeft.search.progress import at_the_end
 
 _MARGIN = 0.1  # of a known objective's range
 # A baseline that diverged is no measure: counted from it, all good results would be as good as one.
@@ -41,24 +42,14 @@ class Scale:
 
         The candidates tell how far known objectives reach.
         """
-        told = [t for t in merged(history) if t.rungs and t.failure is None]
+        ends = merged(at_the_end(problem, history))
+        told = [t for t in ends if t.rungs and t.failure is None]
         if not told:
             count = len(problem.objectives)
             return cls(problem.objectives, np.zeros(count), np.ones(count))
         reference = _reference(problem, told, candidates)
         best = outcomes(problem.objectives, told).max(axis=0)
         return cls(problem.objectives, reference, np.where(best > reference, best - reference, 1.0))
-
-    @classmethod
-    def of_known(cls, problem: Problem, configurations: Sequence[Configuration]) -> "Scale":
-        """Before there is a trial: of the known objectives alone, as far as these reach."""
-        Y = np.zeros((len(configurations), len(problem.objectives)))
-        for j, objective in enumerate(problem.objectives):
-            if objective.known:
-                Y[:, j] = [objective.score(problem.known(c.architecture)) for c in configurations]
-        low, high = Y.min(axis=0), Y.max(axis=0)
-        wide = np.where(high > low, high - low, 1.0)
-        return cls(problem.objectives, low - _MARGIN * wide, (1 + _MARGIN) * wide)
 
     def known(self, problem: Problem, configurations: Sequence[Configuration]) -> Array:
         """(len(configurations), m) exact normalised scores; 0 in the columns to measure."""

@@ -21,7 +21,7 @@ from autopeft.domain.trial import Trial
 from autopeft.search import beliefs
 from autopeft.search.beliefs import Belief, Configurations, Drawn, drawn_at, stacked
 from autopeft.search.box_gain import Boxes, on_a_front
-from autopeft.search.costs import estimated, log_estimates
+from autopeft.search.costs import estimated, log_estimates, quality
 from autopeft.search.memory import Memory, View
 from autopeft.search.odds import make_odds
 from autopeft.search.outcomes import (
@@ -50,6 +50,7 @@ class Model:
     """What is believed of every objective.
 
     scored: the processes of scores, each with the positions in the history of what it has seen.
+    trust: how far the results bear out earlier studies, from 0, not at all, to below 1.
     """
 
     problem: Problem
@@ -57,6 +58,7 @@ class Model:
     memory: Memory
     beliefs: tuple[Belief[Configurations], ...]
     scored: tuple[tuple[Surrogate, Sequence[int]], ...]
+    trust: float
 
     @classmethod
     def of(
@@ -65,11 +67,15 @@ class Model:
         history: Sequence[Trial],
         candidates: Sequence[Configuration],
         memory: Memory,
+        *,
+        alone: bool = False,
     ) -> "Model":
-        """candidates: examples of what will be scored, for the scale."""
+        """candidates: examples of what will be scored, for the scale. alone: without what earlier
+        studies expect."""
         view, scale = memory.view(problem, history), Scale.of(problem, history, candidates)
         believed: list[Belief[Configurations]] = []
-        scored = []
+        scored, trust = [], 0.0
+        about = None if alone else quality(problem)  # what earlier studies speak of
         for j, objective in enumerate(problem.objectives):
             if objective.known:
                 believed.append(beliefs.known(_exact(problem, scale, j)))
@@ -78,10 +84,12 @@ class Model:
             else:
                 seen = of_objective(history, scale, j)
                 rows = view.rows(seen.configurations(history), seen.fidelity)
+                rows = rows if j == about else rows.alone()
                 surrogate = memory.conditioned(rows, seen, softened(seen.values))
                 believed.append(beliefs.quality(surrogate, view.rows))
                 scored.append((surrogate, seen.trials))
-        return cls(problem, view, memory, tuple(believed), tuple(scored))
+                trust = max(trust, surrogate.hyperparameters.trust)
+        return cls(problem, view, memory, tuple(believed), tuple(scored), trust)
 
     def drawn(
         self, configurations: Sequence[Configuration], count: int, seed: Sequence[int]

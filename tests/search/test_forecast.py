@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from search.landscape import ACCURACY, SECONDS, failed, make_problem, random_trials, told
+from search.landscape import (
+    ACCURACY,
+    MEMORY,
+    PARAMETERS,
+    SECONDS,
+    failed,
+    make_problem,
+    random_trials,
+    told,
+    with_estimates,
+)
 
 from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import hypervolume
@@ -37,26 +47,47 @@ def promised(problem, history, sampler=None):
     return dict(zip((trial.number for trial in paused(history)), found, strict=True))
 
 
-def test_the_search_forecasts_one_measured_objective_and_no_more():
+def test_the_search_forecasts_one_quality_and_no_more():
     sampler = make_sampler("autopeft", {})
     assert isinstance(sampler, Forecaster)
     assert sampler.forecasts(make_problem())
-    assert not sampler.forecasts(make_problem(objectives=[ACCURACY, SECONDS]))
+    two = make_problem(objectives=[ACCURACY, SECONDS])
+    assert not sampler.forecasts(two)  # without an estimate, time is another quality
+    assert sampler.forecasts(with_estimates(two))
     assert not isinstance(make_sampler("random", {}), Forecaster)
 
 
-def test_who_promises_most_adds_most_to_the_front():
-    problem = make_problem()
+@pytest.mark.parametrize("cost", [PARAMETERS, MEMORY])
+def test_who_promises_most_adds_most_to_the_front(cost):
+    problem = with_estimates(make_problem(objectives=[ACCURACY, cost]))
     history = at_the_rung(problem, 24, ended=range(6))
     promises = promised(problem, history)
     scores = outcomes(problem.objectives, history[:6])
-    corner = np.minimum(scores.min(axis=0), [0.5, -14.0]) - 0.1
+    corner = np.minimum(scores.min(axis=0), [0.5, {PARAMETERS: -14.0, MEMORY: -2.0}[cost]]) - 0.1
     gains = {}
     for trial in paused(history):
         end = outcomes(problem.objectives, [told(replace(trial, rungs=()).promoted())])
         gains[trial.number] = hypervolume(np.vstack([scores, end]), corner)
     best = max(promises, key=promises.get)
     assert gains[best] >= sorted(gains.values())[-4]
+
+
+def test_what_is_measured_of_a_cost_at_the_rung_counts_as_at_the_end():
+    problem = with_estimates(make_problem(objectives=[ACCURACY, SECONDS]))
+    promises = []
+    for growing in (1.0, 3.0):  # seconds at the end, measured as a third of it at the rung
+
+        def timed(trial, growing=growing):
+            return tuple(
+                replace(rung, metrics={**rung.metrics, "train_seconds": seconds})
+                for rung in trial.rungs
+                for seconds in [growing * rung.metrics["train_seconds"] * rung.step / 100]
+            )
+
+        history = at_the_rung(problem, 12, ended=range(4))
+        history = [replace(trial, rungs=timed(trial)) for trial in history]
+        promises.append(promised(problem, history))
+    assert promises[0] == pytest.approx(promises[1])
 
 
 def test_an_own_result_above_what_its_kind_shows_promises_more():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from search.landscape import (
     ACCURACY,
+    MEMORY,
+    PARAMETERS,
     SECONDS,
     accuracy,
     make_problem,
@@ -14,11 +16,12 @@ from search.landscape import (
     started,
     told,
     true_hypervolume,
+    with_estimates,
 )
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Rung
-from autopeft.search import closed_form, make_sampler
+from autopeft.search import closed_form, make_sampler, several_objectives
 from autopeft.search.earlier import earlier
 from autopeft.search.memory import Memory
 from autopeft.search.outcomes import softened
@@ -195,10 +198,32 @@ def test_other_samplers_refuse_earlier_studies(name):
         make_sampler(name, {}, [source(make_problem(), 4)])
 
 
-def test_two_measured_objectives_are_refused():
+@pytest.mark.parametrize("costs", [[MEMORY], [MEMORY, PARAMETERS]])
+def test_costs_may_be_measured(costs):
+    problem = with_estimates(make_problem(objectives=[ACCURACY, *costs]))
+    sampler = make_sampler("autopeft", {}, [source(make_problem(), 60)])
+    history = search(sampler, problem, trials=15, seed=0)
+    whys = [trial.why.partition(" (")[0] for trial in history[1:]]
+    assert whys[:2] == ["from earlier studies", "initial design"]
+    assert "model-based" in whys[2:5]  # before a cold search's design would end
+    assert whys[-2:] == ["model-based, without earlier studies", "model-based"]
+    others = [trial.configuration for trial in random_trials(problem, 100, seed=11)]
+    errors = {}
+    for name, sources in (("warm", [source(make_problem(), 60)]), ("cold", [])):
+        told_ = (memory := Memory(sources)).remembering(problem)
+        model = several_objectives.Model.of(told_, history[:7], others, memory)
+        ((surrogate, _),) = model.scored
+        rows = memory.view(told_, history[:7]).rows(others)
+        found = np.corrcoef(surrogate.predict(rows)[0], [accuracy(c) for c in others])
+        errors[name] = 1 - found[0, 1]
+        assert (model.trust > 0) == (name == "warm")
+    assert errors["warm"] < errors["cold"]
+
+
+def test_two_qualities_are_refused():
     problem = make_problem(objectives=[ACCURACY, SECONDS])
     sampler = make_sampler("autopeft", {}, [source(make_problem())])
-    with pytest.raises(AutopeftError, match="at most one known cost, got accuracy, train_seconds"):
+    with pytest.raises(AutopeftError, match="beside costs, got accuracy, train_seconds: leave"):
         sampler.suggest(problem, [], seed=0)
 
 
