@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import ablations
 import grid
 import lines
 import numpy as np
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--seeds", type=int, default=10, help="paired (%(default)s)")
     running.add_argument("--trials", type=int, default=60, help="of a search (%(default)s)")
     running.add_argument("--earlier", type=int, default=60, help="of a source (%(default)s)")
+    running.add_argument("--without", metavar="FACT", help="of the search, see `ablations.py`")
     running.add_argument("--by", default="autopeft", help="sampler of a source (%(default)s)")
     return parser
 
@@ -115,6 +117,7 @@ def run(chosen: argparse.Namespace) -> None:
                     "trials": chosen.trials,
                     "earlier": chosen.earlier,
                     "by": chosen.by,
+                    "without": chosen.without,
                 }
                 if _identity(wanted) not in have:
                     row = searched(**wanted)
@@ -124,7 +127,7 @@ def run(chosen: argparse.Namespace) -> None:
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
     names = ("target", "mode", "seed", "trials", "earlier", "by")
-    return (*(row[name] for name in names), *row["sources"])
+    return (*(row[name] for name in names), row.get("without"), *row["sources"])
 
 
 def searched(
@@ -136,6 +139,7 @@ def searched(
     trials: int,
     earlier: int,
     by: str,
+    without: str | None,
 ) -> dict[str, Any]:
     """Run one search; its line of the results."""
     told = [
@@ -143,6 +147,8 @@ def searched(
         for name in (() if mode == "cold" else sources)
     ]
     sampler = make_sampler("autopeft", {"budget": trials}, told)
+    if without is not None:
+        sampler = ablations.without(without, sampler)
     outcome, _ = simulate.driven(landscape(target, seed), sampler, seed=seed, trials=trials)
     return {
         "target": target,
@@ -152,6 +158,7 @@ def searched(
         "trials": trials,
         "earlier": earlier,
         "by": by,
+        "without": without,
         "results": [len(each.seen) for each in told],
         "curve": [round(value, 6) for value in outcome.curve],
         "cpu_s": round(float(np.mean(outcome.cpu_s)), 4),
@@ -179,13 +186,18 @@ def _table(
     trials: int,
     earlier: int,
     by: str,
+    without: str | None,
     *sources: str,
     group: Mapping[str, Mapping[int, Mapping[str, Any]]],
 ) -> Iterator[str]:
     """A row a mode, on the seeds that all of them have."""
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in group.values())))
     shown = [n for n in _SHOWN if n <= trials]
-    yield f"### {target} after {', '.join(sources)}: {earlier} trials of {by} each, {len(seeds)} seeds"
+    lacking = f", without {without}" if without else ""
+    yield (
+        f"### {target} after {', '.join(sources)}: {earlier} trials of {by} each, "
+        f"{len(seeds)} seeds{lacking}"
+    )
     yield ""
     yield (
         f"| start | {' | '.join(str(n) for n in shown)} | trials to the level of {trials} cold "
