@@ -14,6 +14,7 @@ from search.landscape import (
     make_problem,
     random_trials,
     told,
+    with_estimates,
 )
 
 from autopeft.domain.progress import Axes, progress
@@ -73,8 +74,9 @@ def test_a_layer_is_told_on_against_off(insight):
     assert late["on"].change > effects(insight, "lora", "layer 0")["on"].change
 
 
-def test_every_measured_objective_has_effects_a_log_one_as_shares():
-    problem = make_problem(SPACE, objectives=(ACCURACY, SECONDS, PARAMETERS))
+@pytest.mark.parametrize("estimates", [lambda problem: problem, with_estimates])
+def test_every_measured_objective_has_effects_a_log_one_as_shares(estimates):
+    problem = estimates(make_problem(SPACE, objectives=(ACCURACY, SECONDS, PARAMETERS)))
     found = Insights(problem)(history(problem, 30))
     assert [(e.metric, e.relative) for e in found.effects] == [
         ("accuracy", False),
