@@ -32,7 +32,7 @@ def state():
     )
 
 
-@pytest.mark.parametrize("fact", ["costs", "vanishing", "window", "order", "noise"])
+@pytest.mark.parametrize("fact", ["costs", "exact costs", "vanishing", "window", "order", "noise"])
 def test_without_a_fact_it_still_proposes_and_nothing_stays_switched_off(fact):
     before = state()
     assert suggested(fact).point["branch"]
@@ -44,10 +44,12 @@ def test_each_fact_makes_a_difference_to_what_is_expected():
     problem = make_problem()
     history = [told(trial) for trial in random_trials(problem, 16)]
     whole = sampler.suggest(problem, history, seed=0)
-    gains = {fact: suggested(fact).gain for fact in ("costs", "window", "order", "noise")}
+    gains = {
+        fact: suggested(fact).gain for fact in ("costs", "exact costs", "window", "order", "noise")
+    }
     assert all(gain != whole.gain for gain in gains.values())
 
 
 def test_an_unknown_fact_is_told_with_those_there_are():
-    with pytest.raises(AutopeftError, match="an ablation is one of costs, noise, vanishing"):
+    with pytest.raises(AutopeftError, match="an ablation is one of costs, exact costs, noise"):
         suggested("luck")
