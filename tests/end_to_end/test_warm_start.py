@@ -45,22 +45,31 @@ def test_a_study_starts_from_one_on_another_model_and_goes_on_with_what_it_took_
     assert "search.warm_start names studies of this store, got first: it has none" in early.stderr
     here(folder, "search", "space.yaml", "--local", "-q")
     second(folder)
-    whys, kept = in_store(folder)
+    whys, kept = in_store(folder, "second")
     assert len(whys) == 5
     assert any("from earlier studies" in why for why in whys), whys
     (taken,) = json.loads(kept)
     assert (taken["study"], taken["layers"], len(taken["seen"])) == ("first", 3, 5)
 
+    timed = second(
+        folder, "study=third", "objectives=[accuracy, train_seconds]", "search.rungs={steps: [1]}"
+    )
+    whys, same = in_store(folder, "third")
+    assert any("from earlier studies" in why for why in whys), whys
+    assert same == kept
+    assert "not drawn" not in timed.stdout + timed.stderr
+
     (folder / "bert").rename(folder / "gone")
     second(folder, "budget.trials=6")
-    more, still = in_store(folder)
+    more, still = in_store(folder, "second")
     assert len(more) == 6
     assert still == kept
 
 
-def in_store(folder):
-    """Why each trial of the second study was tried, and what the study took over."""
+def in_store(folder, study):
+    """Why each trial of a study was tried, and what the study took over."""
     with sqlite3.connect(folder / "autopeft-studies" / "autopeft.db") as database:
-        whys = database.execute("SELECT why FROM trials WHERE study = 'second'").fetchall()
-        ((kept,),) = database.execute("SELECT value FROM facts WHERE key = 'warm_start'").fetchall()
+        whys = database.execute("SELECT why FROM trials WHERE study = ?", [study]).fetchall()
+        fact = "SELECT value FROM facts WHERE key = 'warm_start' AND study = ?"
+        ((kept,),) = database.execute(fact, [study]).fetchall()
     return [why for (why,) in whys], kept
