@@ -141,7 +141,9 @@ def _open(
     tracker.start()
     patience_s = 30.0
     try:
-        drive = _driver(session, spec, home, stop, store, metrics, artifacts, local=local)
+        drive: Callable[[], None] = _nothing
+        if not session.finished:
+            drive = _driver(session, spec, home, stop, store, metrics, artifacts, local=local)
         yield Search(session, spec, stop, drive)
     except KeyboardInterrupt:
         patience_s = 0.0  # who interrupts twice does not wait: the outbox keeps what is left
@@ -187,6 +189,10 @@ def sampler_options(spec: StudySpec) -> dict[str, Any]:
     sized = spec.search.sampler in ("autopeft", "botorch.AutoPEFT")
     repeats = {"seeds": spec.search.seeds} if spec.search.sampler == "autopeft" else {}
     return {**(known if sized else {}), **spec.search.options, **repeats}
+
+
+def _nothing() -> None:
+    """What is left of a study that has ended: to show it takes neither Ray nor a model."""
 
 
 def _driver(
