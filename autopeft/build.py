@@ -23,6 +23,7 @@ from autopeft.builders.searches import (
     open_search,
     open_store,
     sampler_options,
+    store_remarks,
 )
 from autopeft.builders.tracked import (
     StudyExplorers,
@@ -60,5 +61,6 @@ __all__ = [
     "sampler_options",
     "shape_of",
     "store_metrics",
+    "store_remarks",
     "study_explorer",
 ]

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -110,7 +111,8 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
     build.check_sampler(spec, shape)
-    for remark in (*model_remarks(spec), *data_remarks(spec)):
+    lacking = build.store_remarks(spec, Home.from_environment())
+    for remark in (*model_remarks(spec), *data_remarks(spec), *lacking):
         print(visible(remark), file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
@@ -127,13 +129,18 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft.training.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
-    found, remarks = plan_of(spec, build.problem(spec, shape)), data_remarks(spec)
+    found = plan_of(spec, build.problem(spec, shape))
+    remarks = {
+        "model": model_remarks(spec),
+        "data": data_remarks(spec),
+        "search": build.store_remarks(spec, Home.from_environment()),
+    }
     if as_json:
-        model = {"model": said} if (said := model_remarks(spec)) else {}
-        print(json.dumps({"study": spec.name, **found, **model, "data": remarks}, indent=2))
+        said = {part: lines for part, lines in remarks.items() if lines or part == "data"}
+        print(json.dumps({"study": spec.name, **found, **said}, indent=2))
     else:
         print_plan(spec, found)
-        for remark in (*model_remarks(spec), *remarks):
+        for remark in chain.from_iterable(remarks.values()):
             print(visible(remark))
 
 

@@ -52,6 +52,17 @@ def check(spec: StudySpec, store: Store) -> None:
             )
 
 
+def lacking(spec: StudySpec, store: Store) -> list[str]:
+    """What `check` would refuse of a study that has not taken anything over yet."""
+    if _FACT in store.recall(spec.name):
+        return []
+    try:
+        check(spec, store)
+    except StudyError as error:
+        return [str(error)]
+    return []
+
+
 def taken_over(
     spec: StudySpec, store: Store, problem_of: Callable[[StudySpec], Problem]
 ) -> tuple[Earlier, ...]:

@@ -83,6 +83,18 @@ def test_an_unknown_name_is_said_with_those_there_are_before_there_is_a_study(st
     assert [record.name for record in store.studies()] == ["first"]
 
 
+def test_what_is_lacking_is_told_until_the_study_has_taken_it_over(store, first):
+    (said,) = warm_start.lacking(study("second", "frist"), store)
+    assert "got frist: it has first" in said
+    spec = entry.enter(study("second", "first"), store)
+    assert warm_start.lacking(spec, store) == []
+    store.delete("first")
+    (said,) = warm_start.lacking(spec, store)
+    assert "got first: it has second" in said
+    store.remember("second", "warm_start", "[]")
+    assert warm_start.lacking(spec, store) == []
+
+
 def test_in_an_empty_store_there_is_none(store):
     with pytest.raises(StudyError, match="got first: it has none"):
         entry.enter(study("second", "first"), store)

@@ -14,6 +14,7 @@ from autopeft.artifacts import Artifacts, DistantEvaluator, sweep
 from autopeft.builders.places import claimed
 from autopeft.builders.problems import bound, check_own_code, earlier_problem, own_shape, problem
 from autopeft.builders.tracked import tracker_of
+from autopeft.domain.errors import AutopeftError
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Evaluator, Store
 from autopeft.domain.space import Space
@@ -25,7 +26,7 @@ from autopeft.orchestrator.housekeeping import DistantHousekeeper, LocalHousekee
 from autopeft.orchestrator.lease import Lease
 from autopeft.orchestrator.session import StudySession
 from autopeft.parcel import on_worker, refuse_absent, sent
-from autopeft.warm_start import taken_over
+from autopeft.warm_start import lacking, taken_over
 
 log = logging.getLogger("autopeft")
 
@@ -36,6 +37,14 @@ def open_store(home: Home) -> Store:
 
     home.folder.mkdir(parents=True, exist_ok=True)
     return SqlStore(home.store_url)
+
+
+def store_remarks(spec: StudySpec, home: Home) -> list[str]:
+    """What `search` would refuse here: earlier studies that the store of this home lacks."""
+    try:
+        return lacking(spec, open_store(home)) if spec.search.warm_start else []
+    except AutopeftError as error:  # a store that cannot be reached
+        return [str(error)]
 
 
 def make_evaluator(spec: StudySpec, folder: Path) -> Evaluator:

@@ -34,16 +34,35 @@ def folder(tmp_path_factory):
     return folder
 
 
+SECOND = ("study=second", "search.warm_start=first", "model.model_name_or_path=bert2")
+
+
 def second(folder, *more, code=0):
-    sets = ["study=second", "search.warm_start=first", "model.model_name_or_path=bert2", *more]
-    told = [part for one in sets for part in ("--set", one)]
+    told = sets(*SECOND, *more)
     return here(folder, "search", "space.yaml", "--local", "-q", "--extend", *told, code=code)
 
 
+def looked_at(folder):
+    """What is said of the earlier study before anything runs, by `validate` and by `plan`."""
+    valid = here(folder, "validate", "space.yaml", *sets(*SECOND))
+    planned = here(folder, "plan", "space.yaml", "--json", *sets(*SECOND))
+    return valid.stderr, json.loads(planned.stdout).get("search")
+
+
+def sets(*values):
+    return [part for value in values for part in ("--set", value)]
+
+
 def test_a_study_starts_from_one_on_another_model_and_goes_on_with_what_it_took_over(folder):
-    early = second(folder, code=2)
-    assert "search.warm_start names studies of this store, got first: it has none" in early.stderr
+    missing = "search.warm_start names studies of this store, got first: it has none"
+    assert missing in second(folder, code=2).stderr
+    said, planned = looked_at(folder)
+    assert missing in said
+    assert planned == [missing]
     here(folder, "search", "space.yaml", "--local", "-q")
+    said, planned = looked_at(folder)
+    assert "warm_start" not in said
+    assert planned is None
     second(folder)
     whys, kept = in_store(folder, "second")
     assert len(whys) == 5
