@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,16 @@ def sent(folder: str) -> Path | None:
     """The folder of a study that came in a parcel; None: it did not."""
     path = Path(folder)
     return path if path.parent.name == _SENT else None
+
+
+def forget(folder: str, others: Iterable[str], home: Home) -> None:
+    """Delete what came with a deleted study, unless another one goes on with it.
+
+    others: the folders of all studies that are left.
+    """
+    path = sent(folder)
+    if path is not None and path.parent.parent == home.folder and folder not in set(others):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def refuse_absent(spec: StudySpec) -> None:

@@ -14,6 +14,7 @@ from autopeft.domain.ports import Store
 from autopeft.domain.study import StudySpec
 from autopeft.home import Home, StudyFolder
 from autopeft.orchestrator.lease import Lease
+from autopeft.parcel import forget
 
 log = logging.getLogger("autopeft")
 
@@ -96,4 +97,6 @@ def delete_study(study: str, home: Home, store: Store) -> None:
             shutil.rmtree(folder / part, ignore_errors=True)
         with suppress(OSError):
             folder.rmdir()
+        came_in = store.study(study).folder
         store.delete(study)
+        forget(came_in, (record.folder for record in store.studies()), home)

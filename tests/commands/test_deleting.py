@@ -1,6 +1,7 @@
 """`delete` takes a study's rows and files, asks before, and keeps off one that is searched."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from command_line import here
@@ -70,6 +71,25 @@ def test_its_files_go_wherever_they_are(tmp_path, home, store, monkeypatch):
     assert (
         claimed(SPEC, home, store, begun=False, local=True) is not None
     )  # the name is free there too
+
+
+def test_what_was_sent_for_it_goes_with_the_last_study_of_the_same_files(tmp_path, home, store):
+    came = home.folder / ".sent" / "0123"
+    came.mkdir(parents=True)
+    store.update(replace(store.study("fake"), folder=str(came)))
+    store.create(replace(record_of(SPEC), name="fake-2", folder=str(came)))
+    here(tmp_path, "delete", "fake", "--yes")
+    assert came.is_dir()
+    here(tmp_path, "delete", "fake-2", "--yes")
+    assert not came.exists()
+
+
+def test_what_was_sent_to_another_home_stays(tmp_path, home, store):
+    came = tmp_path / "elsewhere" / ".sent" / "0123"
+    came.mkdir(parents=True)
+    store.update(replace(store.study("fake"), folder=str(came)))
+    here(tmp_path, "delete", "fake", "--yes")
+    assert came.is_dir()
 
 
 def test_a_study_that_is_searched_is_not_deleted(tmp_path, store):
