@@ -54,7 +54,8 @@ def check(spec: StudySpec, store: Store) -> None:
 
 def lacking(spec: StudySpec, store: Store) -> list[str]:
     """What `check` would refuse of a study that has not taken anything over yet."""
-    if _FACT in store.recall(spec.name):
+    kept = store.recall(spec.name).get(_FACT, "[]")
+    if [document["study"] for document in json.loads(kept)] == list(spec.search.warm_start):
         return []
     try:
         check(spec, store)

@@ -1,5 +1,6 @@
 """What a study takes over from earlier ones in its store."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,8 +92,10 @@ def test_what_is_lacking_is_told_until_the_study_has_taken_it_over(store, first)
     store.delete("first")
     (said,) = warm_start.lacking(spec, store)
     assert "got first: it has second" in said
-    store.remember("second", "warm_start", "[]")
+    store.remember("second", "warm_start", json.dumps([{"study": "first"}]))
     assert warm_start.lacking(spec, store) == []
+    (said,) = warm_start.lacking(study("second", "ghost"), store)
+    assert "got ghost: it has second" in said
 
 
 def test_in_an_empty_store_there_is_none(store):

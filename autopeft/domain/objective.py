@@ -125,6 +125,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 _LARGEST = 1e100  # of a value
+_LEAST = 1e-6  # of a measured value on a log scale
 
 
 @dataclass(frozen=True)
@@ -171,13 +172,19 @@ class Objective:
                 f"objective {self.metric} needs a value up to {_LARGEST:g}, got {value:g}"
             )
         if self.scale == "log":
-            if value <= 0:
-                # A frozen backbone has no adapter: one parameter stands for none.
-                value = 1.0 if value == 0 else value
-            if value <= 0:
+            if value < 0:
                 raise OutcomeError(f"log scale of {self.metric} needs a value > 0, got {value}")
-            value = math.log(value)
+            value = math.log(value or self._least)
         return value if self.goal == "maximize" else -value
+
+    def deviation(self, value: float, stderr: float) -> float:
+        """A raw value's standard error on the declared scale, to first order."""
+        return stderr / (value or self._least) if self.scale == "log" else stderr
+
+    @property
+    def _least(self) -> float:
+        """What stands for 0 on a log scale: a frozen backbone has no adapter, so one parameter."""
+        return 1.0 if self.known else _LEAST
 
     @property
     def highest(self) -> float:

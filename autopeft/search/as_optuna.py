@@ -183,7 +183,7 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
             told = np.zeros((len(points), len(self._known)))
             for column, (j, value) in zip(told.T, self._known.items(), strict=True):
                 column[:] = [signs[j] * value(each) for each in params]
-                column[:] = standardised(Y[:, j], column)
+                column[:] = standardised(Y[:, j], _within(column, Y[:, j]))
             return told
 
         expected = expected_gain(
@@ -261,6 +261,12 @@ def _violations(trials: Sequence[FrozenTrial]) -> Array:
         values = _clipped(np.array([trial.constraints.get(name, np.nan) for trial in trials]))
         columns.append(values / (float(np.nanstd(values)) or 1.0))
     return np.column_stack(columns) if columns else np.zeros((len(trials), 0))
+
+
+def _within(values: Array, seen: Array) -> Array:
+    """(n,) what is infinite, or as good as that, as the largest or smallest that was seen."""
+    low, high = seen.min(), seen.max()
+    return np.where(np.abs(values) < _INFINITE, values, np.where(values > 0, high, low))
 
 
 def _clipped(values: Array) -> Array:

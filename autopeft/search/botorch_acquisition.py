@@ -30,7 +30,7 @@ from scipy.special import ndtri
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.search.torch_state import tensor
 
-# As in `acquisition`: BoTorch would compile a C++ kernel on first use.
+# BoTorch would compile a C++ kernel on first use.
 logei._load_attempted = True
 
 Fit = Callable[[Array, Array], Model]

@@ -86,7 +86,7 @@ class Model:
         measured = quality(problem)
         if measured is None:  # a cost that is all that is asked for: `effects`
             measured = next(j for j, o in enumerate(problem.objectives) if not o.known)
-        seen = of_objective(history, scale, measured)
+        seen = of_objective(problem, history, scale, measured)
         rows = view.rows(
             [history[position].configuration for position in seen.trials], seen.fidelity
         )

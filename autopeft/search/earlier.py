@@ -100,7 +100,7 @@ def earlier(
     failed ones.
     """
     plain = Scale((objective,), np.zeros(1), np.ones(1))
-    found = of_objective(history, plain, 0)
+    found = of_objective(problem, history, plain, 0)
     noise = np.zeros(len(found.values)) if found.noise is None else found.noise
     ends = {branch.name: rates(branch) for branch in problem.space.branches}
     seen = []

@@ -64,7 +64,11 @@ def make_score(
 def _cost(
     problem: Problem, objective: Objective, examples: Sequence[Configuration]
 ) -> Callable[[Sequence[Configuration]], Array]:
-    """-> (n,) scores: 1 at the cheapest of the examples, a little above 0 at the dearest."""
+    """-> (n,) scores: 1 at the cheapest of the examples, a little above 0 at the dearest.
+
+    A known cost is counted from its reference, where it has one; the level of an estimate is not
+    that of what is measured.
+    """
 
     def told(configurations: Sequence[Configuration]) -> Array:
         if objective.known:
@@ -75,7 +79,9 @@ def _cost(
         return np.array([objective.score(each) for each in metrics])
 
     scores = told(examples)
-    low, wide = float(scores.min()), float(np.ptp(scores)) or 1.0
-    return lambda configurations: (
-        (told(configurations) - low + _MARGIN * wide) / ((1 + _MARGIN) * wide)
-    )
+    wide = float(np.ptp(scores)) or 1.0
+    low = float(scores.min()) - _MARGIN * wide
+    if objective.known and objective.reference is not None:
+        low = objective.transform(objective.reference)
+    span = max(float(scores.max()) - low, _MARGIN * wide)
+    return lambda configurations: (told(configurations) - low) / span

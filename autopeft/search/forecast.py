@@ -15,6 +15,7 @@ by ridge regression gave the same.
 The gain is expected hypervolume improvement (`box_gain`) over what the user will be given: the
 trials that ended, as they were measured, and those that were promoted, as they are forecast. Costs
 are known, or what was measured of them at the rung, as much more at the end as the formula says.
+The odds to hold the constraints at the end are in it.
 
 n: trials; values are on `scale.Scale`.
 """
@@ -34,6 +35,7 @@ from autopeft.search.box_gain import Boxes, exactly, normally
 from autopeft.search.costs import log_estimates
 from autopeft.search.encoding import Array
 from autopeft.search.memory import Memory
+from autopeft.search.odds import make_holding
 from autopeft.search.outcomes import of_cost
 from autopeft.search.staircase import LEAST
 
@@ -63,7 +65,9 @@ def promises(
     mean, spread = shift + forecast.mean(paused), np.full(len(paused), deviation)
     hoped[model.measured] = normally(mean, spread)
     gain = Boxes.above(reached).gain(hoped, 0)
-    found: list[float] = np.log(np.maximum(gain, LEAST)).tolist()
+    holding = make_holding(problem, history, model.view, memory)
+    odds = holding([trial.configuration for trial in paused])
+    found: list[float] = (np.log(np.maximum(gain, LEAST)) + odds).tolist()
     return found
 
 

@@ -155,11 +155,8 @@ class Memory:
     def remembering(self, problem: Problem) -> Problem:
         """The problem, that builds every point and counts every architecture once."""
         told = self._told
-        if (
-            told is None
-            or told.known is not problem.known
-            or told.configure is not problem.configure
-        ):
+        parts = ("known", "configure", "estimates")
+        if told is None or any(getattr(told, p) is not getattr(problem, p) for p in parts):
             self._told, self._remembering = problem, _remembering(problem)
             self._views.clear()
             self._expectations.clear()

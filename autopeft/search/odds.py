@@ -16,30 +16,42 @@ from autopeft.search.surrogate import Surrogate, condition
 _LABEL_NOISE = 0.02  # variance of trained (1) or failed (0)
 
 
-def make_odds(
-    problem: Problem, history: Sequence[Trial], view: View, memory: Memory
-) -> Callable[[Sequence[Configuration]], Array]:
-    """The log probability, (n,), that configurations can be trained and hold what is measured."""
+Odds = Callable[[Sequence[Configuration]], Array]
+"""The log probability, (n,), of configurations."""
+
+
+def make_odds(problem: Problem, history: Sequence[Trial], view: View, memory: Memory) -> Odds:
+    """That they can be trained, and hold what is measured."""
+    holding = make_holding(problem, history, view, memory)
+    lesson = of_failures(history)
+    if lesson is None:
+        return holding
+    trainable = _of_labels(view, history, *lesson, memory)
+
+    def odds(configurations: Sequence[Configuration]) -> Array:
+        mean, deviation = trainable.predict(view.rows(configurations).unsized())
+        return np.asarray(holding(configurations) + log_ndtr((mean - 0.5) / deviation))
+
+    return odds
+
+
+def make_holding(problem: Problem, history: Sequence[Trial], view: View, memory: Memory) -> Odds:
+    """That they hold, at the end of training, the constraints that are measured."""
     limits = [
         (limit, _of_limit(view, history, limit, memory))
         for limit in of_constraints(problem, history)
     ]
-    lesson = of_failures(history)
-    trainable = None if lesson is None else _of_labels(view, history, *lesson, memory)
 
-    def odds(configurations: Sequence[Configuration]) -> Array:
+    def holding(configurations: Sequence[Configuration]) -> Array:
         rows, chances = view.rows(configurations), np.zeros(len(configurations))
         for limit, constrained in limits:
             about = rows.alone() if limit.estimated is None else rows.unsized()
             mean, deviation = constrained.predict(about)
             bounds = limit.bounds(problem, configurations)
             chances += log_ndtr(limit.sign * (bounds - mean) / deviation)
-        if trainable is not None:
-            mean, deviation = trainable.predict(rows.unsized())
-            chances += log_ndtr((mean - 0.5) / deviation)
         return chances
 
-    return odds
+    return holding
 
 
 def _of_limit(view: View, history: Sequence[Trial], limit: Limit, memory: Memory) -> Surrogate:

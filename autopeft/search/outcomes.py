@@ -22,7 +22,7 @@ from autopeft.domain.replicates import merged, seed_factor
 from autopeft.domain.trial import State, Trial
 from autopeft.search.costs import estimated, log_estimates, log_ratio
 from autopeft.search.encoding import Array
-from autopeft.search.progress import told_rungs
+from autopeft.search.progress import at_the_end, told_rungs, told_shares
 from autopeft.search.scale import Scale
 
 _DIVERGED = 1000.0  # below the reference, in units of how far the best is above it
@@ -49,6 +49,8 @@ def share_of(gain: float, reached: float) -> float:
 
     Unlike the gain it does not depend on the units of an axis, which grow with the best seen.
     """
+    if gain <= 0:
+        return 0.0
     return gain / reached if gain < reached else 1.0
 
 
@@ -107,25 +109,28 @@ def compared(problem: Problem, history: Sequence[Trial]) -> tuple[list[Trial], l
 def rivals(problem: Problem, history: Sequence[Trial]) -> list[Configuration]:
     """What a candidate has to improve upon: what was tried and what runs.
 
-    What breaks a constraint is on no front, and hides nothing that holds it.
+    What breaks a constraint is on no front, and hides nothing that holds it; a cost that grows is
+    held against it as it will be at the end.
     """
-    done, pending = compared(problem, history)
-    held = feasible(problem.constraints, problem.objectives, history, done)
+    told, pending = compared(problem, at_the_end(problem, history))
+    held = feasible(problem.constraints, problem.objectives, history, told)
     return [trial.configuration for trial in (*held, *pending)]
 
 
-def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observations:
+def of_objective(
+    problem: Problem, history: Sequence[Trial], scale: Scale, index: int
+) -> Observations:
     """The normalised observations of one measured objective."""
     objective = scale.objectives[index]
     rows = []
-    for position, fidelity, rung in told_rungs(history):
+    for position, fidelity, rung in told_rungs(problem, history):
         try:
             value = objective.score(rung.metrics)
         except OutcomeError:
             continue
         deviation = rung.stderr.get(objective.metric)
-        if deviation is not None and objective.scale == "log":
-            deviation /= rung.metrics[objective.metric]
+        if deviation is not None:
+            deviation = objective.deviation(rung.metrics[objective.metric], deviation)
         rows.append((position, fidelity, value, deviation))
     factor = seed_factor(history, objective.metric)
     return _observations(rows, float(scale.reference[index]), float(scale.span[index]), factor)
@@ -134,10 +139,10 @@ def of_objective(history: Sequence[Trial], scale: Scale, index: int) -> Observat
 def of_cost(problem: Problem, history: Sequence[Trial], metric: str) -> Observations:
     """log(measured / estimate) of a cost, at every rung where it was measured."""
     rows: list[tuple[int, float, float, float | None]] = []
-    for position, fidelity, rung in told_rungs(history):
+    for position, share, rung in told_shares(problem, history):
         if rung.metrics.get(metric, 0.0) > 0:
-            ratio = log_ratio(problem, metric, history[position], rung, fidelity)
-            rows.append((position, fidelity, ratio, None))
+            ratio = log_ratio(problem, metric, history[position], rung, share)
+            rows.append((position, share, ratio, None))
     return _observations(rows, 0.0, 1.0, 1.0)
 
 
@@ -170,7 +175,7 @@ def of_constraints(problem: Problem, history: Sequence[Trial]) -> list[Limit]:
                 rung.metrics[constraint.metric],
                 rung.stderr.get(constraint.metric),
             )
-            for position, fidelity, rung in told_rungs(history)
+            for position, fidelity, rung in told_rungs(problem, history)
             if constraint.metric in rung.metrics
         ]
         if len(rows) > 1:

@@ -82,7 +82,7 @@ class Model:
             elif (seen := _costs(problem, history, objective)) is not None:
                 believed.append(_cost(problem, history, view, memory, scale, j, seen))
             else:
-                seen = of_objective(history, scale, j)
+                seen = of_objective(problem, history, scale, j)
                 rows = view.rows(seen.configurations(history), seen.fidelity)
                 rows = rows if j == about else rows.alone()
                 surrogate = memory.conditioned(rows, seen, softened(seen.values))

@@ -109,6 +109,7 @@ def test_more_candidates_together_gain_more_and_none_beyond_the_front_gains_noth
 
 def test_a_gain_is_a_share_of_what_is_reached_and_at_most_all_of_it():
     assert share_of(0.1, 0.5) == pytest.approx(0.2)
+    assert share_of(0.0, 0.0) == 0  # nothing there, and nothing to be had
     assert share_of(0.0, 0.5) == 0.0
     assert share_of(3.0, 0.5) == 1.0
     assert share_of(0.1, 0.0) == 1.0

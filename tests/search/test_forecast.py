@@ -90,6 +90,25 @@ def test_what_is_measured_of_a_cost_at_the_rung_counts_as_at_the_end():
     assert promises[0] == pytest.approx(promises[1])
 
 
+def test_what_will_break_a_limit_promises_less_than_what_will_hold_it():
+    problem = with_estimates(make_problem(constraints=["train_seconds <= 12"]))
+    history = at_the_rung(problem, 14, ended=range(4))
+    timed = [
+        replace(t, rungs=tuple(
+            replace(r, metrics={**r.metrics, "train_seconds": r.metrics["train_seconds"] * share})
+            for r, share in zip(t.rungs, (1 / 3, 1), strict=False)
+        ))
+        for t in history
+    ]  # fmt: skip
+    ends = {t.number: told(replace(t, rungs=())).metrics["train_seconds"] for t in timed}
+    promises = promised(problem, timed)
+    holding = [number for number in promises if ends[number] < 12]
+    breaking = [number for number in promises if ends[number] > 12]
+    assert holding
+    assert breaking
+    assert min(promises[n] for n in holding) > max(promises[n] for n in breaking)
+
+
 def test_an_own_result_above_what_its_kind_shows_promises_more():
     problem = make_problem()
     history = at_the_rung(problem, 16, ended=range(4))

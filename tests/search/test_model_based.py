@@ -7,6 +7,7 @@ from search.landscape import (
     HOUSE,
     IA3,
     PARAMETERS,
+    SECONDS,
     baseline_trial,
     failed,
     make_problem,
@@ -15,8 +16,10 @@ from search.landscape import (
     started,
     told,
     true_hypervolume,
+    with_estimates,
 )
 
+from autopeft.domain.objective import Objective
 from autopeft.domain.space import Space
 from autopeft.domain.trial import FailureReason, Rung
 from autopeft.search import make_sampler, several_objectives
@@ -145,9 +148,38 @@ def test_partial_results_inform_at_their_share_of_training():
     done, paused, other = random_trials(problem, 3)
     scale = Scale.of(problem, [told(done)], [])
     history = [told(done), told(paused, share=0.25), told(other, share=0.5).promoted()]
-    seen = of_objective(history, scale, 0)
+    seen = of_objective(problem, history, scale, 0)
     assert seen.trials == (0, 1, 2)
     np.testing.assert_allclose(seen.fidelity, [1.0, 0.25, 0.5])
+
+
+def test_a_result_of_nothing_on_a_log_scale_does_not_end_the_search():
+    zero = Objective("calibration_error", "minimize", scale="log")
+    problem = make_problem(objectives=[ACCURACY, zero])
+    history = [
+        trial.advanced(
+            Rung(
+                0,
+                100,
+                {"accuracy": 0.5 + 0.01 * i, "calibration_error": 0.0 if i == 3 else 0.02},
+                {"accuracy": 0.01, "calibration_error": 0.004},
+            ),
+            last=True,
+        )
+        for i, trial in enumerate(random_trials(problem, 8))
+    ]
+    found = make_sampler("autopeft", {"initial": 4}).suggest(problem, history, seed=0)
+    assert found.why == "model-based"
+
+
+def test_the_same_sampler_notices_other_estimates():
+    problem = make_problem(objectives=[ACCURACY, SECONDS])
+    history = [told(trial) for trial in random_trials(problem, 12)]
+    used = make_sampler("autopeft", {"initial": 4})
+    used.suggest(problem, history, seed=0)
+    other = with_estimates(problem)
+    expected = make_sampler("autopeft", {"initial": 4}).suggest(other, history, seed=0)
+    assert used.suggest(other, history, seed=0) == expected
 
 
 def test_standard_errors_reach_the_model_on_the_objectives_scale():
@@ -160,7 +192,7 @@ def test_standard_errors_reach_the_model_on_the_objectives_scale():
         for trial, values in zip(trials, metrics, strict=True)
     ]
     scale = Scale.of(problem, history, [])
-    seen = of_objective(history, scale, 0)
+    seen = of_objective(problem, history, scale, 0)
     expected = (np.array([0.02 / 0.5, 0.02 / 0.8]) / scale.span[0]) ** 2
     np.testing.assert_allclose(seen.noise, expected)
 

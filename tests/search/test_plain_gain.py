@@ -53,6 +53,26 @@ def test_the_gain_is_that_of_drawn_hypervolumes():
     )
 
 
+def test_a_known_value_that_is_infinite_counts_as_the_largest_that_was_seen():
+    def cost(params):
+        return float("inf") if params["k"] == 8 else float(params["k"])
+
+    study = optuna.create_study(
+        sampler=AutoPEFTSampler(seed=0, n_startup_trials=4, known={1: cost}),
+        directions=["minimize", "maximize"],
+    )
+    study.optimize(
+        lambda t: (
+            (x := t.suggest_float("x", 0, 1)) ** 2,
+            cost({"k": t.suggest_int("k", 1, 8)}),
+            x,
+        )[:2],
+        n_trials=14,
+    )
+    late = [trial.params["x"] for trial in study.trials[6:]]
+    assert np.median(late) < 0.2
+
+
 def test_the_gain_of_two_modelled_objectives_is_that_of_drawn_hypervolumes():
     seen = observed()
     candidates = np.array([[0.3, 0.1], [0.4, 0.6], [0.9, 0.02]])

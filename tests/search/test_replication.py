@@ -169,10 +169,10 @@ def test_the_same_history_and_seed_give_the_same_choice():
 def test_replicates_are_rows_of_their_own_and_scale_all_noise():
     problem = make_problem()
     history = [shown(trial, 0.7 + 0.01 * i) for i, trial in enumerate(random_trials(problem, 6))]
-    alone = of_objective(history, Scale.of(problem, history, []), 0)
+    alone = of_objective(problem, history, Scale.of(problem, history, []), 0)
     twice = [*history, another(history[0], 6, 0.80)]
     scale = Scale.of(problem, history, [])
-    seen = of_objective(twice, scale, 0)
+    seen = of_objective(problem, twice, scale, 0)
     assert seen.trials == (0, 1, 2, 3, 4, 5, 6)
     # Two results 0.1 apart: (4 + 0.1^2 / 2 / 0.01^2) / (4 + 1).
     np.testing.assert_allclose(seen.noise[:6], alone.noise * (4 + 50) / 5)

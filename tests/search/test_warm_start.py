@@ -56,6 +56,19 @@ def error(sources, problem, count):
     return float(np.sqrt(np.mean((model.predict(view.rows(others))[0] - softened(true)) ** 2)))
 
 
+def test_the_first_trials_gain_over_a_given_reference():
+    plain = make_problem()
+    sources = (source(plain),)
+    problem = replace(plain, objectives=(ACCURACY, replace(PARAMETERS, reference=600.0)))
+    history = []
+    for number in range(9):
+        found = make_sampler("autopeft", {}, sources).suggest(problem, history, seed=number)
+        history.append(replace(started(problem, number, found.point), why=found.why))
+    by_studies = [t for t in history if t.why == "from earlier studies"]
+    assert len(by_studies) > 3
+    assert all(trial.known["adapter_params"] < 600 for trial in by_studies)
+
+
 def test_a_study_of_the_same_spares_trials():
     problem = make_problem()
     assert error([source(problem)], problem, 8) < 0.8 * error([], problem, 8)
