@@ -88,6 +88,7 @@ def show_confirmation(spec: Any, store: Any, *, as_json: bool) -> None:
     from autopeft import control
     from autopeft.confirmation_view import confirmation_document, print_confirmation
     from autopeft.domain.confirmation import parties
+    from autopeft.report.document import finite
 
     trials = store.history(spec.name)
     beside = control.found(spec, store)
@@ -96,7 +97,7 @@ def show_confirmation(spec: Any, store: Any, *, as_json: bool) -> None:
     )
     document = confirmation_document(spec, trials, found, beside)
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(finite(document), indent=2))
     else:
         print_confirmation(spec, trials, found, document)
     if not any(party.seeds for party in found):

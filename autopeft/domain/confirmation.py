@@ -282,4 +282,4 @@ def _on_front(
 def _score(objective: Objective, metrics: Mapping[str, float]) -> float:
     """A draw may leave a log scale's domain, where a value never does."""
     value = metrics[objective.metric]
-    return objective.transform(max(value, 1e-300) if objective.scale == "log" else value)
+    return objective.transform(max(value, 0.0) if objective.scale == "log" else value)

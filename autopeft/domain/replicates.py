@@ -69,14 +69,19 @@ def standing(trials: Sequence[Trial], means: Sequence[Trial]) -> list[Trial]:
     """Of the means, those that may stand on a front.
 
     As long as a confirmation has not ended, or where there was none, all. After it what it did not
-    confirm stays behind: a single run's luck would beat an honest mean. What was tried after the
-    last confirmation was planned is not judged yet, and stays in.
+    confirm stays behind: a single run's luck would beat an honest mean. What was tried, or ended,
+    after the last confirmation is not judged yet, and stays in.
     """
     again = fresh(trials)
     if not again or unconfirmed(trials):
         return list(means)
     last, keys = max(trial.number for trial in again), confirmed(trials)
-    return [mean for mean in means if mean.number > last or mean.configuration.key in keys]
+    then = max(trial.created for trial in again)
+    return [
+        mean
+        for mean in means
+        if mean.number > last or mean.rungs[-1].ended > then or mean.configuration.key in keys
+    ]
 
 
 def averaged(trials: Sequence[Trial]) -> list[Trial]:

@@ -60,7 +60,9 @@ class Holder:
         if self.host != platform.node():
             return time.time() - heard < SILENCE_S
         try:  # another process may have got its number
-            return bool(abs(psutil.Process(self.pid).create_time() - self.process) < 1)
+            process = psutil.Process(self.pid)
+            ended = process.status() == psutil.STATUS_ZOMBIE  # killed, and nobody reaped it
+            return not ended and bool(abs(process.create_time() - self.process) < 1)
         except psutil.NoSuchProcess:
             return False
 

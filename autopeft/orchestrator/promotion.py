@@ -13,20 +13,24 @@ that have fallen out of it; so fewer go on by places at the same eta.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autopeft.domain.front import outcomes
+from autopeft.domain.front import baseline_metrics, outcomes
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import epsilon_net, non_domination_rank
 from autopeft.domain.trial import State, Trial
 
+_Count = Callable[[Trial], int]
+
 
 @dataclass(frozen=True)
 class _Opening:
-    """A rung where trials wait. reached: those with a result there, waiting ones too.
+    """A rung where trials wait. reached: those that paused there, waiting ones too.
+
+    One that ended at the rung or before it, by a shorter recipe, takes no place.
 
     places: how many of them may go on.
     """
@@ -51,8 +55,9 @@ def promotable(
     closing: no new trial will come, so the best of a rung that nothing more reaches goes on,
         however few there are.
     """
+    broken = _broken(objectives, constraints, trials)
     for opening in _openings(trials, eta, closing):
-        if (found := _ahead(opening, objectives, constraints)) is not None:
+        if (found := _ahead(opening, objectives, broken)) is not None:
             return found
     return None
 
@@ -70,15 +75,16 @@ def contenders(
     As many go on from a rung as have a place there. Those that break the fewest constraints
     contend, best at the rung first. A baseline contends with nobody.
     """
+    broken = _broken(objectives, constraints, trials)
     for opening in _openings(trials, eta, closing):
         if opening.baseline:
-            found = _ahead(opening, objectives, constraints)
+            found = _ahead(opening, objectives, broken)
             if found is not None:
                 return [found]
         elif len(opening.reached) - len(opening.waiting) < opening.places:
-            ordered = _ranked(opening.waiting, opening.rung, objectives, constraints)
-            broken = [_broken(trial, constraints) for trial in ordered]
-            return [t for t, count in zip(ordered, broken, strict=True) if count == min(broken)]
+            ordered = _ranked(opening.waiting, opening.rung, objectives, broken)
+            counts = [broken(trial) for trial in ordered]
+            return [t for t, count in zip(ordered, counts, strict=True) if count == min(counts)]
     return []
 
 
@@ -89,7 +95,7 @@ def _openings(trials: Sequence[Trial], eta: float, closing: bool) -> Iterator[_O
     for members in brackets.values():
         highest = max((len(trial.rungs) for trial in members), default=0)
         for rung in range(highest) if closing else reversed(range(highest)):
-            reached = [trial for trial in members if len(trial.rungs) > rung]
+            reached = [t for t in members if len(t.rungs) > rung + (t.state is State.COMPLETED)]
             waiting = [t for t in reached if t.state is State.PAUSED and len(t.rungs) == rung + 1]
             share = len(reached) / eta
             settled = closing and not any(_may_reach(trial, rung) for trial in members)
@@ -98,17 +104,20 @@ def _openings(trials: Sequence[Trial], eta: float, closing: bool) -> Iterator[_O
                 yield _Opening(rung, members[0].baseline, reached, waiting, places)
 
 
-def _ahead(
-    opening: _Opening, objectives: Sequence[Objective], constraints: Sequence[Constraint]
-) -> Trial | None:
+def _ahead(opening: _Opening, objectives: Sequence[Objective], broken: _Count) -> Trial | None:
     """The first of those in a place that waits."""
-    ranked = _ranked(opening.reached, opening.rung, objectives, constraints)
+    ranked = _ranked(opening.reached, opening.rung, objectives, broken)
     waiting = {trial.number for trial in opening.waiting}
     return next((t for t in ranked[: opening.places] if t.number in waiting), None)
 
 
-def _broken(trial: Trial, constraints: Sequence[Constraint]) -> int:
-    return sum(not constraint.holds(trial.metrics) for constraint in constraints)
+def _broken(
+    objectives: Sequence[Objective], constraints: Sequence[Constraint], trials: Sequence[Trial]
+) -> _Count:
+    """How many constraints a trial breaks; a baseline's bound holds once the baseline has ended."""
+    following = any(constraint.baseline is not None for constraint in constraints)
+    baselines = baseline_metrics(objectives, trials) if following else {}
+    return lambda trial: sum(not c.holds(trial.metrics, baselines) for c in constraints)
 
 
 def _may_reach(trial: Trial, rung: int) -> bool:
@@ -119,18 +128,18 @@ def _ranked(
     trials: Sequence[Trial],
     rung: int,
     objectives: Sequence[Objective],
-    constraints: Sequence[Constraint],
+    broken: _Count,
 ) -> list[Trial]:
     then = [replace(trial, rungs=trial.rungs[: rung + 1]) for trial in trials]
-    broken = [_broken(trial, constraints) for trial in then]
+    counts = [broken(trial) for trial in then]
     Y = outcomes(objectives, then)
     ranks = non_domination_rank(Y)
     measured = next((i for i, o in enumerate(objectives) if not o.known), 0)
     low, high = Y.min(axis=0), Y.max(axis=0)
     unit = (Y - low) / np.where(high > low, high - low, 1.0)
     ordered: list[Trial] = []
-    for group in sorted(set(zip(broken, ranks.tolist(), strict=True))):
-        rows = [i for i in range(len(trials)) if (broken[i], ranks[i]) == group]
+    for group in sorted(set(zip(counts, ranks.tolist(), strict=True))):
+        rows = [i for i in range(len(trials)) if (counts[i], ranks[i]) == group]
         first = int(np.argmax(unit[rows, measured]))
         ordered += [trials[rows[i]] for i in epsilon_net(unit[rows], first)]
     return ordered

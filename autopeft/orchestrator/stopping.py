@@ -14,6 +14,7 @@ gain together was .8 times, and off by 2.3.
 from collections.abc import Sequence
 
 from autopeft.domain.figures import share
+from autopeft.domain.replicates import searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 
@@ -47,7 +48,8 @@ def prospects(spec: StudySpec, trials: Sequence[Trial], stopped: str | None) -> 
     stopped: what `enough` told.
     """
     limit = spec.budget.trials
-    rest = f"; {limit - len(trials)} of {limit} trials were left" if limit else ""
+    unused = max(0, limit - len(searched(trials))) if limit else 0
+    rest = f"; {unused} of {limit} trials were left" if limit else ""
     said = [f"Stopped: {stopped}{rest}."] if stopped else []
     if (last := last_proposed(trials)) is not None:
         gain, left = share(_gain(last)), share(_left(last))

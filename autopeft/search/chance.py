@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autopeft.domain.front import outcomes
+from autopeft.domain.front import feasible, outcomes
 from autopeft.domain.insight import Level
 from autopeft.domain.ports import Problem
 from autopeft.domain.progress import Axes, ended, volumes_of
@@ -59,7 +59,7 @@ def chance_level(problem: Problem, history: Sequence[Trial], memory: Memory) -> 
     axes = Axes.of(problem.objectives, done)
     known = model.scale.known(problem, configurations)
     own: dict[int, Array | None] = dict.fromkeys(trial.number for trial in told)
-    for trial in done:
+    for trial in feasible(problem.constraints, problem.objectives, history, done):
         if trial.baseline:
             own[trial.number] = axes.place(outcomes(problem.objectives, [trial]))[0]
     # The posterior is normal and does not know that a metric has a best value.

@@ -20,7 +20,7 @@ from autopeft.domain.front import fallen, front
 from autopeft.domain.objective import Constraint
 from autopeft.domain.replicates import averaged, fresh, searched
 from autopeft.domain.study import Confirm, Resources, Rungs
-from autopeft.domain.trial import Failure, FailureReason, State
+from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator import confirm_plan
 from autopeft.orchestrator.confirm_session import ConfirmSession, begin
 from autopeft.orchestrator.retention import kept_adapters
@@ -191,6 +191,21 @@ def test_what_is_tried_after_a_confirmation_may_join_the_front():
     confirmed = {t.confirms for t in fresh(after)}
     assert all(t.number > last or t.number in confirmed for t in members)
     assert any(t.number > last for t in members)
+
+
+def test_what_was_running_before_a_confirmation_and_ends_after_it_may_join_the_front():
+    spec, store = study_spec(trials=20), MemoryStore()
+    session = session_of(spec, store)
+    drive(session, FakeEvaluator(noise=NOISE), limit=10)
+    cut_short = session.ask()
+    session.close()
+    confirm(spec, store)
+    session = session_of(spec, store)
+    again = session.ask()
+    assert again.trial == cut_short.trial
+    told = Result(step=1, metrics={"accuracy": 0.999}, stderr={}, seconds=1.0, ended=1e6 + 9)
+    session.tell(again, told)
+    assert again.trial in {member.number for member in session.front}
 
 
 def test_until_all_fresh_seeds_have_ended_the_front_is_that_of_the_search():

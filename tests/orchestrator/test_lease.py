@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 from fakes import MemoryStore
 
@@ -78,6 +79,18 @@ def test_a_driver_whose_process_is_gone_from_this_machine_is_followed_at_once(st
     with Lease(store, "tiny", threading.Event()).hold():
         assert holder(store, "tiny").pid == os.getpid()
     assert "took over study tiny from process" in caplog.text
+
+
+def test_a_killed_driver_that_nobody_reaped_is_gone(store):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    process = psutil.Process(killed.pid)
+    try:
+        left_behind(store, pid=killed.pid, process=process.create_time(), heard=time.time())
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert holder(store, "tiny") is None
+    finally:
+        killed.wait()
 
 
 def test_another_process_with_its_number_is_not_the_driver(store):

@@ -63,6 +63,26 @@ def test_what_holds_the_constraints_goes_first():
     assert 1 not in numbers(trials, constraints=small)
 
 
+def test_a_limit_on_a_baseline_counts_once_the_baseline_has_ended():
+    trials = [paused(i, *row) for i, row in enumerate(AT_THE_RUNG)]
+    house = paused(len(trials), 0.6, 20_000, baseline=True)
+    house = replace(house, configuration=Configuration("house", Architecture(()), {"bf16": True}))
+    ended = replace(
+        house, state=State.COMPLETED, rungs=(*house.rungs, Rung(1, 20, {"accuracy": 0.6}))
+    )
+    limit = (Constraint.parse("adapter_params <= 0.05 * baselines.house.adapter_params"),)
+    assert 1 in numbers([*trials, house], constraints=limit)
+    assert 1 not in numbers([*trials, ended], constraints=limit)
+
+
+def test_a_shorter_recipe_that_ended_at_the_rung_takes_no_place():
+    short = [replace(paused(i, 0.6, 100 + i), state=State.COMPLETED) for i in range(3)]
+    waiting = [paused(i, 0.5 + 0.01 * i, 100 + i) for i in range(3, 6)]
+    rule = {"objectives": OBJECTIVES, "constraints": (), "eta": 3, "closing": False}
+    assert {trial.number for trial in contenders([*short, *waiting], **rule)} == {3, 4, 5}
+    assert promotable([*short, *waiting], **rule).number == 5
+
+
 def test_a_baseline_competes_with_its_own_branch():
     rows = [(0.9, 10), (0.8, 10), (0.3, 999), (0.2, 999)]
     trials = [

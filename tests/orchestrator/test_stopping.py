@@ -70,6 +70,14 @@ def test_a_search_ends_when_too_little_is_left_to_gain():
     ]
 
 
+def test_what_was_confirmed_is_no_trial_of_the_budget():
+    session, _ = open_session(stopping_spec(StopRule(min_gain=0.01, patience=3)))
+    drive(session, FakeEvaluator())
+    confirmed = [replace(t, confirms=t.number) for t in [*session.trials] * 4]
+    (said, _) = prospects(session.spec, [*session.trials, *confirmed], session.stopped)
+    assert "; 30 of 40 trials were left." in said
+
+
 def test_without_a_rule_a_search_runs_its_budget():
     session, _ = open_session(stopping_spec(None))
     drive(session, FakeEvaluator())

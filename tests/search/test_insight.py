@@ -122,6 +122,16 @@ def test_a_random_search_reaches_the_random_level():
     assert inside >= 2
 
 
+def test_a_baseline_that_breaks_a_constraint_is_no_part_of_the_random_level():
+    quality = replace(ACCURACY, reference=0.5)
+    problem = make_problem(SPACE, objectives=[quality], constraints=["peak_memory_gib <= 1.55"])
+    first, *others = history(problem, 20)
+    high = {**first.rungs[-1].metrics, "accuracy": 0.99}
+    house = replace(first, rungs=(replace(first.rungs[-1], metrics=high),))
+    assert house.metrics["peak_memory_gib"] > 1.55
+    assert Insights(problem)([house, *others]).chance.mean[0] == 0
+
+
 def test_no_draw_is_better_than_a_metric_can_be():
     problem = make_problem(SPACE)
     trials = []
