@@ -25,6 +25,7 @@ rivals = importlib.import_module("rivals")
 simulate = importlib.import_module("simulate")
 standard = importlib.import_module("standard")
 against = importlib.import_module("against")
+lines = importlib.import_module("lines")
 summary = importlib.import_module("summary")
 usual = importlib.import_module("usual")
 
@@ -300,18 +301,44 @@ def test_each_other_sampler_is_compared_on_all_the_seeds_that_it_shares_with_the
     rows += [row("slow", 0, [0.5] * 19 + [0.8]), row("fast", 1, [0.25] * 20)]
     rows += [row("fast", 2, [0.35] * 20), row("ended", 0, [0.5] * 8), row("elsewhere", 7, [1.0])]
     rows.append({**row("autopeft", 0, [0.0] * 20), "workers": 8})
-    lines = against.report(rows).splitlines()
-    assert lines[0].startswith("| problem | sampler (seeds) | 8 trials | 12 | 20 | 60 |")
+    leads, needs, pairs = (part.splitlines()[2:] for part in against.report(rows).split("### ")[1:])
+    assert leads[0] == needs[0] == "| sampler | p |"
+    assert leads[2:-1] == ["| ended |  (1 seed) |", "| fast | +.70 |", "| slow | +.20 (1 seed) |"]
+    assert needs[2:-1] == [
+        "| ended | not run to the end (1 seed) |",
+        "| fast | 3, 3 |",
+        "| slow | 8, 8 (1 seed) |",
+    ]
+    assert pairs[0].startswith("| problem | sampler (seeds) | 8 trials | 12 | 20 | 60 |")
     rest = "|  |  |  | 0.1 (0.2) |"
-    assert lines[2] == f"| p | slow (1) | 0.500 | 0.500 | 0.800 {rest} +0.200 | 8 | 8 |"
-    assert lines[3] == f"|  | fast (2) | 0.300 | 0.300 | 0.300 {rest} +0.700 | 3 | 3 |"
-    assert lines[4] == f"|  | ended (1) | 0.500 |  |  {rest}  |  |  |"
-    assert len(lines) == 5
+    assert pairs[2:] == [
+        f"| p | slow (1) | 0.500 | 0.500 | 0.800 {rest} +0.200 | 8 | 8 |",
+        f"|  | fast (2) | 0.300 | 0.300 | 0.300 {rest} +0.700 | 3 | 3 |",
+        f"|  | ended (1) | 0.500 |  |  {rest}  |  |  |",
+    ]
     shorter = against.report([row("autopeft", 0, [0.2] * 8 + [0.6] * 4), row("b", 0, [0.6] * 12)])
     assert shorter.splitlines()[-1].endswith("| 9 | 9 |")
     for few in ([], rows[:3], rows[3:]):
         with pytest.raises(AutopeftError, match="--against needs searches of autopeft"):
             against.report(few)
+
+
+def test_a_lead_that_the_interval_does_not_tell_from_nothing_is_in_brackets():
+    rows = [row("autopeft", seed, [0.5] * 20) for seed in range(4)]
+    rows += [row("behind", seed, [0.4 + 0.04 * (seed % 2)] * 20) for seed in range(4)]
+    rows += [row("level", seed, [0.39 + 0.2 * (seed % 2)] * 20) for seed in range(4)]
+    rows += [row("ahead", seed, [0.6] * 20) for seed in range(4)]
+    told = against.report(rows).splitlines()
+    assert told[4:7] == ["| ahead | -.10 |", "| behind | +.08 |", "| level | (+.01) |"]
+
+
+def test_the_tables_of_the_others_are_those_of_the_recorded_searches():
+    rows = [*lines.read(FOLDER / "final.jsonl"), *lines.read(FOLDER / "final_slow.jsonl")]
+    told = against.report(rows)
+    assert (FOLDER / "others.md").read_text(encoding="utf-8").endswith(f"{told}\n")
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    for part in told.split("\n\n")[1:4:2]:
+        assert part in readme
 
 
 def test_a_picture_is_drawn_for_every_problem(tmp_path, capsys):
