@@ -1,6 +1,7 @@
 """What `confirm` prints: every party with its interval, its odds and its verdict."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from rich.table import Table
@@ -149,12 +150,17 @@ def _value(party: Party, metric: str) -> str:
 def _estimate(metric: str, estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    return f"{amount(metric, estimate.mean)} ±{estimate.half:.3g}"
+    return amount(metric, estimate.mean) + _sure(estimate, ".3g")
+
+
+def _sure(estimate: Estimate, form: str) -> str:
+    """Nothing, where one seed says nothing of another."""
+    return f" ±{estimate.half:{form}}" if isfinite(estimate.half) else ""
 
 
 def _against(other: Against, *, tested: bool) -> list[str]:
     found = (other.validation, other.test)
-    cells = ["-" if one is None else f"{one.mean:+.3g} ±{one.half:.2g}" for one in found]
+    cells = ["-" if one is None else f"{one.mean:+.3g}{_sure(one, '.2g')}" for one in found]
     return cells if tested else cells[:1]
 
 

@@ -4,7 +4,8 @@ k: fresh seeds of a party; x: (k,) its values of one metric at them. All parties
 seeds, so a difference between two of them is taken seed by seed.
 
 mean          of x; its standard error as of every mean over seeds (`replicates`): what the rows of
-              the split leave open, and what the seeds do. Interval: 1.96 of them to each side.
+              the split leave open, and what the seeds do. Interval: 1.96 of them to each side;
+              where no standard error is told, Student's over the seeds, and none of one seed.
 difference    of two parties, seed by seed: mean, and Student's interval of k - 1 degrees of
               freedom. Both are measured on the same rows; what other rows would say is not in it.
 on_front      the share of joint draws in which nothing feasible dominates the party. A draw takes
@@ -150,12 +151,7 @@ def difference(
     sign = 1 if objective.goal == "maximize" else -1
     values, others = _by_seed(objective.metric, mine), _by_seed(objective.metric, other)
     pairs = [sign * (values[seed] - others[seed]) for seed in values if seed in others]
-    if not pairs:
-        return None
-    mean, half = float(np.mean(pairs)), float("inf")
-    if len(pairs) > 1:
-        half = t95(len(pairs) - 1) * float(np.std(pairs, ddof=1)) / sqrt(len(pairs))
-    return Estimate(mean, mean - half, mean + half, len(pairs))
+    return _around(float(np.mean(pairs)), _students(pairs), len(pairs)) if pairs else None
 
 
 def _by_seed(metric: str, trials: Sequence[Trial]) -> dict[int, float]:
@@ -170,17 +166,28 @@ def _means(trials: Sequence[Trial]) -> dict[int, dict[str, Estimate]]:
     for mean in averaged(trials):
         if mean.configuration.key not in done:
             continue
-        runs = sum(t.configuration.key == mean.configuration.key for t in fresh(completed(trials)))
-        rung = mean.rungs[-1]
+        again = fresh(completed(trials))
+        runs = [t for t in again if t.configuration.key == mean.configuration.key]
+        rung, halves = mean.rungs[-1], dict[str, float]()
+        for name in rung.metrics:
+            values = list(_by_seed(name, runs).values())
+            told = rung.stderr.get(name)
+            halves[name] = _students(values) if told is None else Z95 * told
         found[mean.number] = {
-            name: _estimate(value, rung.stderr.get(name, 0.0), runs)
-            for name, value in rung.metrics.items()
+            name: _around(value, halves[name], len(runs)) for name, value in rung.metrics.items()
         }
     return found
 
 
-def _estimate(mean: float, stderr: float, seeds: int) -> Estimate:
-    return Estimate(mean, mean - Z95 * stderr, mean + Z95 * stderr, seeds)
+def _students(values: Sequence[float]) -> float:
+    """Half of Student's 95 % interval of a mean; infinite of one value."""
+    if len(values) < 2:
+        return float("inf")
+    return t95(len(values) - 1) * float(np.std(values, ddof=1)) / sqrt(len(values))
+
+
+def _around(mean: float, half: float, seeds: int) -> Estimate:
+    return Estimate(mean, mean - half, mean + half, seeds)
 
 
 def _quality(objective: Objective, estimates: Mapping[str, Estimate]) -> float:

@@ -140,6 +140,8 @@ class StudySession:
                 result = replace(result, provenance={**result.provenance, "alone": alone})
             told = after(self.spec, trial, segment, result)
             self._history.put(told, events.told(told, now=self._clock()))
+            if self.spec.budget.wall_hours is not None:  # a killed driver's hours count too
+                self._keep_hours()
             return True
 
     def report(self, segment: Segment, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
@@ -160,10 +162,15 @@ class StudySession:
             over = self.finished and not self.hopeless
             self._close("finished" if over else "paused", self.stopped)
 
+    def _keep_hours(self, state: str | None = None) -> None:
+        """Store the time spent, and the state where there is a new one."""
+        record = self._store.study(self.spec.name)
+        seconds = self.wall_seconds
+        self._store.update(replace(record, state=state or record.state, seconds=seconds))
+
     def _close(self, state: str, why: str | None) -> None:
         with self._lock:
-            record = self._store.study(self.spec.name)
-            self._store.update(replace(record, state=state, seconds=self.wall_seconds))
+            self._keep_hours(state)
             now = self._clock()
             ended = [events.front_moved(self._history.leading, now=now)]
             ended.append(events.study_ended(state, now=now, why=why))

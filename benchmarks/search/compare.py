@@ -10,7 +10,7 @@ are paired. `report` prints markdown: hypervolume of the true values of the fron
 ones choose, over that of the true front; with --found, of all trials, so that what the search found
 is told apart from what noise hides; with --modelled, of the front that the model's means choose;
 with --level .95, the median of the trials that it takes to that share;
-with --against, one table of `autopeft` and each other by itself, on all seeds that the two have.
+with --against, `autopeft` and each other by itself, on all seeds that the two have.
 `autopeft:3` is `autopeft` with at most 3 seeds a configuration; `X over rank and rate` is X over
 LoRA's rank and learning rate alone; `X shared` and `X apart`, of a sampler that sees a flat space,
 have one parameter for what methods have alike, or one for each method, whichever is not X's usual.

@@ -172,3 +172,14 @@ def test_the_odds_are_as_often_right_as_they_say():
 
 def test_nothing_confirmed_is_no_party():
     assert parties(BOTH, (), [trial(0, 0.9, 8)]) == []
+
+
+def test_without_a_told_error_the_seeds_say_how_sure_a_mean_is():
+    values = [0.62, 0.70, 0.76, 0.66]
+    trials = study((0.7, 100, False, values), seeds=4)
+    (party,) = parties(BOTH, (), trials)
+    found = party.validation["accuracy"]
+    assert found.mean == pytest.approx(np.mean(values))
+    assert found.half == pytest.approx(3.1824 * np.std(values, ddof=1) / 2, rel=1e-3)
+    (alone,) = parties(BOTH, (), study((0.7, 100, False, values[:1]), seeds=1))
+    assert alone.validation["accuracy"].half == np.inf

@@ -221,3 +221,17 @@ def test_many_threads_never_get_the_same_segment():
     for thread in threads:
         thread.join()
     assert len(seen) == len(set(seen)) == 60
+
+
+def test_the_hours_of_a_killed_driver_count():
+    now, store = [0.0], None
+    spec = study_spec(trials=None, wall_hours=1.0, baselines={})
+    for _ in range(4):
+        session, store = open_session(spec, store, clock=lambda: now[0])
+        for _ in range(4):
+            if (segment := session.ask()) is None:
+                break
+            now[0] += 390
+            session.tell(segment, FakeEvaluator().run(segment, None))
+        # kill -9: nobody closes it
+    assert 3600 <= now[0] <= 3600 + 390
