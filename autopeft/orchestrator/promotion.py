@@ -6,6 +6,8 @@ within the rank from the best of the first measured objective (Schmucker et al. 
 2106.12639), all on what the trials scored at that rung. A baseline competes with the trials of its
 own branch alone: it has to end, or there is nothing to compare with.
 
+A recipe may end before a rung. Its trial goes on at once, to be kept, and takes nobody's place.
+
 Where somebody can say how trials will end (`ports.Forecaster`), a rung gives out places instead,
 one for every eta trials that reach it, and who takes one is theirs to say: a rung kills losers, it
 does not rank winners. By rank, whoever comes late into the best 1/eta goes on too, after others
@@ -21,7 +23,7 @@ import numpy as np
 from autopeft.domain.front import baseline_metrics, outcomes
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import epsilon_net, non_domination_rank
-from autopeft.domain.trial import State, Trial
+from autopeft.domain.trial import Rung, State, Trial
 
 _Count = Callable[[Trial], int]
 
@@ -55,6 +57,8 @@ def promotable(
     closing: no new trial will come, so the best of a rung that nothing more reaches goes on,
         however few there are.
     """
+    if (trained := _trained(trials)) is not None:
+        return trained
     broken = _broken(objectives, constraints, trials)
     for opening in _openings(trials, eta, closing):
         if (found := _ahead(opening, objectives, broken)) is not None:
@@ -75,6 +79,8 @@ def contenders(
     As many go on from a rung as have a place there. Those that break the fewest constraints
     contend, best at the rung first. A baseline contends with nobody.
     """
+    if (trained := _trained(trials)) is not None:
+        return [trained]
     broken = _broken(objectives, constraints, trials)
     for opening in _openings(trials, eta, closing):
         if opening.baseline:
@@ -95,13 +101,29 @@ def _openings(trials: Sequence[Trial], eta: float, closing: bool) -> Iterator[_O
     for members in brackets.values():
         highest = max((len(trial.rungs) for trial in members), default=0)
         for rung in range(highest) if closing else reversed(range(highest)):
-            reached = [t for t in members if len(t.rungs) > rung + (t.state is State.COMPLETED)]
+            reached = [t for t in members if _paused_at(t, rung)]
             waiting = [t for t in reached if t.state is State.PAUSED and len(t.rungs) == rung + 1]
             share = len(reached) / eta
             settled = closing and not any(_may_reach(trial, rung) for trial in members)
             places = math.ceil(share) if settled else math.floor(share)
             if waiting and places:
                 yield _Opening(rung, members[0].baseline, reached, waiting, places)
+
+
+def _trained(trials: Sequence[Trial]) -> Trial | None:
+    """A paused trial that has nothing left to train: its run was over before the rung's step."""
+    return next((t for t in trials if t.state is State.PAUSED and _over(t, t.rungs[-1])), None)
+
+
+def _paused_at(trial: Trial, rung: int) -> bool:
+    if len(trial.rungs) <= rung + (trial.state is State.COMPLETED):
+        return False
+    return not _over(trial, trial.rungs[rung])
+
+
+def _over(trial: Trial, rung: Rung) -> bool:
+    """Of what a Trainer trains; own code plans no steps."""
+    return bool(rung.step >= trial.provenance.get("total_steps", math.inf))
 
 
 def _ahead(opening: _Opening, objectives: Sequence[Objective], broken: _Count) -> Trial | None:

@@ -83,6 +83,18 @@ def test_a_shorter_recipe_that_ended_at_the_rung_takes_no_place():
     assert promotable([*short, *waiting], **rule).number == 5
 
 
+def test_what_was_trained_before_its_rung_goes_on_at_once_and_takes_no_place():
+    waiting = [paused(i, 0.5 + 0.01 * i, 100 + i) for i in range(3)]
+    over = replace(paused(3, 0.1, 9_999), provenance={"total_steps": 10})
+    rule = {"objectives": OBJECTIVES, "constraints": (), "eta": 3, "closing": False}
+    assert promotable([*waiting, over], **rule) is over
+    assert contenders([*waiting, over], **rule) == [over]
+    kept = replace(over, state=State.COMPLETED, rungs=(*over.rungs, Rung(1, 10, {"accuracy": 0.1})))
+    assert promotable([*waiting, kept], **rule).number == 2
+    assert len(contenders([*waiting, kept], **rule)) == 3
+    assert contenders([*waiting[:2], kept], **rule) == []
+
+
 def test_a_baseline_competes_with_its_own_branch():
     rows = [(0.9, 10), (0.8, 10), (0.3, 999), (0.2, 999)]
     trials = [
