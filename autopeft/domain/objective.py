@@ -319,3 +319,8 @@ class Constraint:
         if bound is None or value is None:
             return True
         return _OPERATORS[self.operator](value, bound)
+
+    def inside(self, metrics: Mapping[str, float]) -> float:
+        """Larger is farther inside, whatever the bound is; infinite where nothing was measured."""
+        value = metrics.get(self.metric, math.inf)
+        return -value if self.metric in metrics and self.operator in ("<=", "<") else value

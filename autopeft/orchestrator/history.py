@@ -9,7 +9,7 @@ from autopeft.domain.scoreboard import Leading, Scoreboard
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator import events
-from autopeft.orchestrator.retention import kept_adapters
+from autopeft.orchestrator.retention import follows_a_baseline, kept_adapters
 
 
 class History:
@@ -66,7 +66,8 @@ class History:
     @property
     def kept(self) -> frozenset[int]:
         """The trials whose adapters stay; see `retention`."""
-        if self._spec.search.seeds > 1 or len(self.searched) < len(self.all):
+        moving = self._spec.search.seeds > 1 or follows_a_baseline(self._spec)
+        if moving or len(self.searched) < len(self.all):
             return kept_adapters(self._spec, self.all, finished=False)
         return frozenset(self.leading.front) | self.leading.baselines
 

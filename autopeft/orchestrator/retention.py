@@ -4,7 +4,8 @@ Adapters of the front and of every baseline's best trial are kept; other adapter
 soon as the front moves on. Of a configuration with several seeds that is the first one's adapter.
 What the search found stays when a confirmation says that it does not hold, so that one can look.
 While more seeds may come, a mean may fall, and what it hid is on the front: until the study is
-finished, then, only what a configuration hides whose seeds are all told is deleted.
+finished, then, only what a configuration hides whose seeds are all told is deleted. So may a limit
+that follows a baseline move: what would be on the front under any limit stays as long.
 
 Checkpoints of a trial are deleted when it ends, those of paused trials when the study is finished:
 a later promotion then trains again from the start, to the same bits.
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from autopeft.domain.front import best_baselines, feasible, front, outcomes
+from autopeft.domain.pareto import non_dominated
 from autopeft.domain.replicates import averaged, grouped, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
@@ -34,7 +36,26 @@ def kept_adapters(
         kept |= {t.number for t in best_baselines(spec.objectives, told).values()}
     if spec.search.seeds > 1 and not finished:
         kept |= _may_return(spec, trials)
+    if follows_a_baseline(spec) and not finished:
+        kept |= _under_any_limit(spec, trials)
     return frozenset(kept)
+
+
+def follows_a_baseline(spec: StudySpec) -> bool:
+    return any(constraint.baseline is not None for constraint in spec.constraints)
+
+
+def _under_any_limit(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:
+    """The completed configurations that none is better than and as far inside moving limits."""
+    moving = [c for c in spec.constraints if c.baseline is not None]
+    fixed = [c for c in spec.constraints if c.baseline is None]
+    trials = searched(trials)
+    done = feasible(fixed, spec.objectives, trials, averaged(trials))
+    if not done:
+        return set()
+    inside = [[c.inside(trial.metrics) for c in moving] for trial in done]
+    on = non_dominated(np.hstack([outcomes(spec.objectives, done), np.array(inside)]))
+    return {trial.number for trial, stays in zip(done, on, strict=True) if stays}
 
 
 def _may_return(spec: StudySpec, trials: Sequence[Trial]) -> set[int]:

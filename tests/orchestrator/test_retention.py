@@ -2,17 +2,50 @@
 
 from dataclasses import replace
 
-from fakes import FakeEvaluator, MemoryStore, RandomSampler, fake_problem, record_of, study_spec
+from fakes import (
+    IA3,
+    FakeEvaluator,
+    MemoryStore,
+    RandomSampler,
+    fake_problem,
+    record_of,
+    study_spec,
+)
 
 from autopeft.artifacts import Artifacts
 from autopeft.domain.errors import ArtifactError
+from autopeft.domain.objective import Constraint
 from autopeft.domain.study import Rungs
-from autopeft.domain.trial import Failure, FailureReason, State
+from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator.housekeeping import DistantHousekeeper
 from autopeft.orchestrator.retention import kept_adapters, needless
 from autopeft.orchestrator.session import StudySession
 
 SPEC = study_spec(trials=9, rungs=Rungs("epochs", (1, 3, 9)))
+
+
+def test_what_a_moving_limit_may_bring_back_stays_until_the_study_is_finished():
+    limit = Constraint.parse("step_ms <= baselines.house.step_ms")
+    spec = replace(study_spec(trials=8, branches={"ia3": IA3}), constraints=(limit,))
+    store = MemoryStore()
+    store.create(record_of(spec))
+    session = StudySession(
+        spec, problem=fake_problem(spec), store=store, sampler=RandomSampler(), clock=lambda: 0.0
+    )
+    house = iter([(0.60, 10.0), (0.70, 20.0), (0.5, 20.0), (0.5, 20.0)])
+    own = iter([(0.80, 15.0), (0.62, 9.0), (0.61, 9.0), (0.6, 9.0)])
+    lost = set()
+    while (segment := session.ask()) is not None:
+        accuracy, ms = next(house if session.trials[-1].baseline else own)
+        session.tell(segment, Result(step=1, metrics={"accuracy": accuracy, "step_ms": ms}))
+        assert lost.isdisjoint(member.number for member in session.front)
+        lost |= {t.number for t in session.trials if t.rungs} - session.kept
+    told = {t.number: t.metrics["accuracy"] for t in session.trials}
+    assert any(told[member.number] == 0.80 for member in session.front)
+    assert lost  # the last two of each
+    assert kept_adapters(spec, session.trials) == {t.number for t in session.front} | {
+        number for number, accuracy in told.items() if accuracy == 0.70
+    }
 
 
 class Uploading(FakeEvaluator):
