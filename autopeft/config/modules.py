@@ -85,7 +85,7 @@ def _check_fields(module: dict[str, Json], path: str, complain: Complain) -> Non
         if check_by_layer(module, name, at, complain):
             for suffix, number in numbers_of(value):
                 check_value(at + suffix, name, number, defaults[name], complain)
-        module[name] = settle(value, defaults[name])
+        module[name] = settle(value, defaults[name], name)
 
 
 def _check_size(module: Mapping[str, Json], path: str, complain: Complain) -> None:

@@ -88,7 +88,7 @@ def check_recipe(
         else:
             check_value(at, name, value, defaults[name], complain)
             _check_known(at, name, value, complain)
-            settled = settle(value, defaults[name])
+            settled = settle(value, defaults[name], name)
             # The learning rate stays: it is what a recipe is first asked for.
             if name in ARGUMENTS and name not in over and _says_nothing(value, defaults[name]):
                 continue

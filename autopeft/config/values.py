@@ -11,6 +11,8 @@ from autopeft.domain.space import Choice, Json, Range, Subset
 _REAL = ("logging_steps", "lora_alpha", "warmup_steps")
 """Fields with a whole default that take any number: a share of the run, a scale."""
 
+_WHOLE = "a whole number"
+
 _OPEN = ("debug", "fsdp", "include_num_input_tokens_seen", "pad_to_multiple_of")
 """Fields whose default does not tell their type."""
 
@@ -46,10 +48,12 @@ def check_value(at: str, name: str, value: Json, default: Json, complain: Compla
         _bounds(at + suffix, name, option, complain)
 
 
-def settle(value: Json, default: Json) -> Json:
-    """A whole number as a float where the field has one, so that 3 and 3.0 are one recipe."""
+def settle(value: Json, default: Json, name: str) -> Json:
+    """A number as the field has it, whole or a float, so that 3 and 3.0 are one recipe."""
     if isinstance(value, Choice):
-        return Choice(tuple(settle(option, default) for option in value.options))
+        return Choice(tuple(settle(option, default, name) for option in value.options))
+    if isinstance(value, float) and value.is_integer() and wanted(name, default) == _WHOLE:
+        return int(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value
@@ -72,7 +76,7 @@ def wanted(name: str, default: Json) -> str:
         case bool():
             return "true or false"
         case int() if name not in _REAL:
-            return "a whole number"
+            return _WHOLE
         case int() | float():
             return "a number"
         case str():
@@ -83,7 +87,7 @@ def wanted(name: str, default: Json) -> str:
 
 def _is(value: Json, wanted: str, name: str) -> bool:
     if isinstance(value, Range):
-        return wanted == "a number" or (wanted == "a whole number" and value.integer)
+        return wanted == "a number" or (wanted == _WHOLE and value.integer)
     if isinstance(value, Subset):
         return False
     if wanted == "true or false":

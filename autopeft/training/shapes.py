@@ -117,7 +117,12 @@ def _dtype(model: Mapping[str, Any], config: Any) -> torch.dtype:
     wanted = model.get("dtype", "auto")
     if wanted == "auto":
         wanted = config.dtype or torch.float32
-    return wanted if isinstance(wanted, torch.dtype) else getattr(torch, str(wanted))
+    found = wanted if isinstance(wanted, torch.dtype) else getattr(torch, str(wanted), None)
+    if not isinstance(found, torch.dtype):
+        raise AutopeftError(
+            f"model.dtype takes auto, float32, bfloat16 or float16, got {wanted!r}: correct it"
+        )
+    return found
 
 
 def _size(module: torch.nn.Module) -> int:

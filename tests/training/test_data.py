@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, List
 from task_data import write_images
 
 from autopeft.domain.errors import AutopeftError
@@ -210,6 +210,49 @@ def test_labels_that_a_public_test_split_hides_are_told(tmp_path):
     DatasetDict({"train": one, "validation": one}).save_to_disk(tmp_path / "one")
     with pytest.raises(AutopeftError, match="needs two labels or more, got only \\['good'\\]"):
         load(tmp_path, train={"path": "one"}, validation={"path": "one"})
+
+
+NAMED = {
+    "SEQ_CLS": ("text", "label", lambda ids: ids[0], lambda names: ClassLabel(names=names)),
+    "TOKEN_CLS": ("tokens", "tags", lambda ids: ids, lambda names: List(ClassLabel(names=names))),
+    "SEQ_CLS multi_label_classification": (
+        "text",
+        "label",
+        lambda ids: ids,
+        lambda names: List(ClassLabel(names=names)),
+    ),
+}
+
+
+def named(folder, kind, names, rows):
+    """A saved split whose labels have ids of its own. rows: the ids of each."""
+    text, label, value, feature = NAMED[kind]
+    words = [["w"] * len(ids) if text == "tokens" else "words" for ids in rows]
+    split = Dataset.from_dict({text: words, label: [value(ids) for ids in rows]})
+    split = split.cast_column(label, feature(names))
+    split.save_to_disk(folder)
+    return {"path": folder.name}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_labels_are_told_by_their_names_where_a_split_counts_others(tmp_path, kind):
+    train = named(tmp_path / "a", kind, ["cat", "dog", "fox"], [[0], [1], [2], [1]])
+    fewer = named(tmp_path / "b", kind, ["dog", "fox"], [[0], [1], [0]])
+    data = load(tmp_path, kind, train=train, validation=fewer, test=train)
+    label = NAMED[kind][1]
+    expected = {
+        "SEQ_CLS": [1, 2, 1],
+        "TOKEN_CLS": [[1], [2], [1]],
+        "SEQ_CLS multi_label_classification": [[0, 1, 0], [0, 0, 1], [0, 1, 0]],
+    }
+    assert list(data.validation[label]) == expected[kind]
+    assert data.labels == ("cat", "dog", "fox")
+    other = named(tmp_path / "c", kind, ["dog", "owl"], [[0], [1]])
+    with pytest.raises(AutopeftError, match="labels that data.train does not: owl"):
+        load(tmp_path, kind, train=train, validation=other)
+    hidden = named(tmp_path / "d", kind, ["cat", "dog", "fox"], [[-1], [-1]])
+    with pytest.raises(AutopeftError, match="whose label is -1, which hides it"):
+        load(tmp_path, kind, train=train, validation=hidden)
 
 
 KIND_CASES = [

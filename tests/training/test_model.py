@@ -150,3 +150,10 @@ def test_a_quantised_base_keeps_its_head_and_learns_after_an_evaluation(bits):
     trained = {name: p.grad for name, p in peft.named_parameters() if p.requires_grad}
     assert all(gradient is not None for gradient in trained.values())
     assert any(gradient.any() for name, gradient in trained.items() if "lora_B" in name)
+
+
+def test_a_dtype_that_torch_does_not_have_is_one_message(folder):
+    make_model("bert", folder / "bert", "SEQ_CLS")
+    model = {"model_name_or_path": "bert", "task_type": "SEQ_CLS", "dtype": "bf16"}
+    with pytest.raises(AutopeftError, match="model.dtype takes auto, float32, .* got 'bf16'"):
+        model_shape(model, folder=str(folder), num_labels=2)

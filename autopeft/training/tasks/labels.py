@@ -77,6 +77,19 @@ def numbers_of(values: Sequence[Any], ids: dict[str, int], name: str) -> list[in
     return [ids[str(value)] for value in values]
 
 
+def ids_of(ids: Sequence[int], named: ClassLabel, labels: Sequence[str], name: str) -> list[int]:
+    """A split's own ids as those of train: by their names, for another split may count others.
+
+    Raises:
+        AutopeftError: an id below 0, or a label that train does not have.
+    """
+    refuse_unlabelled(ids, name)
+    if list(named.names) == list(labels):
+        return list(ids)
+    known = {label: i for i, label in enumerate(labels)}
+    return numbers_of([named.names[each] for each in ids], known, name)
+
+
 def refuse_unlabelled(values: Sequence[int], name: str) -> None:
     """Nothing, if every id is one; public test splits hide theirs as -1.
 
@@ -92,11 +105,14 @@ def refuse_unlabelled(values: Sequence[int], name: str) -> None:
 
 
 def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
-    if isinstance(split.features["label"], ClassLabel):
-        refuse_unlabelled(split["label"], name)
-        return split
-    ids = {label: i for i, label in enumerate(labels)}
-    numbers = numbers_of(split["label"], ids, name)
+    feature = split.features["label"]
+    if isinstance(feature, ClassLabel):
+        numbers = ids_of(split["label"], feature, labels, name)
+        if numbers == list(split["label"]):
+            return split
+    else:
+        ids = {label: i for i, label in enumerate(labels)}
+        numbers = numbers_of(split["label"], ids, name)
     return split.remove_columns("label").add_column("label", numbers)
 
 

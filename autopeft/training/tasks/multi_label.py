@@ -15,7 +15,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import multi_label_metrics, predicted_labels
 from autopeft.training.tasks.classification import Classification, labelled, length
-from autopeft.training.tasks.labels import numbers_of, refuse_other
+from autopeft.training.tasks.labels import ids_of, numbers_of, refuse_other
 from autopeft.training.tasks.task import Measures, checked_column, named_labels
 from autopeft.training.tasks.texts import text_remarks
 
@@ -101,9 +101,10 @@ def _labels(train: Dataset) -> tuple[str, ...]:
 def _marked(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
     rows = np.zeros((len(split), len(labels)), dtype=np.float32)
     ids = {label: i for i, label in enumerate(labels)}
-    named = isinstance(getattr(split.features["label"], "feature", None), ClassLabel)
+    named = getattr(split.features["label"], "feature", None)
     for i, row in enumerate(split["label"]):
-        rows[i, row if named else numbers_of(row, ids, name)] = 1
+        own = isinstance(named, ClassLabel)
+        rows[i, ids_of(row, named, labels, name) if own else numbers_of(row, ids, name)] = 1
     return _with_marks(split.remove_columns("label"), "label", rows)
 
 

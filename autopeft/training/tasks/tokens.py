@@ -22,7 +22,7 @@ from autopeft.domain.tasks import KINDS
 from autopeft.training.batches import UNLABELLED
 from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import tag_metrics, tagged
-from autopeft.training.tasks.labels import numbers_of, refuse_other, refuse_unlabelled
+from autopeft.training.tasks.labels import ids_of, numbers_of, refuse_other
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
 from autopeft.training.tasks.texts import (
     cut_remark,
@@ -152,11 +152,12 @@ def _labels(train: Dataset) -> tuple[str, ...]:
 
 
 def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
-    tags = split["tags"]
-    if isinstance(getattr(split.features["tags"], "feature", None), ClassLabel):
-        for row in tags:
-            refuse_unlabelled(row, name)
-        return split
-    ids = {label: i for i, label in enumerate(labels)}
-    numbers = [numbers_of(row, ids, name) for row in tags]
+    tags, named = split["tags"], getattr(split.features["tags"], "feature", None)
+    if isinstance(named, ClassLabel):
+        numbers = [ids_of(row, named, labels, name) for row in tags]
+        if numbers == list(tags):
+            return split
+    else:
+        ids = {label: i for i, label in enumerate(labels)}
+        numbers = [numbers_of(row, ids, name) for row in tags]
     return split.remove_columns("tags").add_column("tags", numbers)
