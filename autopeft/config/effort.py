@@ -33,6 +33,7 @@ SAMPLER = ("name", "options")
 STOP = ("min_gain", "min_gain_per_gpu_hour", "patience")
 RUNGS = ("epochs", "steps", "eta")
 _PROMISING = ("autopeft",)  # they tell `Suggestion.gain`
+_MOST = 2**31 - 1  # of what seeds the random number generators
 OPTUNA = re.compile(r"optuna\.\w+Sampler")
 
 
@@ -98,8 +99,9 @@ def check_search(
     whole = {}
     for key, least, otherwise in (("parallel", 1, 1), ("seed", 0, 0), ("seeds", 1, 1)):
         value = given.get(key, otherwise)
-        if not is_whole(value, least):
-            complain(f"search.{key}", f"takes a whole number from {least}, got {told(value)}")
+        if not is_whole(value, least) or value > _MOST:
+            rule = f"takes a whole number from {least} to {_MOST}, got {told(value)}"
+            complain(f"search.{key}", rule)
             value = otherwise
         whole[key] = value
     if "seeds" in options:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from autopeft.config.layer_sizes import check_by_layer, numbers_of
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
-from autopeft.config.values import check_value, is_number, settle
+from autopeft.config.values import check_value, is_number, is_whole, settle
 from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.expression import Expr
 from autopeft.domain.layer_sizes import size_field
@@ -39,6 +39,8 @@ say it, so it is read over."""
 OUTCOMES = {"ADALORA": ("rank_pattern", "total_step")}
 """Fields that an earlier run wrote and every run sets anew."""
 
+_SCALES = ("alpha_pattern", "lambda_pattern")
+
 
 def check_module(module: Json, path: str, complain: Complain) -> None:
     """Complain of everything the file alone shows; drops in place what says nothing."""
@@ -55,6 +57,7 @@ def check_module(module: Json, path: str, complain: Complain) -> None:
     if "layers" in module:
         check_layers(module["layers"], f"{path}.layers", complain)
     _check_size(module, path, complain)
+    _check_patterns(module, path, complain)
     _check_variants(module, path, complain)
 
 
@@ -118,6 +121,28 @@ def _check_ranks(module: Mapping[str, Json], path: str, complain: Complain) -> N
             f"AdaLoRA needs target_r < init_r, got target_r={last}, init_r={first}",
             "raise init_r or lower target_r",
         )
+
+
+def _check_patterns(module: Mapping[str, Json], path: str, complain: Complain) -> None:
+    """What the fields `rank_pattern`, `alpha_pattern`, ... say of the modules that they match."""
+    for name in (n for n in module if n.endswith("_pattern") and n != "layers_pattern"):
+        scale = name in _SCALES or module["peft_type"] == "OSF"  # OSF takes a share of a rank
+        kind = "a number from 0" if scale else "a whole number from 1"
+        for suffix, patterns in options_of(module[name]):
+            at = f"{path}.{name}{suffix}"
+            if patterns is not None and not isinstance(patterns, Mapping):
+                rule = f"takes {{name of a module: {kind}}}, got {told(patterns)}"
+                complain(at, rule, "{query: 4}")
+                continue
+            for pattern, given in (patterns or {}).items():
+                for inner, value in options_of(given):
+                    low = value.low if isinstance(value, Range) else value
+                    whole = value.integer if isinstance(value, Range) else is_whole(low)
+                    if isinstance(value, Expr) or (
+                        is_number(low) and low >= (0 if scale else 1) and (scale or whole)
+                    ):
+                        continue
+                    complain(f"{at}.{pattern}{inner}", f"{name} takes {kind}, got {told(value)}")
 
 
 def _check_variants(module: Mapping[str, Json], path: str, complain: Complain) -> None:

@@ -1,13 +1,15 @@
 """The checks of `training:` against the arguments class of its trainer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, settle
 from autopeft.domain.nearest import nearest
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
-from autopeft.domain.space import Json
+from autopeft.domain.space import Branch, Json
 from autopeft.domain.stopping import ARGUMENTS, CALLBACK
+from autopeft.domain.study import Rungs
 
 OWNED = {
     "data_seed": "search.seed is the seed",
@@ -19,6 +21,7 @@ OWNED = {
     "generation_max_length": "autopeft evaluates",
     "generation_num_beams": "autopeft evaluates",
     "hub_model_id": "export first",
+    "ignore_data_skip": "a trial that paused goes on with the rows that are left",
     "label_names": "autopeft knows the labels",
     "predict_with_generate": "autopeft evaluates",
     "push_to_hub": "export first",
@@ -95,6 +98,18 @@ def check_recipe(
             if name in over or name == "learning_rate" or not _at_default(settled, defaults[name]):
                 kept[name] = settled
     return kept
+
+
+def check_pauses(rungs: Rungs | None, branches: Iterable[Branch], complain: Complain) -> None:
+    """Complain of rungs at which a trial could not go on with the rows that it has not seen."""
+    if rungs is None or (rungs.unit == "epochs" and all(float(at).is_integer() for at in rungs.at)):
+        return
+    name, grouped = "train_sampling_strategy", "group_by_length"
+    recipes: list[Any] = [branch.tree.get("training", {}) for branch in branches]
+    if any(option == grouped for r in recipes for _, option in options_of(r.get(name))):
+        rule = f"{name}: {grouped} orders an epoch's rows anew when a trial goes on inside it"
+        where = f"rungs within epochs, at {rungs.unit} {', '.join(f'{at:g}' for at in rungs.at)}"
+        complain("search.rungs", f"{rule}, got {where}", "take whole epochs, or another strategy")
 
 
 def _masked(name: str, value: Json) -> bool:

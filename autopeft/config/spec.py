@@ -21,7 +21,7 @@ from autopeft.config.places import Places
 from autopeft.config.processes import check_alone, check_processes
 from autopeft.config.quantization import written_out
 from autopeft.config.reading import override, read
-from autopeft.config.recipe import check_recipe
+from autopeft.config.recipe import check_pauses, check_recipe
 from autopeft.config.secrecy import refuse_secrets
 from autopeft.config.tree import fields, grow, section, told
 from autopeft.config.values import is_number
@@ -174,6 +174,8 @@ class _Parser:
         given = part("search")
         estimated = frozenset[str]() if self._is_own else ESTIMATED
         search = check_search(given, length, objectives, self.complain, estimated)
+        if not self._is_own:
+            check_pauses(search.rungs, space.branches, self.complain)
         earlier = given.get("warm_start")
         earlier = check_warm_start(earlier, search.sampler, objectives, self.complain, estimated)
         confirm = check_confirm(

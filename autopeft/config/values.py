@@ -16,18 +16,24 @@ _WHOLE = "a whole number"
 _OPEN = ("debug", "fsdp", "include_num_input_tokens_seen", "pad_to_multiple_of")
 """Fields whose default does not tell their type."""
 
-ABOVE: Mapping[str, float] = {"learning_rate": 0, "num_train_epochs": 0}
+ABOVE: Mapping[str, float] = {"learning_rate": 0, "logging_steps": 0, "num_train_epochs": 0}
 LEAST: Mapping[str, float] = {
+    "deltaT": 1,
     "gradient_accumulation_steps": 1,
     "lora_alpha": 0,
     "lora_dropout": 0,
     "max_grad_norm": 0,
     "per_device_eval_batch_size": 1,
     "per_device_train_batch_size": 1,
+    "tfinal": 0,
+    "tinit": 0,
     "warmup_steps": 0,
     "weight_decay": 0,
 }
 MOST: Mapping[str, float] = {"lora_dropout": 1, "num_train_epochs": 1_000_000}
+
+_NO_STEPS = -1
+"""The `max_steps` of a run that counts epochs."""
 
 _NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_grad_norm"}
 """Fields that a trial cannot do without; of most others null is the library's own default."""
@@ -107,5 +113,8 @@ def _bounds(at: str, name: str, value: Json, complain: Complain) -> None:
         complain(at, f"{name} is above {ABOVE[name]}, got {low}")
     if name in LEAST and low < LEAST[name]:
         complain(at, f"{name} is at least {LEAST[name]}, got {low}")
+    if name == "max_steps" and low < 1 and value != _NO_STEPS:
+        rule = f"{name} is at least 1, or {_NO_STEPS} where num_train_epochs counts, got {low}"
+        complain(at, rule)
     if name in MOST and high > MOST[name]:
         complain(at, f"{name} is at most {MOST[name]}, got {high}")

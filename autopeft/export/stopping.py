@@ -1,18 +1,26 @@
 """Early stopping of a trial in its train.py, and the file that it needs."""
 
+from autopeft.domain.recipe import recipe_as_run
 from autopeft.domain.stopping import EarlyStopping, settled_at
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.beside import renamed_file
 
 FILE = "early_stopping.py"
+_EVERY_ROW = "\n    trainer.args.dataloader_drop_last = False  # every row is measured"
 
 
 def stopping_values(spec: StudySpec, trial: Trial, trainer: str) -> dict[str, str]:
     """What the templates say of it. trainer: the class of the study's trainer."""
     stopping = EarlyStopping.of(trial.configuration.recipe)
     if stopping is None:
-        return {"import_stopping": "", "trainer": trainer, "stop_early": "", "trained_best": ""}
+        drops = recipe_as_run(trial).get("dataloader_drop_last")
+        return {
+            "import_stopping": "",
+            "trainer": trainer,
+            "stop_early": "",
+            "trained_best": _EVERY_ROW if drops else "",
+        }
     settled = settled_at(trial.configuration.architecture, trial.provenance["total_steps"])
     judge = "measure"
     if stopping.metric in spec.own_metrics:

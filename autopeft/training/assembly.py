@@ -89,7 +89,7 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
             processing_class=bench.base.processor,
             data_collator=bench.task.collator(model, bench.base.processor),
         )
-    if trainer.args.gradient_checkpointing and hasattr(model, "prompt_encoder"):
+    if trainer.args.gradient_checkpointing and _fills_cache(model):
         # Recomputed layers get no cache, so the prefix would be left out, silently.
         raise UnfitError(
             "PREFIX_TUNING does not work with gradient checkpointing: "
@@ -100,6 +100,11 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
     split = "validation" if bench.tests(segment) else None
     judge_early(trainer, segment.configuration.recipe, judge_of(bench.task, bench.own, split))
     return trainer
+
+
+def _fills_cache(model: Any) -> bool:
+    config = getattr(model, "active_peft_config", None)
+    return config is not None and config.peft_type == "PREFIX_TUNING"
 
 
 def _evaluated(bench: Bench, segment: Segment) -> Any:

@@ -112,11 +112,22 @@ def build(
 
 
 def total_steps(recipe: Mapping[str, Json], rows: int) -> int:
-    """Optimiser steps of the full run on one device, as the Trainer counts them."""
-    steps = int(recipe.get("max_steps", -1))
-    if steps > 0:
+    """Optimiser steps of the full run on one device, as the Trainer counts them.
+
+    Raises:
+        UnfitError: every row would be dropped.
+    """
+    drops, size = (
+        recipe.get("dataloader_drop_last"),
+        int(recipe.get("per_device_train_batch_size", 8)),
+    )
+    batches = (math.floor if drops else math.ceil)(rows / size)
+    if not batches:
+        raise UnfitError(
+            f"dataloader_drop_last drops a batch that is not full, and {rows} rows fill none of "
+            f"{size}: lower per_device_train_batch_size, or remove dataloader_drop_last"
+        )
+    if (steps := int(recipe.get("max_steps", -1))) > 0:
         return steps
-    whole = math.floor if recipe.get("dataloader_drop_last") else math.ceil
-    batches = whole(rows / int(recipe.get("per_device_train_batch_size", 8)))
     per_epoch = max(1, math.ceil(batches / int(recipe.get("gradient_accumulation_steps", 1))))
     return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))

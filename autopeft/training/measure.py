@@ -55,6 +55,7 @@ def language_losses(model: Any, loader: Any, device: torch.device) -> NDArray[An
     """(tokens,) cross-entropy of every token that carries a label."""
     losses = []
     for logits, truth in outputs(model, loader, device):
+        logits = logits[:, -truth.shape[1] :]  # virtual tokens of a prompt tuner stand before
         # Row by row: (tokens, vocabulary) in float32 is the largest tensor of an evaluation.
         for row, labels in zip(logits[:, :-1], truth[:, 1:], strict=True):
             counted = labels != UNLABELLED

@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback, TrainerState
 
 from autopeft.allocation.adalora import allocator_state, restore_allocator
 from autopeft.training.ranks import barrier, gathered, rank
+from autopeft.training.stopping import EveryRowMixin
 
 _TENSORS, _ALLOCATOR, _PAUSE = "trainable.safetensors", "allocator.safetensors", "pause.json"
 _BEST = "best.safetensors"
@@ -46,7 +47,7 @@ class StopAt(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
 
-class PausingMixin:
+class PausingMixin(EveryRowMixin):
     """Added in front of `transformers.Trainer` or one of its children.
 
     best_weights: those to go back to, of a trainer that keeps any.

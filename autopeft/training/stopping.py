@@ -38,7 +38,18 @@ class Patience(EarlyStoppingCallback):  # type: ignore[misc]
         self.on_step_end(args, state, control)
 
 
-class JudgedMixin:
+class EveryRowMixin:
+    """Added in front of a Trainer: it evaluates on every row, whatever its training leaves out."""
+
+    def get_eval_dataloader(self: Any, *args: Any, **kwargs: Any) -> Any:
+        drops, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.args.dataloader_drop_last = drops
+
+
+class JudgedMixin(EveryRowMixin):
     """Added in front of a Trainer: it evaluates by `judge`, and may keep its best weights.
 
     judge: trainer -> metrics by name. keeps_best: whether to keep the weights.

@@ -357,7 +357,7 @@ BROKEN = {
         "parallel: 2, seeds: 0",
         36,
         "search.seeds",
-        "takes a whole number from 1, got 0",
+        "takes a whole number from 1 to 2147483647, got 0",
     ),
     "half a seed": (
         "parallel: 2",
@@ -472,6 +472,62 @@ BROKEN = {
         "one quality among the objectives, beside costs, got accuracy, eval_loss",
     ),
     "no YAML": ("budget: {trials: 20}", "budget: {trials: 20", 35, "file", "not YAML"),
+    "a pattern that is a list": (
+        "        r: {choice: [1, 4, 16]}",
+        "        r: 4\n        rank_pattern: [1]",
+        17,
+        "space.lora.modules[0].rank_pattern",
+        "takes {name of a module: a whole number from 1}, got [1]",
+    ),
+    "a pattern's rank of nothing": (
+        "        r: {choice: [1, 4, 16]}",
+        "        r: 4\n        rank_pattern: {query: {choice: [2, 0]}}",
+        17,
+        "space.lora.modules[0].rank_pattern.query.choice[1]",
+        "rank_pattern takes a whole number from 1, got 0",
+    ),
+    "a pattern's scale as a text": (
+        "        r: {choice: [1, 4, 16]}",
+        "        r: 4\n        alpha_pattern: {query: x, value: 0.5}",
+        17,
+        "space.lora.modules[0].alpha_pattern.query",
+        "alpha_pattern takes a number from 0, got 'x'",
+    ),
+    "an allocation every 0 steps": (
+        "[uniform, adalora]",
+        "[uniform, {adalora: {deltaT: 0}}]",
+        20,
+        "space.lora.allocation.choice[1].adalora.deltaT",
+        "deltaT is at least 1, got 0",
+    ),
+    "no steps": (
+        "num_train_epochs: 4",
+        "max_steps: 0",
+        10,
+        "training.max_steps",
+        "max_steps is at least 1, or -1 where num_train_epochs counts, got 0",
+    ),
+    "a log every 0 steps": (
+        "num_train_epochs: 4",
+        "num_train_epochs: 4\n  logging_steps: 0",
+        11,
+        "training.logging_steps",
+        "logging_steps is above 0, got 0",
+    ),
+    "rows seen twice after a pause": (
+        "num_train_epochs: 4",
+        "num_train_epochs: 4\n  ignore_data_skip: true",
+        11,
+        "training.ignore_data_skip",
+        "a trial that paused goes on with the rows that are left",
+    ),
+    "a seed that no generator takes": (
+        "[1, 2]}, seed: 0}",
+        "[1, 2]}, seed: 4294967296}",
+        36,
+        "search.seed",
+        "takes a whole number from 0 to 2147483647, got 4294967296",
+    ),
     "a key twice": (
         "budget: {trials: 20}",
         "budget: {trials: 20}\nbudget: {trials: 30}",
@@ -545,6 +601,20 @@ def test_seeds_need_one_measured_quality(tmp_path, instead, got):
     (found,) = mistakes_of(path)
     assert found.path == "search.seeds"
     assert f"one measured quality, alone or beside one known cost, got {got} " in str(found)
+
+
+@pytest.mark.parametrize("where", ["study", "branch"])
+def test_rows_grouped_by_length_are_not_paused_within_an_epoch(tmp_path, where):
+    grouped = "train_sampling_strategy: {choice: [random, group_by_length]}"
+    path = broken(tmp_path, *{
+        "study": ("num_train_epochs: 4", f"num_train_epochs: 4\n  {grouped}"),
+        "branch": ("training: {learning_rate", f"training: {{{grouped}, learning_rate"),
+    }[where])  # fmt: skip
+    bind(load(path), bert_shape(), source=path)
+    path.write_text(path.read_text().replace("epochs: [1, 2]", "epochs: [0.5, 2]"))
+    (found,) = mistakes_of(path)
+    assert found.path == "search.rungs"
+    assert "orders an epoch's rows anew when a trial goes on inside it, got" in found.message
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ TREES = {
     "prefix": {"modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}]},
     "int8": {"modules": [LORA], "layers": {"last": 2}},
     "halved": {"modules": [LORA], "layers": {"last": 2}},
-    "full": {"full_fine_tuning": True},
+    "full": {
+        "full_fine_tuning": True,
+        "training": {"dataloader_drop_last": True, "per_device_eval_batch_size": 128},
+    },
     "distilbert": {"modules": [LORA | {"target_modules": ["q_lin"]}]},
     "sft": {"modules": [SFT_LORA]},
     "ist": {

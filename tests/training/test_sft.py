@@ -120,6 +120,19 @@ def test_a_prefix_under_gradient_checkpointing_is_unfit(spec, shape, tmp_path):
     assert isinstance(result, Result), result
 
 
+def test_a_prompt_takes_gradient_checkpointing(spec, shape, tmp_path):
+    prompt = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}
+    found = [
+        TrialEvaluator(spec, tmp_path).run(
+            segment(shape, prompt, trial=trial, gradient_checkpointing=trial == 1), no_report
+        )
+        for trial in (0, 1)
+    ]
+    assert all(isinstance(result, Result) for result in found), found
+    plain, checkpointed = (result.metrics["eval_loss"] for result in found)
+    assert checkpointed == pytest.approx(plain, rel=1e-5)
+
+
 def test_packing_under_adalora_is_unfit_as_the_schedule_would_miss_its_budget(
     spec, shape, tmp_path
 ):

@@ -78,6 +78,23 @@ def test_a_compiled_model_trains_to_the_same_bits_where_the_kernels_are_the_same
     assert found.metrics["eval_loss"] == compiled.metrics["eval_loss"]
 
 
+def test_every_row_is_measured_whatever_training_drops(run):
+    """A batch of 64 rows is not full: with it none would be measured."""
+    found = [
+        run(max_steps=1, per_device_eval_batch_size=64, **drops)
+        for drops in ({}, {"dataloader_drop_last": True})
+    ]
+    assert all(isinstance(one, Result) for one in found), found
+    assert found[0].metrics["eval_loss"] == found[1].metrics["eval_loss"]
+
+
+def test_a_batch_that_no_rows_fill_is_unfit(run):
+    failure = run(dataloader_drop_last=True, per_device_train_batch_size=1024)
+    assert isinstance(failure, Failure), failure
+    assert failure.reason is FailureReason.UNFIT
+    assert "rows fill none of 1024: lower per_device_train_batch_size" in failure.message
+
+
 def test_fp16_without_a_gpu_is_unfit_and_says_what_to_take(run, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     failure = run(fp16=True)
