@@ -61,11 +61,7 @@ def planned(
     among = parties(spec, trials)
     if confirm.trials is not None:
         among = among[: confirm.trials // confirm.seeds]
-    there = {
-        (trial.configuration.key, trial.seed)
-        for trial in fresh(trials)
-        if trial.failure is None or trial.failure.teaches
-    }
+    there = _there(trials)
     number = max((trial.number for trial in trials), default=-1) + 1
     found: list[Trial] = []
     for seed in seeds_of(spec, confirm.seeds, trials):
@@ -88,6 +84,19 @@ def planned(
     return found
 
 
+def _there(trials: Sequence[Trial]) -> set[tuple[str, int]]:
+    """The configurations and seeds that need not run again."""
+    return {
+        (trial.configuration.key, trial.seed)
+        for trial in fresh(trials)
+        if trial.failure is None or trial.failure.teaches
+    }
+
+
+def _square(among: Sequence[Trial], seeds: Sequence[int]) -> set[tuple[str, int]]:
+    return {(trial.configuration.key, seed) for trial in among for seed in seeds}
+
+
 def most(spec: StudySpec) -> int | None:
     """The trials that the file's confirmation takes at most; None: no limit.
 
@@ -99,8 +108,19 @@ def most(spec: StudySpec) -> int | None:
     return max(limit // 3, confirm.least(len(spec.space.baselines)))
 
 
+def spent(spec: StudySpec, trials: Sequence[Trial]) -> int:
+    """The trials that the confirmation of the file has had, also of who has left the front since.
+
+    What someone asked for at further seeds is not the budget's.
+    """
+    if spec.confirm is None:
+        return 0
+    seeds = seeds_of(spec, spec.confirm.seeds, trials)
+    return sum(trial.seed in seeds for trial in fresh(trials))
+
+
 def reserved(spec: StudySpec, trials: Sequence[Trial]) -> int:
-    """The trials that the search leaves to the confirmation that its file asks for.
+    """The trials that the search leaves to what the confirmation of its file still needs.
 
     All that the front and the baselines of now would take, and what the front would if every
     running trial joined it, and one that is yet to start.
@@ -112,7 +132,9 @@ def reserved(spec: StudySpec, trials: Sequence[Trial]) -> int:
     members = [t for t in front(spec.objectives, spec.constraints, own) if not t.baseline]
     needed = spec.confirm.seeds * (len(members) + growing + len(spec.space.baselines))
     top = most(spec)
-    return needed if top is None else min(needed, top)
+    seeds = seeds_of(spec, spec.confirm.seeds, trials)
+    had = _square(parties(spec, trials), seeds) & _there(trials) if fresh(trials) else ()
+    return max(0, (needed if top is None else min(needed, top)) - len(had))
 
 
 def settings(spec: StudySpec, trials: Sequence[Trial]) -> Confirm | None:
@@ -121,5 +143,13 @@ def settings(spec: StudySpec, trials: Sequence[Trial]) -> Confirm | None:
         return None
     limits = [limit for limit in (most(spec),) if limit is not None]
     if spec.budget.trials is not None:
-        limits.append(max(0, spec.budget.trials - len(searched(trials))))
+        among, seeds = parties(spec, trials), seeds_of(spec, spec.confirm.seeds, trials)
+        left = spec.budget.trials - len(searched(trials)) - spent(spec, trials)
+        there = _there(trials)
+        fits = [
+            count
+            for count in range(1, len(among) + 1)
+            if len(_square(among[:count], seeds) - there) <= left
+        ]
+        limits.append(max(fits, default=0) * len(seeds))
     return replace(spec.confirm, trials=min(limits) if limits else None)

@@ -64,6 +64,11 @@ class ConfirmSession(StudySession):
             return not states & left
 
     @property
+    def undecided(self) -> bool:
+        """Nothing waits for a sampler: all runs are planned."""
+        return False
+
+    @property
     def stopped(self) -> str | None:
         return None
 

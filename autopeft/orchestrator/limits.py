@@ -2,7 +2,7 @@
 
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
-from autopeft.orchestrator.confirm_plan import reserved
+from autopeft.orchestrator.confirm_plan import reserved, spent
 from autopeft.orchestrator.history import History
 
 
@@ -15,13 +15,13 @@ class Limits:
     def __init__(self, spec: StudySpec, history: History) -> None:
         self._spec = spec
         self._history = history
-        self._of: tuple[Trial, ...] | None = None  # the trials that `_reserved` follows from
-        self._reserved = 0
+        self._of: tuple[Trial, ...] | None = None  # the trials that the rest follows from
+        self._confirming = (0, 0)
 
     @property
     def out_of_trials(self) -> bool:
         limit = self._spec.budget.trials
-        return limit is not None and len(self._history.searched) + self._to_confirm >= limit
+        return limit is not None and len(self._history.searched) + sum(self._confirmation) >= limit
 
     def out_of_time(self, *, wall_seconds: float) -> bool:
         """wall_seconds: that the study has taken so far."""
@@ -29,7 +29,7 @@ class Limits:
         if budget.gpu_hours is None and budget.wall_hours is None:
             return False
         full = [t.seconds for t in self._history.searched if t.state is State.COMPLETED]
-        confirming = self._to_confirm * sum(full) / max(1, len(full))
+        confirming = self._confirmation[0] * sum(full) / max(1, len(full))
         seconds = sum(trial.seconds for trial in self._history.all)
         by_device = (seconds + confirming) * resources.devices / 3600
         by_wall = (wall_seconds + confirming / self._spec.search.parallel) / 3600
@@ -38,8 +38,9 @@ class Limits:
         )
 
     @property
-    def _to_confirm(self) -> int:
+    def _confirmation(self) -> tuple[int, int]:
+        """The trials that the file's confirmation still needs, and those that it has had."""
         if self._of is not self._history.all:
             self._of = self._history.all
-            self._reserved = reserved(self._spec, self._of)
-        return self._reserved
+            self._confirming = reserved(self._spec, self._of), spent(self._spec, self._of)
+        return self._confirming

@@ -123,6 +123,22 @@ def test_the_search_leaves_the_confirmation_its_part_of_the_budget(trials):
     assert not session_of(spec, store).ask(), "the search does not go on with what is left"
 
 
+def test_what_an_extended_search_confirms_again_stays_within_the_new_budget():
+    """Runs of who has left the front are spent; who stays on it needs none again."""
+    asked = Confirm(3)
+    spec, store = searched_study(trials=20, confirm=asked)
+    for trials in (20, 26, 32, 40, 50, 60):
+        spec = study_spec(trials=trials, confirm=asked)
+        drive(session_of(spec, store), FakeEvaluator(noise=NOISE))
+        settings = confirm_plan.settings(spec, store.history("fake"))
+        _, ran = confirm(spec, store, seeds=3, trials=settings.trials)
+        found = store.history("fake")
+        assert trials - 4 <= len(found) <= trials
+        assert not confirm_plan.planned(spec, settings, found, now=3.0)
+    now = {trial.number for trial in confirm_plan.parties(spec, found)}
+    assert {trial.confirms for trial in fresh(found)} - now, "somebody has left the front"
+
+
 def with_more(trial, accuracy):
     rungs = [
         replace(r, metrics={**r.metrics, "accuracy": r.metrics["accuracy"] + accuracy})
