@@ -6,19 +6,17 @@ from functools import cache, partial
 from pathlib import Path
 
 from autopeft import config
-from autopeft.domain.architecture import Architecture, Configuration, canonical
+from autopeft.domain.architecture import Architecture, Configuration
+from autopeft.domain.configured import configured
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.estimates import Corpus, Setting, estimates
-from autopeft.domain.fit import loads_quantised, refuse_unfit
+from autopeft.domain.fit import loads_quantised
 from autopeft.domain.model import NO_MODEL, ModelShape
 from autopeft.domain.objective import SERVED_BY
-from autopeft.domain.own_code import refuse_unreachable
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 from autopeft.domain.processes import spread_out
 from autopeft.domain.serving import servable_metrics
-from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 
 
@@ -88,32 +86,12 @@ def check_own_code(spec: StudySpec) -> None:
 
 def problem(spec: StudySpec, shape: ModelShape) -> Problem:
     """What a sampler may know of a bound study."""
-
-    def configure(point: Point) -> Configuration:
-        configuration = canonical(
-            spec.space.realise(point),
-            branch=point["branch"],
-            shape=shape,
-            training=spec.training,
-            defaults=PEFT_DEFAULTS,
-        )
-        refuse_unfit(
-            configuration.architecture,
-            shape=shape,
-            task_type=spec.model.get("task_type", ""),
-            quantized=loads_quantised(spec.model),
-        )
-        spread_out(configuration, spec.resources.processes_per_trial)  # or refuse it
-        if spec.evaluator is not None:
-            refuse_unreachable(configuration.architecture)
-        return configuration
-
     return Problem(
         space=spec.space,
         objectives=spec.objectives,
         constraints=spec.constraints,
         shape=shape,
-        configure=configure,
+        configure=partial(configured, spec, shape),
         known=partial(_known, spec, shape),
         estimates=None if spec.evaluator else _estimates(spec, shape),
     )

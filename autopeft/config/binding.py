@@ -12,18 +12,15 @@ from autopeft.config.placement import bind_layers, reached_layers
 from autopeft.config.places import Places
 from autopeft.config.reading import read
 from autopeft.config.tree import Complain, options_of
-from autopeft.domain.architecture import canonical
 from autopeft.domain.capabilities import CAPABILITIES
+from autopeft.domain.configured import configured
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import Mistake, SpecError
-from autopeft.domain.fit import loads_quantised, refuse_unfit, wrapped_as
+from autopeft.domain.fit import wrapped_as
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.nearest import nearest
-from autopeft.domain.own_code import refuse_unreachable
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.placement import match_targets, wraps_layers
-from autopeft.domain.processes import spread_out
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 
@@ -221,26 +218,12 @@ def _patterns(
 
 def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
     """The first refusal where every drawn point is refused, else nothing."""
-    rng, space, first = np.random.default_rng(0), Space((branch,)), ""
+    rng, first = np.random.default_rng(0), ""
+    spec = replace(spec, space=Space((branch,)))
     for _ in range(_DRAWS if branch.parameters else 1):
         try:
-            configuration = canonical(
-                space.realise(space.draw(rng)),
-                branch=branch.name,
-                shape=shape,
-                training=spec.training,
-                defaults=PEFT_DEFAULTS,
-            )
+            configuration = configured(spec, shape, spec.space.draw(rng))
             known_metrics(configuration.architecture, shape)
-            refuse_unfit(
-                configuration.architecture,
-                shape=shape,
-                task_type=spec.model.get("task_type", ""),
-                quantized=loads_quantised(spec.model),
-            )
-            spread_out(configuration, spec.resources.processes_per_trial)
-            if spec.evaluator is not None:
-                refuse_unreachable(configuration.architecture)
         except (ArithmeticError, TypeError, ValueError) as error:
             first = first or str(error)
         else:

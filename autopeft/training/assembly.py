@@ -12,6 +12,7 @@ from autopeft.allocation.data_inits import inject_by_data
 from autopeft.domain.allocation import found_before_training
 from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.stopping import EarlyStopping
+from autopeft.domain.trainer_rules import refuse_untrainable
 from autopeft.domain.trial import Segment
 from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.bench import Bench
@@ -81,6 +82,7 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
     if EarlyStopping.of(segment.configuration.recipe) is not None:
         trainer_class = judged(trainer_class)
     with refusals():
+        refuse_untrainable(segment.configuration, bench.shape, bench.spec.trainer)
         trainer = pausing(trainer_class)(
             model=model,
             args=on_one_device(arguments_class(output_dir=scratch, **arguments)),
@@ -89,22 +91,11 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
             processing_class=bench.base.processor,
             data_collator=bench.task.collator(model, bench.base.processor),
         )
-    if trainer.args.gradient_checkpointing and _fills_cache(model):
-        # Recomputed layers get no cache, so the prefix would be left out, silently.
-        raise UnfitError(
-            "PREFIX_TUNING does not work with gradient checkpointing: "
-            "put gradient_checkpointing: false into training"
-        )
     average_over_processes(trainer, by_tokens=bench.spec.task.task_type == "CAUSAL_LM")
     trainer.remove_callback(PrinterCallback)
     split = "validation" if bench.tests(segment) else None
     judge_early(trainer, segment.configuration.recipe, judge_of(bench.task, bench.own, split))
     return trainer
-
-
-def _fills_cache(model: Any) -> bool:
-    config = getattr(model, "active_peft_config", None)
-    return config is not None and config.peft_type == "PREFIX_TUNING"
 
 
 def _evaluated(bench: Bench, segment: Segment) -> Any:

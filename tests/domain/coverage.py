@@ -26,6 +26,9 @@ family with the task type below its name. This file is written by `make coverage
 - **merges**: folded into the base weights it gives the same outputs;
 - **refused**: a search takes no such module, for the reason below.
 
+That is the model by itself. What TRL's trainer of language models cannot train, which a search refuses as well, is in
+[language models](language-models.md#methods).
+
 The last column is what `tests/domain/test_quantised.py` sees on a Llama in bitsandbytes' 4 and 8 bits: the
 adapter does there what it does on the same weights unquantised. No type merges into such a base.
 
