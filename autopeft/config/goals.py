@@ -87,7 +87,7 @@ def check_constraints(
 ) -> tuple[Constraint, ...]:
     """The constraints that are sound."""
     if not isinstance(given, list):
-        complain("constraints", f"takes a list of texts, got {told(given)}")
+        complain("constraints", f"takes a list, got {told(given)}", "put it in [ ]")
         return ()
     found = []
     for i, text in enumerate(given):

@@ -121,6 +121,9 @@ def check_data(data: Mapping[str, Any], task: TaskKind | None, complain: Complai
     check_names("data.limit", limit, LIMITS, "limit", complain)
     for split, rows in limit.items():
         _check_count(f"data.limit.{split}", rows, complain)
+        if split in LIMITS and split not in data:
+            rule = f"limits the rows of data.{split}, got no such split"
+            complain(f"data.limit.{split}", rule, "remove it")
 
 
 def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Complain) -> None:
@@ -139,6 +142,12 @@ def _check_split(split: str, source: Any, data: Mapping[str, Any], complain: Com
     elif source["path"] in _FILES and not _are_names(source["data_files"]):
         rule = f"takes the name of a file, or a list of them, got {told(source['data_files'])}"
         complain(f"{path}.data_files", rule)
+    if not isinstance(source.get("name"), str | None):
+        rule = f"takes the name of a configuration, got {told(source['name'])}"
+        complain(f"{path}.name", rule, "put it in quotes")
+    if source.get("streaming"):
+        rule = f"rows are counted and drawn, not streamed, got {told(source['streaming'])}"
+        complain(f"{path}.streaming", rule, "remove it")
     for key in source:
         # A builder of datasets has options of its own: only what looks misspelt is one.
         if key not in SOURCE and (hint := nearest(key, SOURCE)) and _close(key):

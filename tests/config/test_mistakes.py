@@ -68,6 +68,27 @@ BROKEN = {
         "data.validation.carve",
         "between 0 and 1",
     ),
+    "rows of a stream": (
+        "data_files: train.jsonl",
+        "data_files: train.jsonl, streaming: true",
+        5,
+        "data.train.streaming",
+        "rows are counted and drawn, not streamed, got True (remove it)",
+    ),
+    "a configuration that is a number": (
+        "data_files: train.jsonl",
+        "data_files: train.jsonl, name: 2026",
+        5,
+        "data.train.name",
+        "takes the name of a configuration, got 2026 (put it in quotes)",
+    ),
+    "a limit of no split": (
+        "max_length: 32",
+        "limit: {train: 9, test: 5}",
+        8,
+        "data.limit.test",
+        "limits the rows of data.test, got no such split (remove it)",
+    ),
     "a misspelt column role": (
         "columns: {text:",
         "columns: {texts:",
@@ -320,6 +341,13 @@ BROKEN = {
         29,
         "constraints[0]",
         "a constraint reads",
+    ),
+    "a constraint outside a list": (
+        'constraints: ["peak_memory_gib <= 8", "accuracy >= baselines.house.accuracy - 0.01"]',
+        "constraints: {servable: vllm}",
+        29,
+        "constraints",
+        "takes a list, got {'servable': 'vllm'} (put it in [ ])",
     ),
     "a constraint on no metric": (
         "peak_memory_gib <= 8",
