@@ -40,15 +40,15 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
 
 def _shape(spec: StudySpec) -> ModelShape:
-    from autopeft.training.data import label_names, load_data
+    from autopeft.training.data import load_data
     from autopeft.training.harness import check_harness_tasks
     from autopeft.training.judging import check_judged
     from autopeft.training.shapes import model_shape
 
-    labels = label_names(spec.data, folder=spec.folder, task=spec.task)
+    data = load_data(spec.data, folder=spec.folder, task=spec.task)
     check_harness_tasks(spec)
-    check_judged(spec, load_data(spec.data, folder=spec.folder, task=spec.task).validation)
-    return model_shape(spec.model, folder=spec.folder, num_labels=max(len(labels), 1))
+    check_judged(spec, data)
+    return model_shape(spec.model, folder=spec.folder, num_labels=max(len(data.labels), 1))
 
 
 def shape_of(model: Mapping[str, str], *, folder: str) -> ModelShape:

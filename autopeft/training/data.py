@@ -49,11 +49,6 @@ class Data:
         return content_fingerprint(split for split in splits if split is not None)
 
 
-def label_names(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> tuple[str, ...]:
-    """The names of the labels by id; empty where there are none."""
-    return load_data(data, folder=folder, task=task).labels
-
-
 def load_data(data: Mapping[str, Any], *, folder: str, task: TaskKind) -> Data:
     """Load the file's `data:`.
 

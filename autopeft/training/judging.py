@@ -8,6 +8,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import CHOSEN, GENERATED
 from autopeft.domain.study import StudySpec
 from autopeft.training.choosing import choice_metrics
+from autopeft.training.data import Data
 from autopeft.training.generating import check_generated, generation_metrics
 from autopeft.training.tasks.task import Measures
 
@@ -17,12 +18,18 @@ def chooses(spec: StudySpec) -> bool:
     return "accuracy_norm" in spec.task.metrics and bool(spec.asked & set(CHOSEN))
 
 
-def check_judged(spec: StudySpec, rows: Sequence[Any]) -> None:
+def check_judged(spec: StudySpec, data: Data) -> None:
     """Whether all that the study asks for can be measured on its validation rows.
 
     Raises:
         AutopeftError: what is missing.
     """
+    rows, labels = data.validation, data.labels
+    if "f1_binary" in spec.asked & set(spec.task.metrics) and len(labels) != 2:
+        raise AutopeftError(
+            f"f1_binary is that of the second of two labels, data.train has {len(labels)}: "
+            "take f1, the mean over all labels"
+        )
     if chooses(spec) and "choices" not in rows[0]:
         raise AutopeftError(
             f"{' and '.join(sorted(spec.asked & set(CHOSEN)))} of a language model need validation "

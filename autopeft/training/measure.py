@@ -70,16 +70,17 @@ def classification_metrics(
     predictions: NDArray[Any],
     confidences: NDArray[Any],
     asked: Collection[str],
+    *,
+    classes: int,
 ) -> Scores:
     """Metrics and their standard errors; most of these by a bootstrap over rows.
 
-    Where only two labels are told apart, f1_binary is that of the second. The calibration error has
-    a standard error where it is asked: 0.3 s for 40,000 rows, the others next to nothing
-    (2026-11-21).
+    classes: k, whichever of them the rows show; where it is two, f1_binary is that of the second.
+    The calibration error has a standard error where it is asked: 0.3 s for 40,000 rows, the others
+    next to nothing (2026-11-21).
     """
     n = len(labels)
     hits = (labels == predictions).astype(float)
-    classes = max(2, int(max(labels.max(), predictions.max())) + 1)
     cells = np.bincount(labels * classes + predictions, minlength=classes**2)
     counts = cells.reshape(classes, classes)
     draws = np.random.default_rng(0).multinomial(n, cells / n, size=_RESAMPLES)

@@ -1,9 +1,12 @@
 """What a file may say of each kind of task."""
 
+import json
+
 import pytest
 
+from autopeft import build
 from autopeft.config import parse
-from autopeft.domain.errors import SpecError
+from autopeft.domain.errors import AutopeftError, SpecError
 from autopeft.domain.tasks import KINDS
 
 SPLIT = {"path": "json", "data_files": "train.jsonl"}
@@ -120,3 +123,11 @@ def test_several_columns_are_labels_of_their_own():
 )
 def test_what_a_kind_does_not_take_is_one_message(changes, message):
     assert message in said(**changes)
+
+
+def test_the_f1_of_two_labels_is_refused_of_data_that_have_three(tmp_path):
+    rows = [json.dumps({"text": f"row {i}", "label": "abc"[i % 3]}) for i in range(9)]
+    (tmp_path / "train.jsonl").write_text("\n".join(rows))
+    spec = parse(document(metric="f1_binary"), folder=str(tmp_path))
+    with pytest.raises(AutopeftError, match="second of two labels, data.train has 3: take f1, the"):
+        build.bound(spec)

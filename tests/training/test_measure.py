@@ -43,9 +43,11 @@ def test_the_errors_of_the_bootstrap_are_those_of_repeated_draws():
 
     labels, predictions = split()
     sure = np.full(400, 0.9)
-    metrics, errors = classification_metrics(np.ones(400), labels, predictions, sure, ())
+    metrics, errors = classification_metrics(np.ones(400), labels, predictions, sure, (), classes=2)
     repeated = [
-        classification_metrics(np.ones(400), *split(), sure, ())[0]["matthews_correlation"]
+        classification_metrics(np.ones(400), *split(), sure, (), classes=2)[0][
+            "matthews_correlation"
+        ]
         for _ in range(100)
     ]
     assert errors["matthews_correlation"] == pytest.approx(np.std(repeated), rel=0.3)
@@ -92,9 +94,9 @@ def test_the_calibration_error_has_a_standard_error_where_it_is_asked():
     confidences = rng.uniform(0.5, 1, 200)
     predictions = (rng.random(200) > confidences).astype(int)  # calibrated
     rows = (np.ones(200), labels, predictions, confidences)
-    metrics, errors = classification_metrics(*rows, {"calibration_error"})
+    metrics, errors = classification_metrics(*rows, {"calibration_error"}, classes=2)
     assert 0 < errors["calibration_error"] < metrics["calibration_error"] < 0.15
-    plain, others = classification_metrics(*rows, {"accuracy"})
+    plain, others = classification_metrics(*rows, {"accuracy"}, classes=2)
     assert plain == metrics
     assert others == {n: e for n, e in errors.items() if n != "calibration_error"}
 

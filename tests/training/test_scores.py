@@ -129,9 +129,16 @@ def test_two_labels_have_an_f1_of_the_second():
     assert 0 < errors["f1_binary"] < 0.1
     alone, _ = measured(np.zeros(4, int), np.zeros(4, int))
     assert (alone["f1_binary"], alone["accuracy"]) == (0, 1)
-    assert "f1_binary" not in measured(np.arange(3), np.arange(3))[0]
 
 
-def measured(labels, predictions):
+def test_labels_are_counted_by_the_data_not_by_the_rows():
+    labels = predictions = RNG.integers(2, size=300)
+    metrics, errors = measured(labels, predictions, classes=3)
+    assert "f1_binary" not in metrics
+    assert "f1_binary" not in errors
+    assert metrics["f1"] == metrics["accuracy"] == 1
+
+
+def measured(labels, predictions, *, classes=2):
     ones = np.ones(len(labels))
-    return classification_metrics(ones, labels, predictions, ones, ())
+    return classification_metrics(ones, labels, predictions, ones, (), classes=classes)

@@ -50,7 +50,14 @@ class Classification(Task):
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
         losses, labels, predictions, confidences = over_ranks(classify, model, loader, device)
-        return classification_metrics(losses, labels, predictions, confidences, asked)
+        return classification_metrics(
+            losses,
+            labels,
+            predictions,
+            confidences,
+            asked,
+            classes=model.config.num_labels,
+        )
 
 
 def length(data: Mapping[str, Any]) -> int:

@@ -68,7 +68,14 @@ class ImageClassification(Task):
         self, model: Any, loader: Any, device: torch.device, asked: Collection[str]
     ) -> Measures:
         losses, labels, predictions, confidences = over_ranks(classify, model, loader, device)
-        return classification_metrics(losses, labels, predictions, confidences, asked)
+        return classification_metrics(
+            losses,
+            labels,
+            predictions,
+            confidences,
+            asked,
+            classes=model.config.num_labels,
+        )
 
 
 class Images(TorchDataset):  # type: ignore[misc]
