@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def _part(loaded: DatasetDict, wanted: str, where: str) -> Dataset:
     """A split, or a slice or sum of splits as `load_dataset` writes them: `train[:80%]`.
 
     Raises:
-        AutopeftError: no such split, or no such way to write a slice.
+        AutopeftError: no such split, no such way to write a slice, or no row in it.
     """
     try:
         parts = ReadInstruction.from_spec(wanted).to_absolute(
@@ -177,7 +178,13 @@ def _part(loaded: DatasetDict, wanted: str, where: str) -> Dataset:
             f"{where} has splits {', '.join(loaded)}, got split {wanted!r}: take one of them, "
             "or a slice such as train[:80%]"
         ) from error
-    rows = [loaded[part.splitname].select(range(part.from_, part.to)) for part in parts]
+    some = [part for part in parts if part.from_ < part.to]
+    if not some:
+        sizes = ", ".join(f"{part.splitname} has {len(loaded[part.splitname])}" for part in parts)
+        raise AutopeftError(
+            f"{where}.split needs at least one row, got none by {wanted!r}: {sizes}"
+        )
+    rows = [loaded[part.splitname].select(range(part.from_, part.to)) for part in some]
     return rows[0] if len(rows) == 1 else concatenate_datasets(rows)
 
 
@@ -217,15 +224,20 @@ def _carve(
     if source is None:
         raise AutopeftError(f"data.{name}.from names a split that is not loaded: {origin!r}")
     rows = range(len(source))
+    if len(rows) < 2:
+        raise AutopeftError(
+            f"data.{name}.carve needs two rows of {origin} or more, got {len(rows)}: add rows"
+        )
+    if ceil(share * len(rows)) == len(rows):
+        raise AutopeftError(
+            f"data.{name}.carve needs to leave a row of {origin}, got {share} of {len(rows)} rows: "
+            "take a smaller share, or add rows"
+        )
     label = columns.get("label", "label")
     by = [str(value) for value in source[label]] if label in source.column_names else None
     seed = int(how.get("seed", 0))
     try:
         kept, carved = train_test_split(rows, test_size=share, random_state=seed, stratify=by)
     except ValueError:  # a class with a single row cannot be stratified
-        if len(rows) < 2:
-            raise AutopeftError(
-                f"data.{name}.carve needs two rows of {origin} or more, got {len(rows)}: add rows"
-            ) from None
         kept, carved = train_test_split(rows, test_size=share, random_state=seed)
     splits[origin], splits[name] = source.select(sorted(kept)), source.select(sorted(carved))

@@ -95,6 +95,15 @@ def test_what_is_no_split_is_told_with_those_there_are(tmp_path, source, split):
         load(tmp_path, train={**source, "split": split}, validation=source)
 
 
+@pytest.mark.parametrize("split", ["train[99:]", "train[9:3]", "train[:1%]"])
+def test_a_slice_without_rows_is_told_with_what_there_is(tmp_path, source, split):
+    told = re.escape(
+        f"data.train.split needs at least one row, got none by '{split}': train has 20"
+    )
+    with pytest.raises(AutopeftError, match=told):
+        load(tmp_path, train={**source, "split": split}, validation=source)
+
+
 def test_carving_takes_rows_away_and_keeps_the_shares_of_the_labels(tmp_path, source):
     data = load(tmp_path, train=source, validation={"carve": 0.2, "from": "train", "seed": 1})
     texts = [set(split["text"]) for split in (data.train, data.validation)]
@@ -134,13 +143,25 @@ CARVE = {"carve": 0.2, "from": "train"}
     ("rows", "data", "said"),
     [
         (ROWS, {"validation": {"carve": 2}}, "carve needs a share between 0 and 1, got 2.0"),
+        (
+            ROWS,
+            {"validation": {"carve": 0.999}},
+            "data.validation.carve needs to leave a row of train, got 0.999 of 20 rows: take",
+        ),
         (ROWS, {"validation": {"carve": 0.1, "from": "dev"}}, "not loaded: 'dev'"),
         (ROWS, {"columns": {"text": "body"}}, "does not have: 'body'; it has text, label"),
-        ([{"text": "a", "label": 0.5}] * 8, {}, "write problem_type: regression under model"),
         (
-            [{"text": "a", "label": [1]}] * 8,
+            [{"text": "a", "label": 0.5}] * 8,
             {},
-            "one label a row, got [1]: for several a row write",
+            "got 0.5: to predict numbers write problem_type: regression under model",
+        ),
+        ([{"text": "a", "label": [1]}] * 8, {}, "got [1]: for several a row write problem_type"),
+        ([{"text": "a", "label": [[1]]}] * 8, {}, "strings or whole numbers, got [[1]]: for"),
+        ([{"text": "a", "label": {"x": 1}}] * 8, {}, "got {'x': 1}: write words in their place"),
+        (
+            [{"text": "a", "label": "2026-01-02"}] * 8,
+            {},
+            "got datetime.datetime(2026, 1, 2, 0, 0): write words in their place, or name another",
         ),
         (
             [{"text": i, "label": i % 2} for i in range(8)],
@@ -149,6 +170,14 @@ CARVE = {"carve": 0.2, "from": "train"}
         ),
         (ROWS, {"columns": {"text": "{text} {body}"}}, "does not have: 'body'"),
         (ROWS, {"columns": {"text": "{text"}}, "is no text with columns in it: '{text'"),
+        (ROWS, {"columns": {"text": "{text:d}"}}, "in it: '{text:d}': Unknown format code 'd'"),
+        (ROWS, {"columns": {"text": "{text!x}"}}, "in it: '{text!x}': Unknown conversion"),
+        (ROWS, {"columns": {"text": "{text:{nope}}"}}, "does not have: 'nope'; it has text"),
+        (
+            [{"text": ["a"], "label": i % 2} for i in range(8)],
+            {"columns": {"text": "{text:>9}"}},
+            "columns in it: '{text:>9}': unsupported format string passed to list",
+        ),
         (ROWS, {"columns": {"text": "label"}}, "names 'label' twice"),
         (
             [{"text": "a", "label": v} for v in ("x", 1)] * 4,
@@ -258,8 +287,35 @@ def test_labels_are_told_by_their_names_where_a_split_counts_others(tmp_path, ki
 KIND_CASES = [
     ("SEQ_CLS regression", {"text": "a", "label": "x"}, {}, "needs numbers as labels, got 'x'"),
     ("SEQ_CLS regression", {"text": "a", "label": 1.5}, {}, "two labels or more, got only 1.5"),
+    ("SEQ_CLS regression", {"text": "a", "label": 1e39}, {}, "32 bits hold, up to 3.4e38, got 1e+"),
     ("SEQ_CLS multi_label_classification", {"text": "a", "label": "x"}, {}, "a list of labels in"),
     ("SEQ_CLS multi_label_classification", {"text": "a", "label": []}, {}, "got only []"),
+    (
+        "SEQ_CLS multi_label_classification",
+        {"text": "a", "label": [0, 1, 0]},
+        {},
+        "row 0 of data.train has 0 more than once: if they are marks of 0 and 1, list the labels",
+    ),
+    (
+        "SEQ_CLS multi_label_classification",
+        {"text": "a", "label": [False, True, True]},
+        {},
+        "needs each label once in a row, row 0 of data.train has True more than once",
+    ),
+    (
+        "SEQ_CLS multi_label_classification",
+        {"text": "a", "label": [0.0, 1.0]},
+        {},
+        "whole numbers, got 0.0: if they are marks of 0 and 1, list the labels that a row has, or "
+        "give each label a column of its own and name all of them in data.columns.label",
+    ),
+    (
+        "SEQ_CLS multi_label_classification",
+        {"text": "a", "label": ["x", None]},
+        {},
+        "needs labels in its lists, row 0 of data.train has None: drop it",
+    ),
+    ("SEQ_CLS multi_label_classification", {"text": "a", "label": [["x"]]}, {}, "got ['x']: write"),
     (
         "SEQ_CLS multi_label_classification",
         {"text": "a", "x": 1, "y": 2},
@@ -275,6 +331,11 @@ KIND_CASES = [
     ("TOKEN_CLS", {"tokens": "a b", "tags": ["O"]}, {}, "no list in column tokens"),
     ("TOKEN_CLS", {"tokens": ["a"], "ner": ["O"]}, {}, "does not have: 'tags'; it has tokens, ner"),
     ("TOKEN_CLS", {"tokens": ["a"], "tags": ["O"]}, {}, "two labels or more, got only ['O']"),
+    ("TOKEN_CLS", {"tokens": ["a", None], "tags": ["O", "X"]}, {}, "row 0 of data.train has None:"),
+    ("TOKEN_CLS", {"tokens": [7], "tags": ["O"]}, {}, "words that are text, row 0 of data.train"),
+    ("TOKEN_CLS", {"tokens": ["a"], "tags": [None]}, {}, "has None: write O for it, or drop"),
+    ("TOKEN_CLS", {"tokens": ["a"], "tags": [0.5]}, {}, "data.columns.tags takes strings or whole"),
+    ("TOKEN_CLS", {"tokens": ["a"], "tags": [{"x": 1}]}, {}, "got {'x': 1}: write words"),
     ("SEQ_2_SEQ_LM", {"text": "a", "target": 3}, {}, "needs text in column 'target', got int64"),
     ("SEQ_2_SEQ_LM", {"text": "a", "target": None}, {}, "rows without: drop them"),
     ("IMAGE_CLS", {"image": "a.png", "label": 1}, {}, "holds no images but Value('string')"),
@@ -286,6 +347,21 @@ def test_rows_that_make_no_sense_for_a_kind_are_one_message(tmp_path, kind, row,
     source = jsonl(tmp_path, "train.jsonl", [row] * 4)
     with pytest.raises(AutopeftError, match=re.escape(said)):
         load(tmp_path, kind, train=source, validation=source, columns=columns)
+
+
+@pytest.mark.parametrize("kind", ["TOKEN_CLS", "SEQ_CLS multi_label_classification"])
+def test_a_named_label_that_is_missing_in_a_list_is_told(tmp_path, kind):
+    train = named(tmp_path / "a", kind, ["cat", "dog"], [[0, 1], [None, 1]])
+    with pytest.raises(AutopeftError, match="row 1 of data.train has None: "):
+        load(tmp_path, kind, train=train, validation=train)
+
+
+def test_numbers_are_those_of_32_bits(tmp_path):
+    rows = [{"text": f"row {i}", "label": 2**24 + 2 * i} for i in range(4)]
+    source = jsonl(tmp_path, "train.jsonl", rows)
+    data = load(tmp_path, "SEQ_CLS regression", train=source, validation=source)
+    assert data.train["label"][:] == [row["label"] for row in rows]
+    assert data.train.features["label"].dtype == "float32"
 
 
 def test_several_labels_come_as_a_list_or_as_columns_and_are_the_same(tmp_path):

@@ -13,11 +13,15 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 from autopeft.domain.tasks import KINDS
 from autopeft.training.measure import classification_metrics, classify
 from autopeft.training.ranks import over_ranks
-from autopeft.training.tasks.labels import label_ids
+from autopeft.training.tasks.labels import Hints, label_ids
 from autopeft.training.tasks.task import Measures, Task, named_labels, only_texts
 from autopeft.training.tasks.texts import share_remark, text_remarks, tokenize
 
 _MAX_LENGTH = KINDS["SEQ_CLS"].max_length
+_HINTS: Hints = {
+    float: "to predict numbers write problem_type: regression under model",
+    list: "for several a row write problem_type: multi_label_classification under model",
+}
 
 
 class Classification(Task):
@@ -32,7 +36,8 @@ class Classification(Task):
     def rows(
         self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]
     ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-        return label_ids({name: labelled(split, name, columns) for name, split in splits.items()})
+        found = {name: labelled(split, name, columns) for name, split in splits.items()}
+        return label_ids(found, _HINTS)
 
     def inputs(self, split: Dataset, processor: Any, data: Mapping[str, Any]) -> Any:
         return tokenize(split, processor, length(data))

@@ -1,66 +1,65 @@
 """Labels of rows as ids, and their names by id."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datasets import ClassLabel, Dataset
 
 from autopeft.domain.errors import AutopeftError
 
+Hints = Mapping[type, str]
+"""What to do about labels of a type that makes no classes."""
+
+_NO_HINTS: Hints = {}
+
 
 def label_ids(
-    splits: dict[str, Dataset],
+    splits: dict[str, Dataset], hints: Hints = _NO_HINTS
 ) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The splits with `label` as an id, and the labels by id: in train's order, or sorted.
 
     Raises:
         AutopeftError: labels of which no classes can be made, or that train does not have.
     """
-    labels = _labels(splits["train"])
+    labels = _labels(splits["train"], hints)
     return {name: _numbered(split, name, labels) for name, split in splits.items()}, labels
 
 
-def _labels(train: Dataset) -> tuple[str, ...]:
+def _labels(train: Dataset, hints: Hints) -> tuple[str, ...]:
     feature = train.features["label"]
-    values = listed(train["label"])
-    if isinstance(feature, ClassLabel):
-        if len(values) < 2:
-            raise AutopeftError(_too_few([feature.int2str(v) for v in values if v >= 0]))
-        return tuple(feature.names)
-    refuse_other(values)
-    if len(values) < 2:
-        raise AutopeftError(_too_few(sorted(values)))
-    return tuple(str(value) for value in sorted(values))
+    if not isinstance(feature, ClassLabel):
+        return classes_of(train["label"], "label", hints)
+    ids = set(train["label"])
+    if len(ids) < 2:
+        raise AutopeftError(_too_few([feature.int2str(v) for v in ids if v >= 0]))
+    return tuple(feature.names)
 
 
-def refuse_other(values: set[Any]) -> None:
-    """Nothing, if all are strings, all are whole numbers, or all are true and false.
+def classes_of(values: Iterable[Any], key: str, hints: Hints = _NO_HINTS) -> tuple[str, ...]:
+    """The distinct labels in their order: strings, whole numbers, or true and false.
+
+    key: what `data.columns` calls them.
 
     Raises:
-        AutopeftError: several of these, fractions, or lists.
+        AutopeftError: fewer than two, several of these types, or another.
     """
-    examples = {type(value): value for value in sorted(values, key=repr)}
-    kinds = set(examples)
-    if len(kinds) > 1:
+    found: set[Any] = set()
+    for value in values:
+        if not isinstance(value, str | int):
+            hint = hints.get(type(value), "write words in their place, or name another column")
+            raise AutopeftError(
+                f"data.columns.{key} takes strings or whole numbers, got {value!r}: {hint}"
+            )
+        found.add(value)
+    examples = {type(value): value for value in sorted(found, key=repr)}
+    if len(examples) > 1:
         shown = " beside ".join(repr(value) for value in list(examples.values())[:2])
         raise AutopeftError(
-            f"data.columns.label takes labels of one type, got {shown}: write all of them as text"
+            f"data.columns.{key} takes labels of one type, got {shown}: write all of them as text"
         )
-    if float in kinds:
-        raise AutopeftError(
-            "data.columns.label takes strings or whole numbers, got fractions: to predict numbers "
-            "write problem_type: regression under model"
-        )
-    if kinds - {str, int, bool}:
-        raise AutopeftError(
-            f"data.columns.label takes one label a row, got {_example(values)}: for several a row "
-            "write problem_type: multi_label_classification under model"
-        )
-
-
-def listed(values: Sequence[Any]) -> set[Any]:
-    """The distinct values; a list among them as it is written."""
-    return {tuple(value) if isinstance(value, list) else value for value in values}
+    if len(found) < 2:
+        raise AutopeftError(_too_few(sorted(found)))
+    return tuple(str(value) for value in sorted(found))
 
 
 def numbers_of(values: Sequence[Any], ids: dict[str, int], name: str) -> list[int]:
@@ -118,8 +117,3 @@ def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
 
 def _too_few(got: Sequence[Any]) -> str:
     return f"data.train needs two labels or more, got only {list(got)!r}"
-
-
-def _example(values: set[Any]) -> str:
-    value = next(iter(values))
-    return f"{list(value)!r}" if isinstance(value, tuple) else f"{value!r}"

@@ -15,11 +15,15 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import multi_label_metrics, predicted_labels
 from autopeft.training.tasks.classification import Classification, labelled, length
-from autopeft.training.tasks.labels import ids_of, numbers_of, refuse_other
+from autopeft.training.tasks.labels import classes_of, ids_of, numbers_of
 from autopeft.training.tasks.task import Measures, checked_column, named_labels
 from autopeft.training.tasks.texts import text_remarks
 
 _SHOWN = 5
+_MARKS = (
+    "if they are marks of 0 and 1, list the labels that a row has, or give each label a column of "
+    "its own and name all of them in data.columns.label"
+)
 
 
 class MultiLabel(Classification):
@@ -39,7 +43,7 @@ class MultiLabel(Classification):
             return found, tuple(names)
         found = {name: labelled(split, name, columns) for name, split in splits.items()}
         for name, split in found.items():
-            _refuse_no_list(split, name)
+            _refuse_unlisted(split, name)
         labels = _labels(found["train"])
         return {name: _marked(split, name, labels) for name, split in found.items()}, labels
 
@@ -78,24 +82,30 @@ def _joined(split: Dataset, name: str, columns: list[str]) -> Dataset:
     return _with_marks(split, _JOINED, rows)
 
 
-def _refuse_no_list(split: Dataset, name: str) -> None:
-    other = next((value for value in split["label"] if not isinstance(value, list)), None)
-    if other is not None:
-        raise AutopeftError(
-            "problem_type multi_label_classification needs a list of labels in every row, or a "
-            f"list of columns in data.columns.label, got {other!r} in data.{name}"
-        )
+def _refuse_unlisted(split: Dataset, name: str) -> None:
+    rule, where = "problem_type multi_label_classification needs", f"data.{name}"
+    for i, row in enumerate(split["label"]):
+        if not isinstance(row, list):
+            raise AutopeftError(
+                f"{rule} a list of labels in every row, or a list of columns in "
+                f"data.columns.label, got {row!r} in {where}"
+            )
+        if None in row:
+            raise AutopeftError(f"{rule} labels in its lists, row {i} of {where} has None: drop it")
+        ids = [label for label in row if isinstance(label, int)]
+        if len(set(ids)) < len(ids):
+            twice = next(label for label in ids if ids.count(label) > 1)
+            raise AutopeftError(
+                f"{rule} each label once in a row, row {i} of {where} has {twice!r} more than "
+                f"once: {_MARKS}"
+            )
 
 
 def _labels(train: Dataset) -> tuple[str, ...]:
     feature = train.features["label"]
     if isinstance(getattr(feature, "feature", None), ClassLabel):
         return tuple(feature.feature.names)
-    values = {value for row in train["label"] for value in row}
-    refuse_other(values)
-    if len(values) < 2:
-        raise AutopeftError(f"data.train needs two labels or more, got only {sorted(values)!r}")
-    return tuple(str(value) for value in sorted(values))
+    return classes_of((label for row in train["label"] for label in row), "label", {float: _MARKS})
 
 
 def _marked(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, Value
+from datasets import Dataset
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.ranks import over_ranks
@@ -57,6 +57,13 @@ def _numbers(split: Dataset, name: str) -> Dataset:
         raise AutopeftError(
             f"data.{name} needs a finite label in every row, got NaN or infinity: drop these rows"
         )
-    if name == "train" and len(set(values)) < 2:
-        raise AutopeftError(f"data.train needs two labels or more, got only {values[0]!r}")
-    return split.cast_column("label", Value("float32"))
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(numbers).all():
+        far = values[int(np.isinf(numbers).argmax())]
+        raise AutopeftError(
+            f"data.{name} needs labels that 32 bits hold, up to 3.4e38, got {far!r}: scale them"
+        )
+    if name == "train" and len(set(numbers)) < 2:
+        raise AutopeftError(f"data.train needs two labels or more, got only {numbers[0]:.7g}")
+    return split.remove_columns("label").add_column("label", numbers)

@@ -1,6 +1,7 @@
 """What a kind of task decides of a trial."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from string import Formatter
 from typing import Any, Protocol
 
@@ -115,7 +116,8 @@ def only(split: Dataset, name: str, columns: Mapping[str, str]) -> Dataset:
     columns: the task's name -> the data's, or a text with columns in it (`{question} {answer}`).
 
     Raises:
-        AutopeftError: a column is not there, or lacks a value in some row.
+        AutopeftError: a column is not there, lacks a value in some row, or has one that a text
+            cannot write as it says.
     """
     texts = {key: column for key, column in columns.items() if "{" in column}
     for key, text in texts.items():
@@ -128,7 +130,7 @@ def only(split: Dataset, name: str, columns: Mapping[str, str]) -> Dataset:
         raise AutopeftError(f"data.columns names {shared!r} twice: each is read for one thing")
     wanted = renamed(split.select_columns(list(plain.values())), plain)
     for key, text in texts.items():
-        wanted = wanted.add_column(key, [text.format(**row) for row in split])
+        wanted = wanted.add_column(key, _written(split, text, key))
     return wanted
 
 
@@ -152,9 +154,27 @@ def only_texts(
 
 
 def _fields_of(text: str, key: str) -> list[str]:
+    """The columns that a text names, also those that another's width or form is (`{a:{b}}`)."""
+    with _readable(text, key):
+        parts = list(Formatter().parse(text))
+    return [
+        column
+        for _, field, form, _ in parts
+        if field is not None
+        for column in (field, *_fields_of(form or "", key))
+    ]
+
+
+def _written(split: Dataset, text: str, key: str) -> list[str]:
+    with _readable(text, key):
+        return [text.format(**row) for row in split]
+
+
+@contextmanager
+def _readable(text: str, key: str) -> Iterator[None]:
     try:
-        return [field for _, field, _, _ in Formatter().parse(text) if field is not None]
-    except ValueError as error:
+        yield
+    except (OverflowError, TypeError, ValueError) as error:  # all that forms of values raise
         raise AutopeftError(
             f"data.columns.{key} is no text with columns in it: {text!r}: {error}"
         ) from error

@@ -22,7 +22,7 @@ from autopeft.domain.tasks import KINDS
 from autopeft.training.batches import UNLABELLED
 from autopeft.training.ranks import over_ranks
 from autopeft.training.scores import tag_metrics, tagged
-from autopeft.training.tasks.labels import ids_of, numbers_of, refuse_other
+from autopeft.training.tasks.labels import classes_of, ids_of, numbers_of
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
 from autopeft.training.tasks.texts import (
     cut_remark,
@@ -65,7 +65,7 @@ class TokenClassification(Task):
         kept = {key: columns.get(key, key) for key in ("tokens", "tags")}
         found = {name: only(split, name, kept) for name, split in splits.items()}
         for name, split in found.items():
-            _refuse_unequal(split, name)
+            _refuse_unsound(split, name)
         labels = _labels(found["train"])
         return {name: _numbered(split, name, labels) for name, split in found.items()}, labels
 
@@ -125,7 +125,7 @@ def _aligned(words: Sequence[int | None], tags: Sequence[int]) -> list[int]:
     return found
 
 
-def _refuse_unequal(split: Dataset, name: str) -> None:
+def _refuse_unsound(split: Dataset, name: str) -> None:
     for i, (tokens, tags) in enumerate(zip(split["tokens"], split["tags"], strict=True)):
         if not isinstance(tokens, list) or not isinstance(tags, list):
             kind = "tags" if isinstance(tokens, list) else "tokens"
@@ -138,17 +138,24 @@ def _refuse_unequal(split: Dataset, name: str) -> None:
                 f"TOKEN_CLS needs a tag for every word, row {i} of data.{name} has {len(tokens)} "
                 f"words and {len(tags)} tags"
             )
+        others = [word for word in tokens if not isinstance(word, str)]
+        if others:
+            raise AutopeftError(
+                f"TOKEN_CLS needs words that are text, row {i} of data.{name} has {others[0]!r}: "
+                "write it as text, or drop the row"
+            )
+        if None in tags:
+            raise AutopeftError(
+                f"TOKEN_CLS needs a tag for every word, row {i} of data.{name} has None: "
+                "write O for it, or drop the row"
+            )
 
 
 def _labels(train: Dataset) -> tuple[str, ...]:
     feature = train.features["tags"]
-    values = {tag for row in train["tags"] for tag in row}
-    named = isinstance(getattr(feature, "feature", None), ClassLabel)
-    if not named:
-        refuse_other(values)
-    if len(values) < 2:
-        raise AutopeftError(f"data.train needs two labels or more, got only {sorted(values)!r}")
-    return tuple(feature.feature.names if named else map(str, sorted(values)))
+    tags = classes_of((tag for row in train["tags"] for tag in row), "tags")
+    named = getattr(feature, "feature", None)
+    return tuple(named.names) if isinstance(named, ClassLabel) else tags
 
 
 def _numbered(split: Dataset, name: str, labels: tuple[str, ...]) -> Dataset:
