@@ -7,6 +7,10 @@ from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 _IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")
 """Types whose tokens a layer finds in the cache of keys and values, and nowhere else."""
 
+_BEFORE = ("PROMPT_TUNING", "P_TUNING")
+"""Types whose tokens stand before those of the text, in the logits too."""
+
+_SMOOTHING = "label_smoothing_factor"
 _CHECKPOINTING = "gradient_checkpointing"
 _SFT = "trl.SFTTrainer"
 
@@ -27,6 +31,12 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
             )
         if trainer == _SFT and (reason := _not_by_sft(module, shape)):
             raise ValueError(f"{reason}: take another method")
+        smoothing = configuration.recipe.get(_SMOOTHING, 0)
+        if trainer == _SFT and smoothing and module.peft_type in _BEFORE:
+            raise ValueError(
+                f"{module.peft_type} puts tokens before the text, which SFTTrainer's label "
+                f"smoothing has no labels for, got {_SMOOTHING} {smoothing}: remove it"
+            )
 
 
 def _not_by_sft(module: Module, shape: ModelShape) -> str | None:

@@ -56,6 +56,14 @@ def test_what_the_trainer_cannot_train_is_refused_before(worker, shape, kind):  
         assert isinstance(run(worker, stored), Result)
 
 
+@pytest.mark.parametrize("kind", ["PROMPT_TUNING", "P_TUNING"])
+def test_tokens_before_the_text_are_refused_with_smoothed_labels(shape, kind):  # noqa: F811
+    with pytest.raises(ValueError, match="got label_smoothing_factor 0.1: remove it"):
+        refuse_untrainable(
+            configuration_of(kind, label_smoothing_factor=0.1), shape, "trl.SFTTrainer"
+        )
+
+
 def test_trained_tokens_are_refused_where_the_head_is_tied_to_them():
     gpt2 = tiny_shape("gpt2")
     module = module_of("TRAINABLE_TOKENS", "gpt2", gpt2)
