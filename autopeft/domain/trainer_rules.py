@@ -1,8 +1,11 @@
 """What PEFT can do, and a trainer cannot train."""
 
-from autopeft.domain.architecture import Configuration, Module
+from collections.abc import Mapping
+
+from autopeft.domain.architecture import Configuration
 from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_fields import TRAINER_DEFAULTS
+from autopeft.domain.space import Json
 
 _IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")
 """Types whose tokens a layer finds in the cache of keys and values, and nowhere else."""
@@ -10,8 +13,6 @@ _IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")
 _BEFORE = ("PROMPT_TUNING", "P_TUNING")
 """Types whose tokens stand before those of the text, in the logits too."""
 
-_SMOOTHING = "label_smoothing_factor"
-_CHECKPOINTING = "gradient_checkpointing"
 _SFT = "trl.SFTTrainer"
 
 
@@ -21,34 +22,50 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
     Raises:
         ValueError: why not.
     """
-    default = TRAINER_DEFAULTS[trainer][_CHECKPOINTING]
-    computes_again = configuration.recipe.get(_CHECKPOINTING, default)
-    for module in configuration.architecture.modules:
-        if computes_again and module.peft_type in _IN_CACHE:
-            raise ValueError(
-                f"{module.peft_type} does not work with gradient checkpointing: "
-                f"put {_CHECKPOINTING}: false into training"
-            )
-        if trainer == _SFT and (reason := _not_by_sft(module, shape)):
-            raise ValueError(f"{reason}: take another method")
-        smoothing = configuration.recipe.get(_SMOOTHING, 0)
-        if trainer == _SFT and smoothing and module.peft_type in _BEFORE:
-            raise ValueError(
-                f"{module.peft_type} puts tokens before the text, which SFTTrainer's label "
-                f"smoothing has no labels for, got {_SMOOTHING} {smoothing}: remove it"
-            )
+    recipe = {**TRAINER_DEFAULTS[trainer], **configuration.recipe}
+    for kind in (module.peft_type for module in configuration.architecture.modules):
+        reason = _not_by_sft(kind, shape) if trainer == _SFT else None
+        if reason := reason or _not_with(recipe, kind, trainer):
+            raise ValueError(reason)
 
 
-def _not_by_sft(module: Module, shape: ModelShape) -> str | None:
+def _not_by_sft(kind: str, shape: ModelShape) -> str | None:
     """TRL computes the loss from the head's weight, without making the logits."""
-    if module.peft_type == "CPT":
-        return "CPT computes its loss from logits, which SFTTrainer does not make"
-    if module.peft_type == "ADAPTION_PROMPT":
-        return "ADAPTION_PROMPT stands between the model and the head that SFTTrainer gives it"
+    if kind == "CPT":
+        return (
+            "CPT computes its loss from logits, which SFTTrainer does not make: take another method"
+        )
+    if kind == "ADAPTION_PROMPT":
+        return (
+            "ADAPTION_PROMPT stands between the model and the head that SFTTrainer gives it: "
+            "take another method"
+        )
     tied = shape.embeddings is not None and shape.embeddings.copies > 1
-    if module.peft_type == "TRAINABLE_TOKENS" and tied:
+    if kind == "TRAINABLE_TOKENS" and tied:
         return (
             "TRAINABLE_TOKENS wraps the head too where the embeddings are tied to it, and "
-            "SFTTrainer takes no wrapped head"
+            "SFTTrainer takes no wrapped head: take another method"
         )
+    return None
+
+
+def _not_with(recipe: Mapping[str, Json], kind: str, trainer: str) -> str | None:
+    """Why PEFT's prompts do not go with a field of the recipe."""
+    name = "gradient_checkpointing"
+    if kind in _IN_CACHE and recipe[name]:
+        return f"{kind} does not work with gradient checkpointing: put {name}: false into training"
+    if kind not in _IN_CACHE + _BEFORE:
+        return None
+    for name in ("packing", "padding_free"):
+        if recipe.get(name):
+            return (
+                f"texts in one row see each other under {kind}, got {name} {recipe[name]}: "
+                "remove it, or take LAYER_PREFIX"
+            )
+    name = "label_smoothing_factor"
+    if recipe[name] and (trainer != _SFT or kind in _BEFORE):
+        return f"the trainer's {name} does not work with {kind}, got {recipe[name]}: remove it"
+    name = "neftune_noise_alpha"
+    if recipe[name]:
+        return f"the trainer's {name} does not work with {kind}, got {recipe[name]}: remove it"
     return None

@@ -1,7 +1,8 @@
 """Every method that fits a language model trains with TRL's own trainer, or is refused before."""
 
 import pytest
-from domain.matrix import module_of, tiny_shape
+import torch
+from domain.matrix import module_of, placed, tiny_shape
 from training.test_sft import no_report, segment, shape, spec  # noqa: F401 - two are fixtures
 
 from autopeft.domain.architecture import Architecture, Configuration
@@ -56,12 +57,39 @@ def test_what_the_trainer_cannot_train_is_refused_before(worker, shape, kind):  
         assert isinstance(run(worker, stored), Result)
 
 
-@pytest.mark.parametrize("kind", ["PROMPT_TUNING", "P_TUNING"])
-def test_tokens_before_the_text_are_refused_with_smoothed_labels(shape, kind):  # noqa: F811
-    with pytest.raises(ValueError, match="got label_smoothing_factor 0.1: remove it"):
-        refuse_untrainable(
-            configuration_of(kind, label_smoothing_factor=0.1), shape, "trl.SFTTrainer"
-        )
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("PROMPT_TUNING", "label_smoothing_factor", 0.1),
+        ("P_TUNING", "neftune_noise_alpha", 5.0),
+        ("P_TUNING", "packing", True),
+        ("PREFIX_TUNING", "padding_free", True),
+    ],
+)
+def test_prompts_are_refused_with_what_does_not_know_them(shape, kind, field, value):  # noqa: F811
+    recipe = {"gradient_checkpointing": False, field: value}
+    with pytest.raises(ValueError, match=f"{field} .*{value}: remove it"):
+        refuse_untrainable(configuration_of(kind, **recipe), shape, "trl.SFTTrainer")
+    for other in ("LORA", "LAYER_PREFIX"):
+        refuse_untrainable(configuration_of(other, **recipe), shape, "trl.SFTTrainer")
+
+
+@pytest.mark.parametrize(
+    ("kind", "apart"), [("LAYER_PREFIX", True), ("PREFIX_TUNING", False), ("PROMPT_TUNING", False)]
+)
+def test_texts_that_share_a_row_see_each_other_under_the_prompts_of_peft(kind, apart):
+    model = placed(kind, "llama").model().eval()
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    first, second = torch.randint(3, 90, (1, 6)), torch.randint(3, 90, (1, 5))
+    positions = torch.tensor([[*range(6), *range(5)]])
+    with torch.no_grad():
+        alone = model(input_ids=second, use_cache=False).logits[:, -5:]
+        row = torch.cat([first, second], 1)
+        packed = model(input_ids=row, position_ids=positions, use_cache=False).logits[:, -5:]
+    assert torch.allclose(alone, packed, atol=1e-5) == apart
 
 
 def test_trained_tokens_are_refused_where_the_head_is_tied_to_them():
