@@ -35,7 +35,19 @@ def broken_data_init(placed: Placed) -> str | None:
         return f"init {init} starts a plain LoRA or DoRA, got {found[0]}: leave one out"
     if init == "eva" and placed.module.fields.get("rank_pattern"):
         return "init eva deals the ranks of a rank_pattern anew: leave the pattern out"
-    return _options(placed, init) or _rank(placed, init)
+    return _side(placed, init) or _options(placed, init) or _rank(placed, init)
+
+
+def _side(placed: Placed, init: str) -> str | None:
+    if init != "eva" or not placed.shape.encodes_and_decodes:
+        return None
+    found = next((t.name for t in placed.targets if "decoder" in t.name.split(".")), None)
+    if found is None:
+        return None
+    return (
+        "init eva knows the tokens of the encoder's text, not of the decoder's, got "
+        f"{found}: take targets in the encoder, or another init"
+    )
 
 
 def _options(placed: Placed, init: str) -> str | None:

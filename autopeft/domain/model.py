@@ -110,6 +110,12 @@ class ModelShape:
         """All that a method can wrap: the modules, then the blocks."""
         return (*self.modules, *self.blocks)
 
+    @cached_property
+    def encodes_and_decodes(self) -> bool:
+        """Whether it has an encoder and a decoder, which read different texts."""
+        parts = {part for module in self.modules for part in module.name.split(".")}
+        return {"encoder", "decoder"} <= parts
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Module kinds in model order, each once."""

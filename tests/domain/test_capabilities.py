@@ -95,6 +95,14 @@ def test_a_cpt_mask_without_label_tokens_trains_nothing():
     assert all(g is None or not g.any() for g in gradients.values())
 
 
+def test_init_eva_stays_in_the_encoder_whose_tokens_it_knows():
+    case = placed("LORA", "t5", r=2, init_lora_weights="eva")
+    assert "not of the decoder's, got decoder.block.0" in case.refusal()
+    encoder = tuple(name for name in case.module.targets if name.startswith("encoder"))
+    below = replace(case.module, targets=encoder)
+    assert unfit(below, shape=case.shape, task_type="SEQ_2_SEQ_LM") is None
+
+
 def test_a_method_that_cannot_train_the_head_is_refused_for_it():
     torch.manual_seed(0)
     base = AutoModelForSequenceClassification.from_config(copy.deepcopy(CONFIGS["llama"]))

@@ -17,8 +17,7 @@ def _in_all_layers(placed: Placed) -> None:
 def _everywhere(placed: Placed) -> None:
     _in_all_layers(placed)
     module, shape = placed.module, placed.shape
-    parts = {part for target in shape.modules for part in target.name.split(".")}
-    if {"encoder", "decoder"} <= parts:  # PEFT counts one side's layers, and tokens for both
+    if shape.encodes_and_decodes:  # PEFT counts one side's layers, and tokens for both
         raise ValueError(
             f"{module.peft_type} cannot be counted on {shape.model_type}, which has an encoder and "
             "a decoder: take a method that wraps linear maps"
