@@ -33,6 +33,9 @@ _BY_TRAINER = {
     "trl.SFTTrainer": "train_sft.py.tmpl",
 }
 _PREPARE = "prepare_model_for_kbit_training"
+_COPIED = """
+    for parameter in model.parameters():  # not where the file lies: kernels round by alignment
+        parameter.data = parameter.data.clone()"""
 _QUANTISED = f"""
     model = {_PREPARE}(model, use_gradient_checkpointing=False)
     for module in model.modules():
@@ -77,7 +80,7 @@ def script_files(
         "trained": "model.requires_grad_(True)",
         "save": "trainer.model.save_pretrained(OUTPUT)",
         "look": "",
-        "prepare": "",
+        "prepare": _COPIED,
         "keep_initial": "",
         "add_callback": "",
     }

@@ -66,6 +66,7 @@ TREES = {
         "modules": [SFT_LORA | {"init_lora_weights": "corda", "use_dora": True}],
         "allocation": "lisa",
     },
+    "glora": {"modules": [{"peft_type": "GLORA", "target_modules": ["query", "value"]}]},
     "prompt sft": {"modules": [{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}]},
     "lora_ga sft": {"modules": [SFT_LORA | {"init_lora_weights": "lora_ga"}]},
     "init eva sft": {"modules": [SFT_LORA | {"init_lora_weights": "eva"}]},

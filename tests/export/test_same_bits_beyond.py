@@ -5,7 +5,7 @@ from export.again import also_long, check_bits, check_predictions, check_script
 from exports import forked, measured_as_the_card_says
 
 RETRAINED = also_long(
-    ["init eva", "int8", "full", "composite", "sft", "prompt sft"],
+    ["init eva", "int8", "full", "composite", "sft", "prompt sft", "glora"],
     ["corda", "lora_ga", "lisa", "ist sft", "corda sft"],
 )
 
