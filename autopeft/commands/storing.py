@@ -92,20 +92,28 @@ def _adapters(home: Home, store: "Store", damaged: set[str]) -> "Iterator[Findin
     from autopeft.domain.front import front
     from autopeft.importing import is_imported
     from autopeft.records import spec_of
+    from autopeft.store.backup import names
     from autopeft.store.check import Finding
+    from autopeft.store.engine import engine_of
 
-    for record in store.studies():
-        folder = home.study(record.name) / "adapters"
-        own = "evaluator" in record.document or is_imported(record.document)
-        if own or record.name in damaged or not folder.is_dir():
+    for name in sorted({*names(engine_of(home.store_url))} - damaged):
+        record = store.study(name)
+        try:
+            spec = spec_of(record)
+        except AutopeftError as error:
+            what = f"its space file cannot be read ({str(error).splitlines()[0]})"
+            yield Finding(name, what, "use the autopeft that wrote it, or restore a backup")
             continue
-        spec = spec_of(record)
-        members = front(spec.objectives, spec.constraints, store.history(record.name))
+        folder = home.study(name) / "adapters"
+        own = "evaluator" in record.document or is_imported(record.document)
+        if own or not folder.is_dir():
+            continue
+        members = front(spec.objectives, spec.constraints, store.history(name))
         for trial in members:
             if not trial.baseline and not (folder / f"trial-{trial.number}").is_dir():
-                again = f"autopeft export {record.name} --trial {trial.number} --to script"
+                again = f"autopeft export {name} --trial {trial.number} --to script"
                 do = f"`{again}` writes the code that trains it again"
-                yield Finding(record.name, f"the adapter of trial {trial.number} is gone", do)
+                yield Finding(name, f"the adapter of trial {trial.number} is gone", do)
 
 
 def _tell(text: str) -> None:

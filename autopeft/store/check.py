@@ -4,13 +4,13 @@ It reads only, whatever the schema, and upgrades nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Row, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import StudyError
 from autopeft.store import rows, tables
 from autopeft.store.engine import engine_of
@@ -57,10 +57,10 @@ def check(url: str, driven: Callable[[str], bool] = lambda study: False) -> list
                 what = f"schema {revision} is older than this autopeft's, {known[0]}"
                 do = "back it up, then open it, as by `autopeft studies`, which upgrades it"
                 return [*found, Finding("", what, do)]
-            for name, state in connection.execute(
-                select(tables.studies.c.name, tables.studies.c.state).order_by("name")
-            ).all():
-                found += _study(connection, name, state, driven=driven(name))
+            for row in connection.execute(select(tables.studies).order_by("name")).all():
+                if not _reads(rows.study_of, row):
+                    found.append(Finding(row.name, "its space file cannot be read", _DAMAGED))
+                found += _study(connection, row.name, row.state, driven=driven(row.name))
         return found
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
@@ -83,27 +83,25 @@ def _database(connection: Connection) -> Iterator[Finding]:
 
 
 def _study(connection: Connection, name: str, state: str, *, driven: bool) -> Iterator[Finding]:
-    numbers, running = set(), []
+    states: dict[int, str] = {}
     unread, changed = [], []
     table = tables.trials
     for row in connection.execute(select(table).where(table.c.study == name)):
-        numbers.add(row.number)
-        if row.state == "running":
-            running.append(row.number)
+        states[row.number] = row.state
         try:
-            rows.trial_of(row._mapping, ())
-            key = Configuration.from_document(row.configuration).key
-        except (KeyError, TypeError, ValueError, AttributeError):
+            key = rows.trial_of(row._mapping, ()).configuration.key
+        except rows.UNREADABLE:
             unread.append(row.number)
             continue
         if key != row.configuration_key:
             changed.append(row.number)
+    running = [number for number, state in states.items() if state == "running"]
     if unread:
         yield Finding(name, f"{_trials(unread)} cannot be read", _DAMAGED)
     if changed:
         what = f"the configuration of {_trials(changed)} is not the one that was stored"
         yield Finding(name, what, _DAMAGED)
-    yield from _rungs(connection, name, numbers)
+    yield from _rungs(connection, name, states)
     if driven:
         return
     if running and state == "finished":
@@ -114,23 +112,34 @@ def _study(connection: Connection, name: str, state: str, *, driven: bool) -> It
         yield Finding(name, f"{_trials(running)} running, and nobody searches the study", do)
     outbox = tables.outbox
     waits = (outbox.c.study == name) & outbox.c.delivered.is_(False)
-    if left := connection.execute(select(func.count()).where(waits)).scalar_one():
+    if left := connection.execute(select(outbox).where(waits)).all():
         do = f"deliver them by `autopeft sync {name}`"
-        yield Finding(name, f"MLflow has not taken {left} events", do)
+        yield Finding(name, f"MLflow has not taken {len(left)} events", do)
+        if unread := [row.id for row in left if not _reads(rows.event_of, row)]:
+            yield Finding(name, f"{len(unread)} of these events cannot be read", _DAMAGED)
 
 
-def _rungs(connection: Connection, name: str, numbers: Collection[int]) -> Iterator[Finding]:
+def _rungs(connection: Connection, name: str, states: Mapping[int, str]) -> Iterator[Finding]:
     table = tables.rungs
-    told = Counter(
-        (row.trial, row.rung)
-        for row in connection.execute(
-            select(table.c.trial, table.c.rung).where(table.c.study == name)
-        )
-    )
-    if lost := sorted({trial for trial, _ in told} - set(numbers)):
+    results = connection.execute(select(table).where(table.c.study == name)).all()
+    told = Counter((row.trial, row.rung) for row in results)
+    if unread := {row.trial for row in results if not _reads(rows.rung_of, row)}:
+        yield Finding(name, f"results of {_trials(unread)} cannot be read", _DAMAGED)
+    trials = {row.trial for row in results}
+    if lost := trials - states.keys():
         yield Finding(name, f"there are results of {_trials(lost)}, and no such trial", _DAMAGED)
+    if bare := {n for n, state in states.items() if state == "completed"} - trials:
+        yield Finding(name, f"{_trials(bare)} completed, and there is no result", _DAMAGED)
     if twice := sorted({trial for (trial, _), count in told.items() if count > 1}):
         yield Finding(name, f"a rung of {_trials(twice)} has two results", _DAMAGED)
+
+
+def _reads(read: Callable[[rows.Row], object], row: Row[Any]) -> bool:
+    try:
+        read(row._mapping)
+    except rows.UNREADABLE:
+        return False
+    return True
 
 
 def _trials(numbers: Collection[int]) -> str:

@@ -71,14 +71,12 @@ def readable(table: str, row: Mapping[Any, Any]) -> None:
     """
     try:
         if table == "trials":
-            if not all(isinstance(row[name], int) for name in ("number", "seed", "next_rung")):
-                raise TypeError("a number is none")
             rows.trial_of(row, ())
         elif table == "rungs":
             rows.rung_of(row)
-        elif table == "studies" and not isinstance(row["document"], dict):
-            raise TypeError("its space file is none")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        elif table == "studies":
+            rows.study_of(row)
+    except rows.UNREADABLE as error:
         whose = row.get("study", row.get("name"))
         raise StudyError(
             f"the file holds a row of {table} of study {whose!r} that no autopeft wrote "

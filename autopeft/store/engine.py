@@ -1,5 +1,6 @@
 """The connection to a database: SQLite in WAL mode, PostgreSQL by psycopg."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,12 @@ def engine_of(url: str, *, make: bool = True) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make=make)
-        return create_engine(parsed, pool_pre_ping=True, connect_args=_timeouts(parsed))
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            connect_args=_timeouts(parsed),
+            json_deserializer=_json,
+        )
     except (ArgumentError, ValueError) as error:  # a port that is no number
         raise StudyError(
             "AUTOPEFT_STORE takes an SQLAlchemy URL such as sqlite:///studies.db or "
@@ -35,6 +41,14 @@ def engine_of(url: str, *, make: bool = True) -> Engine:
         raise StudyError(f"AUTOPEFT_STORE needs the driver {error.name}: pip install it") from error
     except OSError as error:
         raise StudyError(f"the store's folder cannot be made: {error}") from error
+
+
+def _json(text: str | bytes) -> Any:
+    """JSON, or the text that is none: whoever reads its row (`rows`) says which one it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _timeouts(url: URL) -> dict[str, Any]:
@@ -55,7 +69,7 @@ def _sqlite_engine(url: URL, *, make: bool) -> Engine:
         if not make and not Path(str(url.database)).is_file():
             raise StudyError(f"there is no store {url.database}: AUTOPEFT_STORE has to name one")
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S}, json_deserializer=_json)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

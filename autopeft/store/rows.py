@@ -1,13 +1,43 @@
-"""Trials and rungs as rows and back. JSON knows no NaN: such a number is kept as a text."""
+"""Trials and rungs as rows and back. JSON knows no NaN: such a number is kept as a text.
+
+What reads a row raises one of UNREADABLE where no autopeft wrote it.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.errors import StudyError
+from autopeft.domain.ports import Event, StudyRecord
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
 
 Row = Mapping[Any, Any]
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """
+    Raises:
+        StudyError: a row that is read inside is damaged; it names `what`.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise StudyError(
+            f"{what} cannot be read from the store ({type(error).__name__}: {error}): "
+            "`autopeft store check` says what else is damaged; restore a backup into another store"
+        ) from error
+
+
+def study_of(row: Row) -> StudyRecord:
+    return StudyRecord(**{**row, "document": _tree(row["document"])})
+
+
+def event_of(row: Row) -> Event:
+    return Event(row["kind"], row["trial"], row["time"], _tree(row["payload"]))
 
 
 def trial_row(study: str, trial: Trial) -> dict[str, Any]:
@@ -41,6 +71,8 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
 
 def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
     failure = row["failure"]
+    if not all(isinstance(row[name], int) for name in ("number", "seed", "next_rung")):
+        raise TypeError("a number is none")
     return Trial(
         number=row["number"],
         configuration=Configuration.from_document(row["configuration"]),
@@ -56,7 +88,7 @@ def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
         if failure is None
         else Failure(FailureReason(failure["reason"]), failure["message"], failure["details"]),
         created=row["created"],
-        provenance=row["provenance"],
+        provenance=_tree(row["provenance"]),
         expected_gain=row["expected_gain"],
         expected_left=row["expected_left"],
         confirms=row["confirms"],
@@ -82,13 +114,13 @@ def rung_row(study: str, trial: int, rung: Rung) -> dict[str, Any]:
 
 def rung_of(row: Row) -> Rung:
     return Rung(
-        index=row["rung"],
-        step=row["step"],
+        index=int(row["rung"]),
+        step=int(row["step"]),
         metrics=numbers_in(row["metrics"]),
         stderr=numbers_in(row["stderr"]),
-        seconds=row["seconds"],
-        started=row["started"],
-        ended=row["ended"],
+        seconds=float(row["seconds"]),
+        started=float(row["started"]),
+        ended=float(row["ended"]),
         worker=row["worker"],
         test=numbers_in(row["test"] or {}),
         test_stderr=numbers_in(row["test_stderr"] or {}),
@@ -121,6 +153,12 @@ def plain(value: Any) -> Any:
 def text(value: str) -> str:
     """A text without NUL and lone surrogates (from undecodable file names), which are refused."""
     return value.replace("\x00", "").encode(errors="replace").decode()
+
+
+def _tree(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"JSON with names was stored, got {value!r:.40}")
+    return value
 
 
 def _thaw(point: Row) -> dict[str, Any]:

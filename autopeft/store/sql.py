@@ -78,13 +78,13 @@ class SqlStore:
         if found is None:
             names = ", ".join(record.name for record in self.studies()) or "none"
             raise StudyError(f"there is no study {name!r} in the store: it has {names}")
-        return StudyRecord(**found._mapping)
+        return _record(found._mapping)
 
     @patient
     def studies(self) -> Sequence[StudyRecord]:
         with self._said(), self._engine.connect() as connection:
             found = connection.execute(select(tables.studies).order_by(tables.studies.c.created))
-            return [StudyRecord(**row._mapping) for row in found]
+            return [_record(row._mapping) for row in found]
 
     @patient
     def identity(self) -> str:
@@ -105,10 +105,8 @@ class SqlStore:
             for row in connection.execute(
                 select(table).where(table.c.study == name).order_by(table.c.trial, table.c.rung)
             ):
-                rungs.setdefault(row.trial, []).append(rows.rung_of(row._mapping))
-            return tuple(
-                rows.trial_of(row._mapping, tuple(rungs.get(row.number, ()))) for row in found
-            )
+                rungs.setdefault(row.trial, []).append(_rung(row._mapping))
+        return tuple(_trial(row._mapping, tuple(rungs.get(row.number, ()))) for row in found)
 
     @patient
     def commit(
@@ -139,10 +137,7 @@ class SqlStore:
             .limit(limit)
         )
         with self._said(), self._engine.connect() as connection:
-            return [
-                (row.id, Event(row.kind, row.trial, row.time, row.payload))
-                for row in connection.execute(query)
-            ]
+            return [(row.id, _event(row._mapping)) for row in connection.execute(query)]
 
     @patient
     def delivered(self, name: str, ids: Sequence[int]) -> None:
@@ -212,6 +207,26 @@ class SqlStore:
         return _study_row(self.study(record.name)) == _study_row(record)
 
 
+def _record(row: rows.Row) -> StudyRecord:
+    with rows.reading(f"the space file of study {row['name']!r}"):
+        return rows.study_of(row)
+
+
+def _trial(row: rows.Row, rungs: tuple[Rung, ...]) -> Trial:
+    with rows.reading(f"trial {row['number']} of study {row['study']!r}"):
+        return rows.trial_of(row, rungs)
+
+
+def _rung(row: rows.Row) -> Rung:
+    with rows.reading(f"the result of trial {row['trial']} of study {row['study']!r}"):
+        return rows.rung_of(row)
+
+
+def _event(row: rows.Row) -> Event:
+    with rows.reading(f"an event of study {row['study']!r} that waits for MLflow"):
+        return rows.event_of(row)
+
+
 def _study_row(record: StudyRecord) -> dict[str, Any]:
     return {**vars(record), "document": rows.plain(record.document)}
 
@@ -241,9 +256,7 @@ def _put_rungs(connection: Connection, study: str, trial: Trial) -> None:
     found = connection.execute(
         select(table).where(table.c.study == study, table.c.trial == trial.number)
     )
-    stored = {
-        row.rung: rows.rung_row(study, trial.number, rows.rung_of(row._mapping)) for row in found
-    }
+    stored = {row.rung: rows.rung_row(study, trial.number, _rung(row._mapping)) for row in found}
     for rung in trial.rungs:
         row = rows.rung_row(study, trial.number, rung)
         if rung.index not in stored:

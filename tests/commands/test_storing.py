@@ -1,6 +1,7 @@
 """`store backup`, `restore` and `check` as a user types them."""
 
 import json
+import sqlite3
 
 import own_code
 import pytest
@@ -45,9 +46,17 @@ def test_check_exits_1_with_what_to_do_until_it_is_done(searched, monkeypatch, c
     assert capsys.readouterr().out == "the store is sound\n"
 
 
-def test_a_study_whose_name_leaves_the_folder_is_not_restored(searched, monkeypatch, capsys):
-    import sqlite3
+def test_check_names_a_study_that_cannot_be_read_and_goes_on(searched, monkeypatch, capsys):
+    for document, why in (("{", ""), ('{"study": "free"}', " (space file: ")):
+        with sqlite3.connect("autopeft-studies/autopeft.db") as connection:
+            connection.execute("UPDATE studies SET document = ?", [document])
+        assert autopeft(monkeypatch, "store", "check") == 1
+        said = capsys.readouterr().out
+        assert f"free: its space file cannot be read{why}" in said
+        assert "free: MLflow has not taken " in said
 
+
+def test_a_study_whose_name_leaves_the_folder_is_not_restored(searched, monkeypatch, capsys):
     assert autopeft(monkeypatch, "store", "backup", "b.db") == 0
     with sqlite3.connect("b.db") as connection:
         for table, column in (("studies", "name"), ("trials", "study"), ("rungs", "study")):

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
 
+from autopeft.domain.errors import StudyError
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
 from autopeft.store.check import check
@@ -52,6 +53,25 @@ def test_trials_that_a_pause_interrupted_are_no_finding(store):
             "fake: there are results of trial 77, and no such trial",
         ),
         ("UPDATE rungs SET study = 'nobody'", "4 rows of rungs belong to no study"),
+        ("UPDATE trials SET provenance = '[1]' WHERE number = 1", "fake: trial 1 cannot be read"),
+        ("UPDATE trials SET point = '{\"a\": ' WHERE number = 1", "fake: trial 1 cannot be read"),
+        ("UPDATE trials SET known = 'none' WHERE number > 1", "fake: trials 2, 3 (2) cannot be"),
+        (
+            "UPDATE rungs SET metrics = '{\"a\": ' WHERE trial = 2",
+            "fake: results of trial 2 cannot be read: restore a backup into another store",
+        ),
+        ("UPDATE rungs SET stderr = '[]' WHERE trial < 2", "fake: results of trials 0, 1 (2) can"),
+        ("UPDATE rungs SET seconds = 'long' WHERE trial = 0", "fake: results of trial 0 cannot be"),
+        ("UPDATE studies SET document = '{'", "fake: its space file cannot be read: restore a"),
+        ("UPDATE studies SET document = '[]'", "fake: its space file cannot be read: restore a"),
+        (
+            "DELETE FROM rungs WHERE trial = 2",
+            "fake: trial 2 completed, and there is no result: restore a backup",
+        ),
+        (
+            "UPDATE outbox SET delivered = 0, payload = '{' WHERE id < 3",
+            "fake: 2 of these events cannot be read: restore a backup",
+        ),
         (
             "UPDATE trials SET state = 'running' WHERE number = 3",
             "fake: the study is finished, and trial 3 still running",
@@ -108,3 +128,45 @@ def test_a_damaged_file_is_said_to_be_damaged(tmp_path, store):
     found = check(url)
     assert found
     assert "restore a backup" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("made", "read", "said"),
+    [
+        (
+            "UPDATE studies SET document = '{'",
+            lambda store: store.studies(),
+            "the space file of study 'fake' cannot be read from the store (TypeError: JSON with "
+            "names was stored, got '{'): `autopeft store check` says what else is damaged; "
+            "restore a backup into another store",
+        ),
+        (
+            "UPDATE studies SET document = '7'",
+            lambda store: store.study("fake"),
+            "the space file of study 'fake' cannot be read from the store (TypeError: ",
+        ),
+        (
+            "UPDATE trials SET configuration = '{' WHERE number = 2",
+            lambda store: store.history("fake"),
+            "trial 2 of study 'fake' cannot be read from the store (TypeError: ",
+        ),
+        (
+            "UPDATE rungs SET metrics = '{' WHERE trial = 1",
+            lambda store: store.history("fake"),
+            "the result of trial 1 of study 'fake' cannot be read from the store (",
+        ),
+        (
+            "UPDATE outbox SET payload = '[', delivered = 0",
+            lambda store: store.undelivered("fake", 9),
+            "an event of study 'fake' that waits for MLflow cannot be read from the store (",
+        ),
+    ],
+)
+def test_who_reads_what_is_damaged_is_told_so_in_one_line(store, made, read, said):
+    connection, url = store
+    connection.executescript(made)
+    connection.commit()
+    with pytest.raises(StudyError) as refused:
+        read(SqlStore(url))
+    assert str(refused.value).startswith(said)
+    assert len(str(refused.value).splitlines()) == 1
