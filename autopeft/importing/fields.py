@@ -1,6 +1,7 @@
 """Names and values of a table or of another optimiser's trial as PEFT's fields and a recipe."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -37,9 +38,13 @@ def split(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]
     None for the fields of full fine-tuning. Empty cells are left out.
 
     Raises:
-        AutopeftError: the row's type is none of PEFT's.
+        AutopeftError: the row's type is none of PEFT's, or it says one field twice.
     """
-    told = {_name(key): value for key, value in row.items() if value not in (None, "")}
+    given = {key: _name(key) for key, value in row.items() if value not in (None, "")}
+    told = {name: row[key] for key, name in given.items()}
+    for name in told:
+        if len(keys := [key for key in given if given[key] == name]) > 1:
+            raise AutopeftError(f"{' and '.join(keys)} are both {name}: leave one of them out")
     named = [key for key in told if key in _TYPES]
     peft_type = str(told.pop(named[0])) if named else "LORA"
     if peft_type.lower() in _FULL:
@@ -58,9 +63,16 @@ def split(row: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]
 def literal(text: str) -> Any:
     """A cell's value: JSON where it is some (`16`, `true`, `["q_proj"]`), else the text."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return {"True": True, "False": False}.get(text.strip(), text.strip())
+
+
+def _finite(text: str) -> float:
+    """Numbers that JSON does not have stay a text: no key can be made of them."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"not finite: {text}")
+    return number
 
 
 def _name(key: str) -> str:

@@ -1,5 +1,6 @@
 """A result as someone else wrote it down."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,22 @@ class Found:
     stderr: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     step: int = 0
+
+
+def in_bounds(metric: str, value: float, column: str) -> float:
+    """The value, where the metric can have it.
+
+    Raises:
+        AutopeftError: it cannot; of a share it may be given in per cent.
+    """
+    known = METRICS.get(metric)
+    if known is None or known.low <= value <= known.high:
+        return value
+    bounds = f"{known.low:g} or more"
+    if math.isfinite(known.high):
+        bounds = f"{metric} from {known.low:g} to {known.high:g}"
+    hint = ": divide per cent by 100" if value > known.high == 1 else ""
+    raise AutopeftError(f"{column} takes {bounds}, got {value:g}{hint}")
 
 
 _WANTED = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:=(?P<column>[^:]+))?(?::(?P<goal>\w+))?")

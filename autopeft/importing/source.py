@@ -60,6 +60,7 @@ def read_source(
     if kind == "optuna":
         return _optuna(source, metrics, optuna(source))
     wanted = [Wanted.parse(text) for text in metrics]
+    _refuse_twice(wanted)
     if not wanted:
         raise AutopeftError(
             "a CSV needs --metric for each objective, got none: --metric accuracy=test_accuracy "
@@ -89,6 +90,19 @@ def _suite(source: str, metrics: Sequence[str]) -> Source:
     )
 
 
+def _refuse_twice(wanted: Sequence[Wanted]) -> None:
+    """
+    Raises:
+        AutopeftError: two of them have one name.
+    """
+    names = [w.name for w in wanted]
+    if twice := [w for w in wanted if names.count(w.name) > 1]:
+        columns = " and ".join(w.column for w in twice)
+        raise AutopeftError(
+            f"--metric {twice[0].name} is one metric, got it from {columns}: leave one out"
+        )
+
+
 def _optuna(source: str, metrics: Sequence[str], trials: ForeignTrials) -> Source:
     if len(metrics) != len(trials.directions):
         goals = ", ".join(trials.directions)
@@ -102,6 +116,7 @@ def _optuna(source: str, metrics: Sequence[str], trials: ForeignTrials) -> Sourc
         if told.goal != goal:
             raise AutopeftError(f"Optuna study {trials.study} {goal}s {told.name}, got {told.goal}")
         wanted.append(Wanted(told.name, f"value of {told.name}", told.goal))
+    _refuse_twice(wanted)
     rows = [
         (name, {**params, **dict(zip([w.column for w in wanted], values, strict=True))})
         for name, params, values in trials.rows

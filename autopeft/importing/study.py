@@ -18,6 +18,7 @@ from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import Budget, Resources, SearchSettings, StudySpec
 from autopeft.domain.trial import Rung, State, Trial
 from autopeft.importing.found import Found
+from autopeft.importing.values import module_values, recipe_values
 
 _NOT_FIELDS = (
     *("peft_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version"),
@@ -40,8 +41,14 @@ def trials_of(
     for result in found:
         try:
             configuration = _configuration(result, shape)
+            seed = times[configuration.key]
+            known = _known(result, configuration.architecture, shape)
         except ValueError as error:
             left_out.append(f"{result.name}: {error}")
+            continue
+        except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            left_out.append(f"{result.name}: no configuration that PEFT takes ({said})")
             continue
         rung = Rung(
             index=0,
@@ -56,9 +63,9 @@ def trials_of(
             Trial(
                 number=len(trials),
                 configuration=configuration,
-                seed=times[configuration.key],
+                seed=seed,
                 point={},
-                known=_known(result, configuration.architecture, shape),
+                known=known,
                 why=f"imported: {result.name}",
                 state=State.COMPLETED,
                 rungs=(rung,),
@@ -73,9 +80,9 @@ def trials_of(
 def _configuration(result: Found, shape: ModelShape) -> Configuration:
     """
     Raises:
-        ValueError: no such method, or the model has no such modules.
+        ValueError: no such method or value, or the model has no such modules.
     """
-    tree: dict[str, Any] = {"training": dict(result.recipe)}
+    tree: dict[str, Any] = {"training": recipe_values(result.recipe)}
     branch = "full"
     if result.fields is None:
         tree["full_fine_tuning"] = True
@@ -92,7 +99,7 @@ def _module(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"this PEFT has no {peft_type}")
     dropped = (*_NOT_FIELDS, *_OUTCOMES.get(peft_type, ()))
     kept = {k: v for k, v in fields.items() if k not in dropped and v not in (None, {}, [])}
-    return {"peft_type": peft_type, **kept}
+    return module_values({**kept, "peft_type": peft_type})
 
 
 def _known(result: Found, architecture: Architecture, shape: ModelShape) -> dict[str, float]:

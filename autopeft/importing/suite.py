@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.importing.found import Found, Wanted
+from autopeft.importing.found import Found, Wanted, in_bounds
 
 WANTED = (
     Wanted("accuracy", "test_accuracy", "maximize"),
@@ -68,7 +68,13 @@ def found_of(batch: Batch) -> list[Found]:
     for run in sorted(batch.runs, key=lambda run: str(run["experiment"])):
         try:
             found.append(_found(run))
-        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            AutopeftError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise AutopeftError(
                 f"run {run['experiment']!r:.80} is no result of the comparison suite: {error}"
             ) from error
@@ -85,7 +91,8 @@ def model_of(batch: Batch) -> str | None:
 
 
 def _found(run: Run) -> Found:
-    accuracy, rows = float(run["test_accuracy"]), _TEST_ROWS.get(run["suite"])
+    accuracy = in_bounds("accuracy", float(run["test_accuracy"]), "test_accuracy")
+    rows = _TEST_ROWS.get(run["suite"])
     known = {"adapter_bytes": float(run["adapter_bytes"])}
     if run.get("trainable_params"):
         known["trainable_params"] = float(run["trainable_params"])

@@ -9,7 +9,7 @@ from typing import Any
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.objective import METRICS
 from autopeft.importing.fields import literal, split
-from autopeft.importing.found import Found, Wanted
+from autopeft.importing.found import Found, Wanted, in_bounds
 
 
 def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[str]]:
@@ -18,7 +18,8 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
     A column is a metric, its standard error (`accuracy_stderr`), or a parameter.
 
     Raises:
-        AutopeftError: no such file, no header, or a metric's column is not in it.
+        AutopeftError: no such file, no header, one name for two columns, or a metric's column is
+            not in it.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -35,6 +36,8 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
             f"{path.name} has no column {missing[0]!r}, it has {', '.join(columns) or 'none'}: "
             "name it as in --metric accuracy=test_accuracy"
         )
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise AutopeftError(f"{path.name} has two columns {twice[0]!r}: rename one of them")
     rows = [
         (f"row {number}", {k: v for k, v in row.items() if k and v is not None})
         for number, row in enumerate(read, start=1)
@@ -58,12 +61,17 @@ def found_in(
 def _found(name: str, row: Mapping[str, Any], wanted: Sequence[Wanted]) -> Found:
     errors = {w.name: f"{w.column}_stderr" for w in wanted}
     taken = {*(w.column for w in wanted), *errors.values()}
-    values = {w.name: _number(row.get(w.column), w.column) for w in wanted}
+    values = {
+        w.name: in_bounds(w.name, _number(row.get(w.column), w.column), w.column) for w in wanted
+    }
     stderr = {
         metric: _number(row[column], column)
         for metric, column in errors.items()
         if row.get(column) not in (None, "")
     }
+    for metric, error in stderr.items():
+        if error < 0:
+            raise AutopeftError(f"{errors[metric]} takes 0 or more, got {error:g}")
     rest = {k: literal(v) if isinstance(v, str) else v for k, v in row.items() if k not in taken}
     fields, recipe = split(rest)
     known = {n: v for n, v in values.items() if n in METRICS and METRICS[n].known}

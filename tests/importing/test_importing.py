@@ -4,13 +4,20 @@ import json
 
 import optuna
 import pytest
+from domain.matrix import tiny_shape
 from tiny_models import make_model
 from tiny_study import write_study
 from typer.testing import CliRunner
 
 from autopeft.cli import app, main
+from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.replicates import averaged
 from autopeft.importing.fields import literal, split
+from autopeft.importing.found import Wanted
+from autopeft.importing.study import trials_of
+from autopeft.importing.table import found_in
+from autopeft.importing.values import module_values
 from autopeft.study import load_study
 
 CSV = """name,peft_type,r,alpha,target_modules,lr,sampler note,test_accuracy,test_accuracy_stderr
@@ -208,6 +215,11 @@ def test_result_files_of_the_comparison_suite_are_taken_batch_by_batch(folder):
             ("runs.csv", "--metric", "accuracy=test_accuracy", "--model", "llama", "--task", "X"),
             "--task takes ",
         ),
+        (
+            ("runs.csv", *WANTED[:4], "--metric", "accuracy=r"),
+            "--metric accuracy is one metric, got it from test_accuracy and r: leave one out",
+        ),
+        (("twice.csv", "--metric", "accuracy"), "twice.csv has two columns 'r': rename one of"),
         (("runs.csv", "--from", "excel"), "--from takes peft-suite, optuna, csv, got 'excel'"),
         (("sqlite:///none.db", "--metric", "accuracy"), "there is no Optuna storage at"),
         (("sqlite:///text.db", "--metric", "accuracy"), "import cannot read the Optuna storage"),
@@ -223,6 +235,7 @@ def test_bad_input_is_one_message(folder, monkeypatch, capsys, arguments, said):
     (folder / "broken.jsonl").write_text("{")
     (folder / "other.jsonl").write_text('{"a": 1}')
     (folder / "nothing.jsonl").write_text("")
+    (folder / "twice.csv").write_text("r,accuracy,r\n4,0.5,8\n")
     (folder / "text.db").write_text("this is no database at all, but a text of some length")
     assert said in refused(monkeypatch, capsys, "import", *arguments)
 
@@ -259,6 +272,56 @@ def test_names_of_other_tools_are_those_of_peft_and_transformers():
     assert split({"targets": "q_proj v_proj"})[0]["target_modules"] == ["q_proj", "v_proj"]
     assert split({"targets": r".*\.q_proj"})[0]["target_modules"] == r".*\.q_proj"
     assert [literal(t) for t in ("16", "True", "1e-3", " a ")] == [16, True, 1e-3, "a"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"r": "NaN"}, "r takes a whole number from 1, got 'NaN'"),
+        ({"lr": "NaN"}, "learning_rate takes a number, got 'NaN'"),
+        ({"lr": "1e999"}, "learning_rate takes a number, got '1e999'"),
+        ({"targets": "7"}, "target_modules takes a name or a list of names, got 7"),
+        ({"rank_pattern": "[1]"}, "rank_pattern takes {name of a module: number}, got [1]"),
+        (
+            {"layers_to_transform": "0,1"},
+            "layers_to_transform takes a layer or a list of layers, as in [0, 1], got '0,1'",
+        ),
+        ({"r": "x"}, "r takes a whole number from 1, got 'x'"),
+        ({"r": "-8"}, "r takes a whole number from 1, got -8"),
+        ({"r": "true"}, "r takes a whole number from 1, got True"),
+        ({"use_dora": "maybe"}, "use_dora takes true or false, got 'maybe'"),
+        ({"adapter_params": "-5"}, "adapter_params takes 0 or more, got -5"),
+        ({"acc": "93.5"}, "acc takes accuracy from 0 to 1, got 93.5: divide per cent by 100"),
+        ({"acc_stderr": "-1"}, "acc_stderr takes 0 or more, got -1"),
+        ({"lora_r": "8"}, "r and lora_r are both r: leave one of them out"),
+        ({"r": "1" + "0" * 400}, "no configuration that PEFT takes (OverflowError: "),
+    ],
+)
+def test_a_row_of_wrong_values_is_left_out_alone(cells, said):
+    good = {"r": "4", "targets": "q_proj", "acc": "0.8", "adapter_params": "900"}
+    wanted = [Wanted.parse("accuracy=acc"), Wanted.parse("adapter_params")]
+    found, left_out = found_in([("row 1", good), ("row 2", good | cells), ("row 3", good)], wanted)
+    trials, refused = trials_of(found, tiny_shape("llama"), now=1.0)
+    assert [trial.why for trial in trials] == ["imported: row 1", "imported: row 3"]
+    (why,) = (*left_out, *refused)
+    assert why.startswith(f"row 2: {said}")
+    assert len(why.splitlines()) == 1
+
+
+def test_whole_numbers_that_were_written_as_floats_are_whole():
+    row = {"r": "4.0", "targets": "q_proj", "accuracy": "0.8"}
+    found, _ = found_in([("row 1", row)], [Wanted.parse("accuracy")])
+    (trial,), _ = trials_of(found, tiny_shape("llama"), now=1.0)
+    (module,) = trial.configuration.architecture.modules
+    assert repr(module.fields["r"]) == "4"
+
+
+def test_what_peft_itself_has_by_default_is_taken():
+    for peft_type, defaults in PEFT_DEFAULTS.items():
+        told = {name: value for name, value in defaults.items() if value is not None}
+        if not told.get(size := size_field(peft_type), 1):
+            told[size] = 1
+        module_values({**told, "peft_type": peft_type})
 
 
 SPACE = """
