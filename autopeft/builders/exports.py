@@ -37,16 +37,13 @@ def export_suite(spec: StudySpec, shape: ModelShape, trial: Trial, to: Path) -> 
         ExportError: the suite cannot train it, or the experiment is there already.
     """
     from autopeft.export import export_suite as write
-    from autopeft.training.model import resolve_model
 
     if spec.evaluator is not None:
         raise ExportError(
             f"the comparison suite trains by itself, study {spec.name} by code of its own: "
             "leave --to peft-suite out"
         )
-    model = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
-    steps = _steps(spec, trial)
-    return write(spec, trial, shape=shape, model=model, total_steps=steps, to=to)
+    return write(spec, trial, shape=shape, prepared=_prepared(spec, shape), to=to)
 
 
 def export(

@@ -15,9 +15,10 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.peft_config import OWN
 from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
 from autopeft.domain.space import Json
+from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.strategies import BEFORE_TRAINING
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trial import Trial
+from autopeft.domain.trial import State, Trial
 from autopeft.export.configs import config_arguments
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import training_arguments
@@ -104,6 +105,23 @@ def only(expected: Json) -> Callable[[Json], bool]:
     return lambda value: bool(value == expected)
 
 
+def refuse_unfinished(tool: str, spec: StudySpec, trial: Trial) -> None:
+    """
+    Raises:
+        ExportError: the trial is not complete, or its own evaluations were part of its training.
+    """
+    if trial.state is not State.COMPLETED or "total_steps" not in trial.provenance:
+        raise ExportError(
+            f"export takes a completed trial that autopeft trained, trial {trial.number} is "
+            f"{trial.state}: choose one of `autopeft front {spec.name}`"
+        )
+    if EarlyStopping.of(trial.configuration.recipe) is not None:
+        raise ExportError(
+            f"a recipe of {tool} trains to its end, trial {trial.number} was stopped by its own "
+            "evaluations or went back to the best: take --to script, which does the same"
+        )
+
+
 def asked_of(spec: StudySpec, trial: Trial, shape: ModelShape, prepared: Prepared) -> Asked:
     """A trial of a language model, whose steps its provenance or the caller knows.
 
@@ -128,8 +146,6 @@ def asked_of(spec: StudySpec, trial: Trial, shape: ModelShape, prepared: Prepare
     if len(described) > 1:
         unsaid.append(f"{len(described)} modules ({', '.join(kinds)})")
     unsaid += [f"peft_type {kind}, which PEFT does not have" for kind in kinds if kind in OWN]
-    if "ADALORA" in kinds and strategy != "adalora":
-        unsaid.append("peft_type ADALORA, which needs a call after every step")
     inits = [module.get("init_lora_weights") for module in described]
     unsaid += [
         f"modules.init_lora_weights = {init}, which looks at rows"

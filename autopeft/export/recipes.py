@@ -1,16 +1,15 @@
 """A trial as the recipe of another tool: its configuration, the rows, where it comes from."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.stopping import EarlyStopping
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trial import State, Trial
+from autopeft.domain.trial import Trial
 from autopeft.export.axolotl import axolotl_yaml
 from autopeft.export.folder import json_lines, make_room, provenance
-from autopeft.export.foreign import asked_of
+from autopeft.export.foreign import asked_of, refuse_unfinished
 from autopeft.export.llama_factory import llama_factory_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import title
@@ -41,6 +40,9 @@ def recipe_files(
         ExportError: with every field that the tool cannot express.
     """
     asked = asked_of(spec, trial, shape, prepared)
+    if asked.module.get("peft_type") == "ADALORA" and "allocation adalora" not in asked.unsaid:
+        stepwise = "peft_type ADALORA, which needs a call after every step"
+        asked = replace(asked, unsaid=(*asked.unsaid, stepwise))
     if tool == "axolotl":
         return {"axolotl.yaml": axolotl_yaml(asked)}
     return llama_factory_files(asked) if tool == "llama-factory" else trl_files(asked, shape)
@@ -61,16 +63,7 @@ def export_recipe(
     Raises:
         ExportError: the trial is not complete, the tool cannot express it, or `to` is in use.
     """
-    if trial.state is not State.COMPLETED or "total_steps" not in trial.provenance:
-        raise ExportError(
-            f"export takes a completed trial that autopeft trained, trial {trial.number} is "
-            f"{trial.state}: choose one of `autopeft front {spec.name}`"
-        )
-    if EarlyStopping.of(trial.configuration.recipe) is not None:
-        raise ExportError(
-            f"a recipe of {tool} trains to its end, trial {trial.number} was stopped by its own "
-            "evaluations or went back to the best: take --to script, which does the same"
-        )
+    refuse_unfinished(tool, spec, trial)
     files = recipe_files(tool, spec, trial, shape, prepared)
     for name, rows in prepared.splits.items():
         files[f"data/{name}.jsonl"] = json_lines(list(rows))

@@ -79,7 +79,7 @@ class Row:
 
     def __init__(self, tree, folder):
         self.shape = tiny_shape("llama")
-        training = {"learning_rate": 1e-3, "warmup_steps": 2}
+        training = {"learning_rate": 1e-3, "warmup_steps": 2, "lr_scheduler_type": "cosine"}
         architecture = architecture_of(tree)
         configuration = Configuration("b", architecture, training)
         provenance = dict(_PROVENANCE)
@@ -247,9 +247,8 @@ def _vllm(row, _):
 
 def _suite(row, _):
     export_suite(
-        row.spec, row.trial, shape=row.shape, model=row.prepared.model, total_steps=20,
-        to=row.folder / "suite",
-    )  # fmt: skip
+        row.spec, row.trial, shape=row.shape, prepared=row.prepared, to=row.folder / "suite"
+    )
     return EXACT, ""
 
 
