@@ -14,6 +14,7 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.peft_rules import broken_rule
 from autopeft.domain.space import Json
 
+_FROM_WEIGHTS = ("mica", "olora", "orthogonal", "pissa")
 _NOT_QUANTISED = ("kasa_config", "use_bdlora")  # PEFT's quantised layers build a plain LoRA
 
 
@@ -37,7 +38,7 @@ def unfit(
     placed = Placed.on(shape, module)
     reasons = (
         _wrong_model(module, capability, shape, task_type),
-        _wrong_base(module, capability) if quantized else None,
+        _wrong_base(placed, capability) if quantized else None,
         _wrong_targets(placed, capability),
         broken_rule(placed),
     )
@@ -57,7 +58,17 @@ def refuse_unfit(
             "full_fine_tuning needs weights with gradients, which a quantised base has not: "
             "remove quantization_config or take another method"
         )
+    if quantized and architecture.allocation[0] == "spt":
+        raise ValueError(
+            "allocation spt needs weights with gradients, which a quantised base has not: "
+            "take another allocation"
+        )
     modules = deployed(architecture)
+    if quantized and len(modules) > 1:
+        raise ValueError(
+            f"the Trainer takes one module on a quantised base, got {len(modules)}: "
+            "give each a branch of its own"
+        )
     for module in modules:
         if reason := unfit(module, shape=shape, task_type=task_type, quantized=quantized):
             raise ValueError(reason)
@@ -108,12 +119,18 @@ def _wrong_model(
     return None
 
 
-def _wrong_base(module: Module, capability: Capability) -> str | None:
+def _wrong_base(placed: Placed, capability: Capability) -> str | None:
+    module = placed.module
     if not capability.quantized:
         known = ", ".join(kind for kind, can in CAPABILITIES.items() if can.quantized)
         return f"{module.peft_type} gives wrong outputs on a quantised base: take one of {known}"
-    if str(module.fields.get("init_lora_weights", "")).startswith(("mica", "olora", "pissa")):
-        return "mica, olora and pissa decompose base weights: on a quantised base take another init"
+    if str(module.fields.get("init_lora_weights", "")).startswith(_FROM_WEIGHTS):
+        return (
+            "mica, olora, orthogonal and pissa start from base weights: on a quantised base take "
+            "another init"
+        )
+    if module.peft_type == "LN_TUNING" and any(not target.norm for target in placed.targets):
+        return "LN_TUNING trains weights of the base, on a quantised one those of norms alone"
     for field in _NOT_QUANTISED:
         if module.fields.get(field) is not None:
             return f"{module.peft_type} has no {field} on a quantised base: remove it"

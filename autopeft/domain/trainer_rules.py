@@ -13,6 +13,9 @@ _IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")
 _BEFORE = ("PROMPT_TUNING", "P_TUNING")
 """Types whose tokens stand before those of the text, in the logits too."""
 
+_BESIDE_FLOAT32 = ("ADALORA", "HIRA", "PVERA", "ROAD", "VERA")
+"""Types that keep something in float32, which meets the rest of their weights."""
+
 _SFT = "trl.SFTTrainer"
 
 
@@ -27,6 +30,17 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
         reason = _not_by_sft(kind, shape) if trainer == _SFT else None
         if reason := reason or _not_with(recipe, kind, trainer):
             raise ValueError(reason)
+
+
+def refuse_unmixed(configuration: Configuration, trainer: str) -> None:
+    """Nothing, unless the modules need mixed precision on a quantised base, and there is none.
+
+    Raises:
+        ValueError: TRL holds their weights in bfloat16, and they compute beside float32.
+    """
+    for kind in (module.peft_type for module in configuration.architecture.modules):
+        if trainer == _SFT and kind in _BESIDE_FLOAT32:
+            raise ValueError(f"{kind} on a quantised base needs bf16: true in training")
 
 
 def _not_by_sft(kind: str, shape: ModelShape) -> str | None:

@@ -10,9 +10,10 @@ from transformers import PrinterCallback, TrainerCallback
 from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import inject_by_data
 from autopeft.domain.allocation import found_before_training
+from autopeft.domain.fit import loads_quantised
 from autopeft.domain.recipe import trainer_arguments
 from autopeft.domain.stopping import EarlyStopping
-from autopeft.domain.trainer_rules import refuse_untrainable
+from autopeft.domain.trainer_rules import refuse_unmixed, refuse_untrainable
 from autopeft.domain.trial import Segment
 from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.bench import Bench
@@ -29,7 +30,10 @@ def ranks_of(bench: Bench, segment: Segment, steps: int, scratch: str) -> dict[s
     architecture = segment.configuration.architecture
     if not found_before_training(architecture):
         return None
-    plain = trainer_of(bench, segment, bench.base.copy(segment.seed), steps, scratch)
+    bare = bench.base.copy(segment.seed)
+    if loads_quantised(bench.spec.model):
+        bare._hf_peft_config_loaded = True  # or no Trainer takes it, also to look through it alone
+    plain = trainer_of(bench, segment, bare, steps, scratch)
     with refusals():
         return ranks_before_training(architecture, plain, seed=segment.seed)
 
@@ -91,6 +95,9 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
             processing_class=bench.base.processor,
             data_collator=bench.task.collator(model, bench.base.processor),
         )
+    if loads_quantised(bench.spec.model) and not (trainer.args.bf16 or trainer.args.fp16):
+        with refusals():
+            refuse_unmixed(segment.configuration, bench.spec.trainer)
     average_over_processes(trainer, by_tokens=bench.spec.task.task_type == "CAUSAL_LM")
     trainer.remove_callback(PrinterCallback)
     split = "validation" if bench.tests(segment) else None

@@ -17,6 +17,7 @@ from autopeft.domain.errors import SpecError
 from autopeft.domain.fit import loads_quantised
 from autopeft.domain.space import Choice
 
+LORA = {"peft_type": "LORA", "r": 2, "target_modules": ["query"]}
 GOOD = read(Path(__file__).parents[1] / "config" / "good.yaml")[0]
 
 
@@ -32,8 +33,8 @@ def test_a_quantised_base_takes_the_types_that_are_right_on_it_and_no_other(peft
     ("fields", "reason"),
     [
         *(
-            ({"init_lora_weights": init}, "decompose base weights: on a quantised base take")
-            for init in ("mica", "olora", "pissa")
+            ({"init_lora_weights": init}, "start from base weights: on a quantised base take")
+            for init in ("mica", "olora", "orthogonal", "pissa")
         ),
         ({"kasa_config": {}}, "LORA has no kasa_config on a quantised base: remove it"),
         ({"use_bdlora": {}}, "LORA has no use_bdlora on a quantised base: remove it"),
@@ -53,6 +54,18 @@ def test_variants_of_lora_that_quantised_layers_do_not_have_are_refused_there(fi
             "HRA gives wrong outputs on a quantised base",
         ),
         ({"full_fine_tuning": True}, "full_fine_tuning needs weights with gradients"),
+        (
+            {"modules": [{"peft_type": "LN_TUNING", "target_modules": ["query"]}]},
+            "LN_TUNING trains weights of the base, on a quantised one those of norms alone",
+        ),
+        (
+            {"modules": [LORA], "allocation": "spt"},
+            "allocation spt needs weights with gradients",
+        ),
+        (
+            {"modules": [LORA, {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 2}]},
+            "the Trainer takes one module on a quantised base, got 2",
+        ),
     ],
 )
 def test_a_file_with_a_quantised_model_is_refused_what_is_wrong_there(tree, reason):
