@@ -103,7 +103,7 @@ def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:
     for party in parties:
         trial = party.trial
         cells = [_value(party, objective.metric) for objective in spec.objectives]
-        cells.append(amount(quality.metric, trial.metrics[quality.metric]))
+        cells.append(amount(quality, trial.metrics[quality.metric]))
         if tested:
             cells.append(_estimate(quality.metric, party.test.get(quality.metric)))
         table.add_row(

@@ -15,6 +15,7 @@ from autopeft.domain.describe import describe
 from autopeft.domain.figures import amount, seeds
 from autopeft.domain.front import best_baselines, first_measured
 from autopeft.domain.objective import Objective
+from autopeft.domain.prices import difference
 from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
@@ -84,7 +85,7 @@ def trial_table(
         name = describe(trial.configuration) + (f" ({', '.join(notes)})" if notes else "")
         cells = [_cell(trial, objective) for objective in objectives]
         mean = means.get(trial.number, trial)
-        cells += [amount(o.metric, mean.metrics[o.metric]) for o in measured]
+        cells += [amount(o, mean.metrics[o.metric]) for o in measured]
         table.add_row(str(trial.number), Text(name), *cells)
     return table
 
@@ -152,20 +153,24 @@ def against_baselines(spec: StudySpec, trials: Sequence[Trial], front: Sequence[
     for name, base in best_baselines(spec.objectives, trials).items():
         if best is None:
             continue
-        metrics = base.metrics
-        gain = best.metrics[first.metric] - metrics[first.metric]
+        metrics, held = base.metrics, amount(first, base.metrics[first.metric])
+        if first.score(best.metrics) <= first.score(metrics):
+            lines.append(f"Nothing on the front has a better {first.metric} than {name}: {held}.")
+            continue
+        gain = difference(first, best.metrics[first.metric] - metrics[first.metric])
         error = (
             best.stderr.get(first.metric, 0.0) ** 2 + base.stderr.get(first.metric, 0.0) ** 2
         ) ** 0.5
+        told = difference(first, error).partition(" ")[0]
         costs = ", ".join(
-            f"{o.metric} {amount(o.metric, best.metrics[o.metric])} against "
-            f"{amount(o.metric, metrics[o.metric])}"
+            f"{o.metric} {amount(o, best.metrics[o.metric])} against {amount(o, metrics[o.metric])}"
             for o in spec.objectives
             if o is not first
         )
         lines.append(
-            f"Best {first.metric} {amount(first.metric, best.metrics[first.metric])} is "
-            f"{gain:+.4f}{f' (s.e. {error:.4f})' if error else ''} over baseline {name}; {costs}."
+            f"Best {first.metric} {amount(first, best.metrics[first.metric])} is {gain}"
+            f"{f' (s.e. {told})' if error else ''} better than baseline "
+            f"{name}'s {held}{f'; {costs}' if costs else ''}."
         )
     return "\n".join(lines)
 
@@ -196,4 +201,4 @@ def _cell(trial: Trial, objective: Objective) -> str:
     if value is None:
         return "-"
     error = trial.stderr.get(objective.metric)
-    return amount(objective.metric, value) + (f" ±{error:.3f}" if error else "")
+    return amount(objective, value) + (f" ±{error:.3f}" if error else "")

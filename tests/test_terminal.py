@@ -84,4 +84,12 @@ def test_a_baseline_is_compared_by_its_mean():
     before = against_baselines(SPEC, told, front(SPEC.objectives, (), told))
     after = against_baselines(SPEC, both, front(SPEC.objectives, (), both))
     assert before != after
-    assert "over baseline house" in after
+    assert "better than baseline house's" in after
+
+
+def test_a_baseline_that_nothing_is_better_than_is_said_to_be_that():
+    told = [trial for trial in trials() if trial.baseline]
+    best = max(told, key=lambda t: t.metrics["accuracy"])
+    assert against_baselines(SPEC, told, front(SPEC.objectives, (), told)) == (
+        f"Nothing on the front has a better accuracy than house: {best.metrics['accuracy']:.4g}."
+    )

@@ -170,6 +170,7 @@ def print_front_json(spec: Any, trials: Any, members: Any, beside: Any = None) -
     from autopeft.control import compared
     from autopeft.domain.front import fallen, normalised_hypervolume
     from autopeft.domain.spending import spent
+    from autopeft.report.document import finite
     from autopeft.terminal import trial_row
 
     document = {
@@ -184,7 +185,7 @@ def print_front_json(spec: Any, trials: Any, members: Any, beside: Any = None) -
     }
     if beside is not None:
         document["control"] = compared(spec, trials, beside)
-    print(json.dumps(document, indent=2))
+    print(json.dumps(finite(document), indent=2))
 
 
 def best(

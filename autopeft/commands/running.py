@@ -93,9 +93,10 @@ def stop(study: StudyName) -> None:
 
 
 def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
-    from autopeft import build
+    from autopeft import build, control
     from autopeft.domain.front import front, normalised_hypervolume
     from autopeft.domain.pick import pick
+    from autopeft.domain.replicates import completed
     from autopeft.orchestrator.confirm_plan import settings as confirmation_asked
     from autopeft.orchestrator.stopping import prospects
     from autopeft.terminal import against_baselines, counts, out, paused, say, talk, trial_table
@@ -129,13 +130,17 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     if given_up or not members:
         failure = given_up or next((t.failure for t in reversed(trials) if t.failure), None)
         said = f"; the last failure says: {failure.message}" if failure else ""
-        talk.print(f"error: no trial was completed ({counts(trials)}){said}", markup=False)
+        ended = completed(trials) and not given_up
+        what = "no completed trial holds the constraints" if ended else "no trial was completed"
+        talk.print(f"error: {what} ({counts(trials)}){said}", markup=False)
         if given_up and spec.evaluator is not None:
             _tell_given_up(given_up, spec.name)
+        if as_json:
+            print_front_json(spec, trials, members, control.found(spec, store))
         raise typer.Exit(1)
     chosen = pick(spec.objectives, spec.constraints, trials)
     if as_json:
-        print_front_json(spec, trials, members)
+        print_front_json(spec, trials, members, control.found(spec, store))
         return
     out.print(trial_table(spec.objectives, members, among=trials, title=f"front of {spec.name}"))
     out.print()

@@ -14,6 +14,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one trial: what it is, what it measured, why it was proposed, what went wrong."""
+    from autopeft.report.document import finite
     from autopeft.study import load_study
     from autopeft.terminal import out
     from autopeft.views.trial import trial_document, trial_view
@@ -23,6 +24,6 @@ def show(
     document = trial_document(found.spec, found.trials, chosen.trial, adapter=chosen.adapter)
     document = {**document, "owner": found.owner}
     if as_json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(finite(document), indent=2))
     else:
         out.print(trial_view(found.spec, found.trials, chosen.trial, document), highlight=False)

@@ -277,7 +277,7 @@ def _on_front(
     for number, metrics in now.items():
         first = runs[number][0]
         best = baselines.get(first.configuration.branch)
-        if first.baseline and (best is None or quality.score(metrics) > quality.score(best)):
+        if first.baseline and (best is None or _score(quality, metrics) > _score(quality, best)):
             baselines[first.configuration.branch] = metrics
     held = [n for n, m in now.items() if all(c.holds(m, baselines) for c in constraints)]
     if not held:

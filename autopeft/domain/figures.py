@@ -2,18 +2,32 @@
 
 from collections.abc import Sequence
 
-from autopeft.domain.objective import METRICS
+from autopeft.domain.objective import METRICS, Objective
 from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.trial import Trial
 
+_WHOLE = 1e9  # from here on in powers of ten
 
-def amount(metric: str, value: float) -> str:
-    """A metric's value as people read it: `0.8125`, `73,728`, `1.24 GiB`."""
-    unit = METRICS[metric].unit if metric in METRICS else ""
+
+def amount(metric: Objective | str, value: float) -> str:
+    """A metric's value as people read it: `0.8125`, `73,728`, `1.24 GiB`.
+
+    metric: its name, where it is no objective.
+    """
+    if isinstance(metric, Objective):
+        unit = metric.told_unit
+    else:
+        unit = METRICS[metric].unit if metric in METRICS else ""
     if unit in ("parameters", "bytes"):
         return f"{value:,.0f}"
     suffix = f" {unit}" if unit in ("GiB", "s", "ms") else ""
-    return f"{value:.4g}{suffix}"
+    return f"{rounded(value, 4)}{suffix}"
+
+
+def rounded(value: float, digits: int) -> str:
+    """So many digits, or all of a whole number: `0.8125`, `1.5`, `19,000`, `1.2e+12`."""
+    whole = 10**digits <= abs(value) < _WHOLE
+    return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
 
 
 def share(value: float) -> str:

@@ -150,6 +150,12 @@ class Objective:
         metric = METRICS.get(self.metric)
         return metric is not None and metric.known
 
+    @property
+    def told_unit(self) -> str:
+        """The unit of its metric; empty where nobody named one."""
+        known = None if self.own else METRICS.get(self.metric)
+        return self.unit or (known.unit if known else "")
+
     def score(self, metrics: Mapping[str, float]) -> float:
         """The value on the declared scale, larger is better.
 

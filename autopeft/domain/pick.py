@@ -74,7 +74,7 @@ def pick(
     limits = "".join(f", with {constraint.text}" for constraint in when)
     place = f"{reason} of {len(among)}" if len(among) > 1 else "alone"
     text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
-        f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in objectives
+        f"{o.metric} {amount(o, trial.metrics[o.metric])}" for o in objectives
     )
     said = prices(objectives, among, trial, beyond=members if when else ())
     return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip())

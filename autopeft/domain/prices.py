@@ -7,7 +7,8 @@ next worse one what giving some of it up would save.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autopeft.domain.objective import METRICS, Objective
+from autopeft.domain.figures import rounded
+from autopeft.domain.objective import Objective
 from autopeft.domain.trial import Trial
 
 
@@ -69,14 +70,12 @@ def prices(
 
 def difference(objective: Objective, value: float) -> str:
     """The size of a difference, with its unit: `0.4 points`, `2.9 GiB`, `66,048`."""
-    known = METRICS.get(objective.metric)
-    unit = objective.unit or (known.unit if known else "")
-    size = abs(value)
+    unit, size = objective.told_unit, abs(value)
     if unit == "share":
-        return f"{100 * size:.2g} points"
+        return f"{rounded(100 * size, 2)} points"
     if unit in ("parameters", "bytes"):
         return f"{size:,.0f}"
-    return f"{size:.3g}{f' {unit}' if unit else ''}"
+    return f"{rounded(size, 3)}{f' {unit}' if unit else ''}"
 
 
 def _neighbour(

@@ -9,7 +9,6 @@ from autopeft.domain.objective import Objective
 from autopeft.domain.pick import pick
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
-from autopeft.report.values import unit
 
 _ROWS = 30  # MLflow takes 8,000 characters
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
@@ -60,7 +59,7 @@ def _lines(spec: StudySpec, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _column(objective: Objective) -> str:
-    told = unit(objective)
+    told = objective.told_unit
     return _plain(objective.metric) + (f" ({told})" if told else "")
 
 

@@ -9,7 +9,6 @@ from autopeft.domain.objective import Objective
 from autopeft.domain.replicates import confirmed, merged, seeds_told
 from autopeft.domain.trial import Trial
 from autopeft.report.document import finite
-from autopeft.report.values import unit
 
 
 def front_json(
@@ -19,7 +18,7 @@ def front_json(
     by_number = {trial.number: trial for trial in merged(trials)}
     document = {
         "objectives": [
-            {"metric": o.metric, "goal": o.goal, "scale": o.scale, "unit": unit(o)}
+            {"metric": o.metric, "goal": o.goal, "scale": o.scale, "unit": o.told_unit}
             for o in objectives
         ],
         "front": [_row(by_number[number], trials) for number in front if number in by_number],

@@ -2,13 +2,7 @@
 
 from collections.abc import Sequence
 
-from autopeft.domain.objective import METRICS, Objective
-
-
-def unit(objective: Objective) -> str:
-    """The unit of its metric; empty where nobody named one."""
-    known = METRICS.get(objective.metric)
-    return objective.unit or (known.unit if known else "")
+from autopeft.domain.objective import Objective
 
 
 def axes(objectives: Sequence[Objective]) -> tuple[Objective | None, Objective]:

@@ -158,7 +158,7 @@ class LiveView:
         if trial.failure is not None:
             return f"{head}: {trial.failure.reason}: {trial.failure.message}"
         values = ", ".join(
-            f"{o.metric} {amount(o.metric, trial.metrics[o.metric])}" for o in self._spec.objectives
+            f"{o.metric} {amount(o, trial.metrics[o.metric])}" for o in self._spec.objectives
         )
         return f"{head}: {values}"
 

@@ -136,7 +136,7 @@ class Panel:
         for trial in shown:
             at = "-"
             if quality.metric in trial.metrics:
-                at = amount(quality.metric, trial.metrics[quality.metric])
+                at = amount(quality, trial.metrics[quality.metric])
             name = describe(trial.configuration)
             if trial.confirms is not None:
                 name = f"seed {trial.seed} of trial {trial.confirms}: {name}"
@@ -221,7 +221,7 @@ def front_table(
         cells = []
         for objective in spec.objectives:
             error = trial.stderr.get(objective.metric)
-            value = amount(objective.metric, trial.metrics[objective.metric])
+            value = amount(objective, trial.metrics[objective.metric])
             cells.append(value + (f" ±{error:.3f}" if error else ""))
         name = f"{'baseline ' if trial.baseline else ''}{describe(trial.configuration)}"
         table.add_row(str(trial.number), *cells, *([Text(name, style="dim")] if named else []))

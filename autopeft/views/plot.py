@@ -142,7 +142,7 @@ def _stairs(grid: list[list[str]], places: Sequence[tuple[int, int]]) -> None:
 def _label(objective: Objective | None, trial: Trial) -> str:
     if objective is None:
         return str(trial.number)
-    return amount(objective.metric, trial.metrics[objective.metric])
+    return amount(objective, trial.metrics[objective.metric])
 
 
 def _foot(x: Objective | None, left: Trial, right: Trial, indent: int, columns: int) -> Text:

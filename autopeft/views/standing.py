@@ -9,6 +9,7 @@ from autopeft.domain.replicates import completed, fresh, searched
 from autopeft.domain.savings import saved_hours
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
+from autopeft.orchestrator.confirm_plan import spent
 from autopeft.orchestrator.stopping import prospects
 
 _SURE = 3  # ended trials before a time that is left is told
@@ -22,7 +23,7 @@ class Standing:
     said: sentences on what is left to gain, and why the search was stopped, where it was.
     hours, saved: device hours spent, and saved by early stopping (None: not known yet).
     searched: the trials of the search. trials: the same, or those that confirm where `confirming`:
-        while a confirmation is under way.
+        while a confirmation is under way. confirmations: runs that the file's has had.
     """
 
     trials: tuple[Trial, ...]
@@ -34,6 +35,7 @@ class Standing:
     hours: float
     saved: float | None
     confirming: bool = False
+    confirmations: int = 0
 
     @property
     def running(self) -> list[Trial]:
@@ -65,6 +67,7 @@ def standing(
         hours=sum(trial.seconds for trial in trials) * spec.resources.devices / 3600,
         saved=saved_hours(spec, trials),
         confirming=confirming,
+        confirmations=spent(spec, trials),
     )
 
 
@@ -92,7 +95,7 @@ def shares(spec: StudySpec, now: Standing, elapsed: float | None) -> list[Share]
     hour = "GPU hours" if spec.resources.gpus_per_trial else "CPU hours"
     found = []
     if budget.trials is not None:
-        found.append(Share("trials", len(now.ended), budget.trials))
+        found.append(Share("trials", len(now.ended) + now.confirmations, budget.trials))
     if budget.gpu_hours is not None:
         found.append(Share(hour, now.hours, budget.gpu_hours))
     if budget.wall_hours is not None and elapsed is not None:

@@ -165,7 +165,8 @@ def _layers(trials: Sequence[Trial]) -> int:
 
 
 def _metrics(spec: StudySpec, trial: Trial) -> Table:
-    goals = {o.metric: o.goal for o in spec.objectives}
+    objectives = {o.metric: o for o in spec.objectives}
+    goals = {name: o.goal for name, o in objectives.items()}
     constrained = {c.metric: c.text for c in spec.constraints}
     table = _grid(3)
     names = dict.fromkeys([*goals, *constrained, *trial.metrics])
@@ -174,7 +175,8 @@ def _metrics(spec: StudySpec, trial: Trial) -> Table:
             table.add_row(Text(name), "-", "not measured")
             continue
         error = trial.stderr.get(name)
-        value = amount(name, trial.metrics[name]) + (f" ±{error:.3g}" if error else "")
+        metric = objectives.get(name, name)
+        value = amount(metric, trial.metrics[name]) + (f" ±{error:.3g}" if error else "")
         notes = [f"objective, {goals[name]}"] if name in goals else []
         notes += [constrained[name]] if name in constrained else []
         notes += ["known before training"] if name in trial.known else []
@@ -183,14 +185,15 @@ def _metrics(spec: StudySpec, trial: Trial) -> Table:
 
 
 def _rungs(spec: StudySpec, trial: Trial) -> Table:
-    measured = [o.metric for o in spec.objectives if not o.known]
+    measured = [o for o in spec.objectives if not o.known]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("rung", "step", *measured, "took"):
+    for name in ("rung", "step", *(o.metric for o in measured), "took"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("ended", no_wrap=True)
     table.add_column("on", overflow="fold")
     for rung in trial.rungs:
-        values = [amount(m, rung.metrics[m]) if m in rung.metrics else "-" for m in measured]
+        metrics = rung.metrics
+        values = [amount(o, metrics[o.metric]) if o.metric in metrics else "-" for o in measured]
         ended = time.strftime("%Y-%m-%d %H:%M", time.localtime(rung.ended))
         table.add_row(
             f"{rung.index + 1} of {len(spec.stops_of(trial))}",

@@ -5,7 +5,7 @@ import re
 from io import StringIO
 
 import pytest
-from own_code import at_home, autopeft, write
+from own_code import SPACE, at_home, autopeft, write
 from rich.console import Console
 
 from autopeft import terminal
@@ -109,3 +109,12 @@ def test_a_search_ends_with_its_failures_by_reason(place, said):
     text = said("resume", "free", "--local").out
     assert re.search(r"\d failed by error \(trials? [\d, ]+\): RuntimeError: a rank of", text)
     assert "More of a failure: autopeft show free" in text
+
+
+def test_a_search_in_which_nothing_holds_the_constraints_says_so(tmp_path, monkeypatch, capsys):
+    at_home(monkeypatch, tmp_path)
+    write(tmp_path, space=SPACE + 'constraints: ["size <= 0"]\n')
+    assert autopeft(monkeypatch, "search", "space.yaml", "--local", "--quiet", "--json") == 1
+    printed = capsys.readouterr()
+    assert "error: no completed trial holds the constraints (8 completed)" in printed.err
+    assert json.loads(printed.out)["front"] == []

@@ -170,6 +170,17 @@ def test_the_odds_are_as_often_right_as_they_say():
     assert abs(said.mean() - right.mean()) < 0.03
 
 
+def test_draws_below_0_compare_baselines_on_a_log_scale_too():
+    loss = replace(ACCURACY, goal="minimize", scale="log")
+    members = [
+        (0.02, 4, True, [0.02, 0.021]),
+        (0.03, 2, True, [0.03, 0.031]),
+        (0.01, 8, False, [0.01, 0.011]),
+    ]
+    found = parties((loss, PARAMS), (), study(*members, seeds=2, stderr=0.05))
+    assert {party.trial.number for party in found} == {0, 1, 2}
+
+
 def test_nothing_confirmed_is_no_party():
     assert parties(BOTH, (), [trial(0, 0.9, 8)]) == []
 

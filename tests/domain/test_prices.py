@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from autopeft.domain.architecture import Architecture, Configuration
+from autopeft.domain.figures import amount
 from autopeft.domain.objective import Objective
 from autopeft.domain.pick import parse_when, pick
 from autopeft.domain.prices import difference, neighbours, prices
@@ -52,6 +53,17 @@ def test_the_directions_are_those_of_the_goals():
     assert prices((LOSS, SPEED), members, members[1]) == (
         "Nothing on the front has a better eval_loss. "
         "Giving up 0.1 of eval_loss would save 20 tokens/s of tokens_per_second (trial 1)."
+    )
+
+
+def test_a_metric_of_one_s_own_has_its_own_unit_whatever_others_of_its_name_have():
+    per_cent = Objective("accuracy", "maximize", own=True)
+    minutes = Objective("train_seconds", "minimize", unit="min", own=True)
+    assert (difference(per_cent, 1.0), amount(per_cent, 82.0)) == ("1", "82")
+    assert (difference(minutes, 4000.0), amount(minutes, 19000.0)) == ("4,000 min", "19,000")
+    assert (difference(ACCURACY, 1.0), amount("train_seconds", 19000.0)) == (
+        "100 points",
+        "19,000 s",
     )
 
 

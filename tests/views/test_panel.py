@@ -121,6 +121,7 @@ def test_every_budget_has_its_share_and_the_nearest_end_counts():
         ("hours", 3.0),
     ]
     assert found[0].used == 5
+    assert shares(spec, replace(now, confirmations=3), 3600.0)[0].used == 8
     assert seconds_left(spec, now, 3600.0, ended=5, since=500.0) == 1500.0  # of the trials
     assert round(seconds_left(spec, now, 10000.0, ended=5, since=5000.0)) == 800  # of the clock
     assert seconds_left(study_spec(trials=20), now, 1.0, ended=2, since=1.0) is None  # too few
