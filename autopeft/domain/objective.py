@@ -180,15 +180,15 @@ class Objective:
         if self.scale == "log":
             if value < 0:
                 raise OutcomeError(f"log scale of {self.metric} needs a value > 0, got {value}")
-            value = math.log(value or self._least)
+            value = math.log(value or self.least)
         return value if self.goal == "maximize" else -value
 
     def deviation(self, value: float, stderr: float) -> float:
         """A raw value's standard error on the declared scale, to first order."""
-        return stderr / (value or self._least) if self.scale == "log" else stderr
+        return stderr / (value or self.least) if self.scale == "log" else stderr
 
     @property
-    def _least(self) -> float:
+    def least(self) -> float:
         """What stands for 0 on a log scale: a frozen backbone has no adapter, so one parameter."""
         return 1.0 if self.known else _LEAST
 

@@ -26,7 +26,7 @@ from autopeft.domain.objective import METRICS, Objective
 from autopeft.domain.pick import pick
 from autopeft.domain.ports import StudyRecord
 from autopeft.domain.progress import progress
-from autopeft.domain.replicates import averaged, grouped, searched, seeds_told
+from autopeft.domain.replicates import averaged, grouped, searched, seeds_told, standing
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.report.architectures import Architectures
@@ -108,10 +108,12 @@ def reason(trial: Trial) -> str:
 
 
 def _rows(trials: Sequence[Trial], architectures: Architectures) -> list[dict[str, Json]]:
-    means = {trial.configuration.key: trial for trial in averaged(trials)}
+    found = averaged(trials)
+    means = {trial.configuration.key: trial for trial in found}
+    still = {trial.number for trial in standing(trials, found)}
     alike = {group[0].configuration.key: group for group in grouped(trials)}
     return [
-        _row(trial, means.get(key), alike[key], architectures)
+        _row(trial, means.get(key), alike[key], architectures, stands=trial.number in still)
         for trial in trials
         if trial.state is not State.PLANNED
         for key in [trial.configuration.key]
@@ -119,16 +121,24 @@ def _rows(trials: Sequence[Trial], architectures: Architectures) -> list[dict[st
 
 
 def _row(
-    trial: Trial, mean: Trial | None, alike: Sequence[Trial], architectures: Architectures
+    trial: Trial,
+    mean: Trial | None,
+    alike: Sequence[Trial],
+    architectures: Architectures,
+    *,
+    stands: bool,
 ) -> dict[str, Json]:
     """One trial.
 
     alike: all trials of its configuration. of: the trial that stands for them, where that is
-    another. mean: metrics and standard errors over the seeds, where this one stands for several.
+    another. mean: what it is judged by, where that is not its own result: metrics and standard
+    errors over the seeds. stands: whether it may be on the front; `replicates.standing`.
     """
     done, tried = seeds_told(trial, alike)
     configuration = trial.configuration
-    stands = mean is not None and mean.number == trial.number
+    first = mean is not None and mean.number == trial.number
+    several = mean is not None and (done > 1 or mean.metrics != trial.metrics)
+    judged = mean if first and several else None
     return {
         "number": trial.number,
         "name": describe(configuration),
@@ -137,12 +147,11 @@ def _row(
         "state": str(trial.state),
         "seed": trial.seed,
         "seeds": [done, tried],
-        "of": None if mean is None or stands else mean.number,
+        "of": None if mean is None or first else mean.number,
+        "stands": stands,
         "metrics": trial.metrics,
         "stderr": trial.stderr,
-        "mean": {"metrics": mean.metrics, "stderr": mean.stderr}
-        if mean is not None and stands and done > 1
-        else None,
+        "mean": None if judged is None else {"metrics": judged.metrics, "stderr": judged.stderr},
         "why": trial.why,
         "reason": reason(trial),
         "gain": trial.expected_gain,
@@ -172,13 +181,17 @@ def _objective(objective: Objective) -> dict[str, Json]:
 
 
 def _metrics(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Json]]:
-    """Every metric that a trial has, objectives first; goal: null where nobody named it."""
+    """Every metric that a trial has, objectives first.
+
+    goal: null where nobody named it. least: what stands for 0 on a log scale.
+    """
     told = dict.fromkeys(name for trial in trials for name in trial.metrics)
     names = dict.fromkeys([*(objective.metric for objective in spec.objectives), *told])
     declared = {**METRICS, **spec.metrics}
     units = {name: metric.unit for name, metric in declared.items()}
     goals = {name: metric.goal for name, metric in declared.items()}
     goals |= {objective.metric: objective.goal for objective in spec.objectives}
+    own = {objective.metric: objective for objective in spec.objectives}
     logs = {objective.metric for objective in spec.objectives if objective.scale == "log"}
     return [
         {
@@ -186,6 +199,7 @@ def _metrics(spec: StudySpec, trials: Sequence[Trial]) -> list[dict[str, Json]]:
             "unit": units.get(name, ""),
             "goal": goals.get(name),
             "log": name in logs or units.get(name) in _COUNTED,
+            "least": (own.get(name) or Objective(name, "minimize")).least,
         }
         for name in names
     ]

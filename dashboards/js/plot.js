@@ -66,10 +66,10 @@ function axisOf(metric, values) {
   return axis;
 }
 
-/** Where a trial is drawn; a frozen backbone has no parameters and stands at one. */
+/** Where a trial is drawn; 0 stands on a log scale where its score does. */
 function placeOf(trial, metric) {
   const value = valueOf(trial, metric);
   if (value === null || metric === null || !study.metric.get(metric).log) return value;
-  if (value === 0) return 1;
+  if (value === 0) return study.metric.get(metric).least;
   return value > 0 ? value : null;
 }

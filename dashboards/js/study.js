@@ -48,7 +48,8 @@ function titleOf(metric) {
 
 /** As `Objective.score`: larger is better. */
 function score(objective, value) {
-  const scaled = objective.scale === "log" ? Math.log(value === 0 ? 1 : value) : value;
+  const { least } = study.metric.get(objective.metric);
+  const scaled = objective.scale === "log" ? Math.log(value === 0 ? least : value) : value;
   return objective.goal === "maximize" ? scaled : -scaled;
 }
 
@@ -56,10 +57,12 @@ function scores(trial) {
   return study.objectives.map((o) => score(o, valueOf(trial, o.metric)));
 }
 
+/** The trials that may be on the front: what a confirmation passed over may not. */
 function completed() {
   return study.points.filter(
     (trial) =>
       trial.state === "completed" &&
+      trial.stands &&
       study.objectives.every((o) => valueOf(trial, o.metric) !== null),
   );
 }

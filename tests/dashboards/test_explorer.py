@@ -9,6 +9,7 @@ from fakes import bert_shape
 from ruamel.yaml import YAML
 
 from autopeft.domain.architecture import canonical
+from autopeft.domain.front import front
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.pick import parse_when, pick
 from autopeft.report.page import explorer_page
@@ -54,6 +55,26 @@ def click_point(page: Any, number: int) -> None:
     page.wait_for_timeout(80)
     page.mouse.click(*place)
     page.wait_for_timeout(450)  # plotly waits whether it is a double click
+
+
+def test_what_a_confirmation_passed_over_is_on_no_front(opened, tmp_path):
+    spec, trials = explored_spec(), with_maps(explored_trials())
+    first, *others = front(spec.objectives, spec.constraints, trials)
+    assert others
+    rung = first.rungs[-1]
+    again = replace(
+        first,
+        number=64,
+        seed=1000,
+        confirms=first.number,
+        created=1e6,
+        rungs=(replace(rung, ended=rung.ended + 1e6),),
+    )
+    found = explored_document(spec, [*trials, again])
+    (tmp_path / "front.html").write_text(explorer_page(found), encoding="utf-8")
+    page = opened(f"file://{tmp_path}/front.html")
+    assert found["front"] == [first.number]
+    assert picked(page) == found["pick"]["trial"] == first.number
 
 
 def test_the_front_and_the_pick_are_those_of_the_command_line(explorer, document):

@@ -7,7 +7,7 @@ import pytest
 from explored import explored_document, explored_spec, explored_trials, hostile, with_maps
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import normalised_hypervolume
+from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.insight import mute
 from autopeft.domain.objective import Objective
 from autopeft.domain.pick import pick
@@ -76,6 +76,29 @@ def test_a_confirmation_is_shown_as_it_runs_and_is_no_part_of_the_search(documen
     assert [row["number"] for row in found["trials"]] == list(range(65))
     assert found["trials"][64]["of"] == last.number
     assert len(found["progress"]) == len(document["progress"])
+
+
+def test_what_a_confirmation_passed_over_does_not_stand_and_its_one_seed_is_the_mean(document):
+    rows = [row for row in document["trials"] if row["state"] == "completed"]
+    assert all(row["stands"] == (row["of"] is None) for row in rows)
+    trials = with_maps(explored_trials())
+    spec = explored_spec()
+    first = front(spec.objectives, spec.constraints, trials)[0]
+    rung = first.rungs[-1]
+    less = replace(rung, metrics={**rung.metrics, "accuracy": 0.1}, ended=rung.ended + 1e6)
+    again = replace(first, number=64, seed=1000, confirms=first.number, rungs=(less,), created=1e6)
+    found = explored_document(trials=[*trials, again])
+    row = found["trials"][first.number]
+    assert row["mean"]["metrics"]["accuracy"] == 0.1 != row["metrics"]["accuracy"]
+    standing = {row["number"] for row in found["trials"] if row["stands"]}
+    assert first.number in standing
+    assert set(found["front"]) <= standing
+    assert len(standing) == 1, "all others were passed over"
+
+
+def test_a_zero_has_its_place_on_a_log_scale(document):
+    least = {metric["name"]: metric["least"] for metric in document["metrics"]}
+    assert (least["adapter_params"], least["accuracy"]) == (1.0, 1e-6)
 
 
 def test_an_architecture_stands_once_with_its_peft_arguments(document):
