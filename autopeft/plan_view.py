@@ -42,8 +42,12 @@ def plan_of(spec: StudySpec, problem: Problem) -> dict[str, Any]:
         if row["train_seconds"] is not None:
             row["train_seconds"] = tuple(slower * value for value in row["train_seconds"])
             row["mean_seconds"] *= slower
-    seconds = [row["mean_seconds"] for row in rows if row["mean_seconds"] is not None]
-    return {"branches": rows, "machine": machine, "budget": vars(purchase(spec, seconds))}
+            row["full_seconds"] *= slower
+    seconds, full = (
+        [row[name] for row in rows if row[name] is not None]
+        for name in ("mean_seconds", "full_seconds")
+    )
+    return {"branches": rows, "machine": machine, "budget": vars(purchase(spec, seconds, full))}
 
 
 def _machine(spec: StudySpec, *, half: bool) -> tuple[float, str]:

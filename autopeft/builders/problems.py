@@ -112,7 +112,12 @@ def _estimates(
     spec: StudySpec, shape: ModelShape
 ) -> Callable[[Configuration], Mapping[str, float]]:
     """The estimates of cost; the data are read when the first is asked for."""
-    setting = Setting.of(spec.model, spec.trainer, cuda=spec.resources.gpus_per_trial > 0)
+    setting = Setting.of(
+        spec.model,
+        spec.trainer,
+        cuda=spec.resources.gpus_per_trial > 0,
+        processes=spec.resources.processes_per_trial,
+    )
 
     @cache
     def corpus() -> Corpus:

@@ -33,7 +33,7 @@ class BranchPlan:
     refused: share of the sampled points that the model or a known constraint refuses.
     peak_memory_gib: (smallest, largest) estimate of training's peak; None also without estimates.
     steps: (fewest, most) of a full run. train_seconds: (shortest, longest) estimate of a full run;
-        mean_seconds: of a trial, with what the rungs leave of it.
+        mean_seconds: of a trial, with what the rungs leave of it; full_seconds: without rungs.
     """
 
     name: str
@@ -49,6 +49,7 @@ class BranchPlan:
     steps: tuple[float, float] | None = None
     train_seconds: tuple[float, float] | None = None
     mean_seconds: float | None = None
+    full_seconds: float | None = None
 
 
 def plan_branch(
@@ -62,8 +63,6 @@ def plan_branch(
     known = [problem.known(c.architecture) for c in found]
     estimated = [dict(problem.estimates(c)) for c in found] if problem.estimates else []
     for c, costs in zip(found, estimated, strict=False):
-        steps = 1000 * costs["train_seconds"] / costs["step_ms"]
-        costs["steps"] = float(math.ceil(steps - 1e-6))  # what divided has to come out again
         costs["seconds"] = costs["train_seconds"] * share_of_run(rungs, c.recipe, costs["steps"])
     tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
     names = [p.name.split(".", 1) for p in branch.parameters]
@@ -80,7 +79,8 @@ def plan_branch(
         peak_memory_gib=_extent(estimated, "peak_memory_gib"),
         steps=_extent(estimated, "steps"),
         train_seconds=_extent(estimated, "train_seconds"),
-        mean_seconds=float(np.mean([e["seconds"] for e in estimated])) if estimated else None,
+        mean_seconds=_mean(estimated, "seconds"),
+        full_seconds=_mean(estimated, "train_seconds"),
     )
 
 
@@ -92,7 +92,7 @@ def count(tree: Json) -> float:
         case Range():
             if tree.continuous:
                 return math.inf
-            return math.floor((tree.high - tree.low) / (tree.step or 1)) + 1
+            return math.floor((tree.high - tree.low) / (tree.step or 1) + 1e-9) + 1
         case Subset():
             n = len(tree.options)
             return sum(math.comb(n, k) for k in range(tree.min, n + 1))
@@ -143,6 +143,10 @@ def _zeros(size: Json) -> float:
             return float(size.low == 0)
         case _:
             return float(size == 0)
+
+
+def _mean(rows: Sequence[Mapping[str, float]], metric: str) -> float | None:
+    return float(np.mean([row[metric] for row in rows])) if rows else None
 
 
 def _extent(rows: Sequence[Mapping[str, float]], metric: str) -> tuple[float, float] | None:

@@ -48,36 +48,40 @@ def share_of_run(rungs: Rungs | None, recipe: Mapping[str, Any], steps: float) -
     )
 
 
-def purchase(spec: StudySpec, seconds: Sequence[float] | None) -> Purchase:
-    """seconds: of a trial of each branch and baseline, rungs counted; None: nobody knows."""
-    budget, resources = spec.budget, spec.resources
+def purchase(
+    spec: StudySpec, seconds: Sequence[float] | None, full: Sequence[float] | None = None
+) -> Purchase:
+    """seconds: of a trial of each branch and baseline, rungs counted; None: nobody knows.
+
+    full: of their complete runs, which a confirmation's are; None: the same.
+    """
+    budget, resources, parallel = spec.budget, spec.resources, spec.search.parallel
     each = sum(seconds) / len(seconds) if seconds else None
+    whole = sum(full) / len(full) if full else each
+    confirming = _confirming(spec)
     limits: dict[str, float] = {}
     if budget.trials is not None:
         limits["trials"] = budget.trials
-    if each:
-        for name, hours in (
-            (
-                "gpu_hours",
-                None if budget.gpu_hours is None else budget.gpu_hours / resources.devices,
-            ),
-            (
-                "wall_hours",
-                None if budget.wall_hours is None else budget.wall_hours * spec.search.parallel,
-            ),
-        ):
-            if hours is not None:
-                limits[name] = hours * 3600 / each
+    if each and whole:
+        if budget.gpu_hours is not None:
+            room = 3600 * budget.gpu_hours / resources.devices
+            limits["gpu_hours"] = _fit(room, each, whole, confirming)
+        if budget.wall_hours is not None:
+            room = 3600 * budget.wall_hours * parallel
+            limits["wall_hours"] = _fit(room, each, whole, confirming)
     ends_by = min(limits, key=lambda name: limits[name]) if limits else ""
     trials = max(1, math.floor(limits[ends_by])) if limits else None
-    confirming = _confirming(spec)
     parties = len(spec.space.branches)
     of_baselines = finished = None
     if trials is not None:
         left = max(trials - (confirming or 0), 0)
         of_baselines = len(spec.space.baselines) * max(1, left // parties)
         finished = max(1, round(left / _narrowing(spec)))
-    work = each * trials / 3600 if each and trials is not None else None
+    work = wall = None
+    if each and whole and trials is not None:
+        to_confirm = min(confirming or 0, trials)
+        work = (each * (trials - to_confirm) + whole * to_confirm) / 3600
+        wall = work * math.ceil(trials / parallel) / trials  # the last ones have idle company
     device = None if work is None else work * resources.devices
     price = resources.price_per_hour
     return Purchase(
@@ -87,7 +91,7 @@ def purchase(spec: StudySpec, seconds: Sequence[float] | None) -> Purchase:
         confirming=confirming,
         finished=finished,
         work_hours=work,
-        wall_hours=None if work is None else work / spec.search.parallel,
+        wall_hours=wall,
         device_hours=device,
         cost=None if device is None or price is None else device * price,
     )
@@ -97,7 +101,15 @@ def _confirming(spec: StudySpec) -> int | None:
     """Trials that a confirmation takes at least: one member of the front, and every baseline."""
     if spec.confirm is None:
         return None
-    return spec.confirm.trials or spec.confirm.seeds * (1 + len(spec.space.baselines))
+    least = spec.confirm.least(len(spec.space.baselines))
+    return least if spec.confirm.trials is None else min(least, spec.confirm.trials)
+
+
+def _fit(room: float, each: float, whole: float, confirming: int | None) -> float:
+    """The trials that so many seconds are enough for; what confirms them comes first."""
+    to_confirm = confirming or 0
+    left = room - whole * to_confirm
+    return to_confirm + left / each if left > 0 else room / whole
 
 
 def _narrowing(spec: StudySpec) -> float:

@@ -1,5 +1,6 @@
 """A recipe as the arguments of its trainer: what the trial ran is what the export writes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -32,6 +33,23 @@ def halved(configuration: Configuration) -> Configuration | None:
         return None
     changed = dict(zip(MICRO_BATCH, (rows // 2, 2 * accumulated), strict=True))
     return replace(configuration, recipe={**configuration.recipe, **changed})
+
+
+def planned_steps(recipe: Mapping[str, Json], rows: int) -> int:
+    """Optimiser steps of the full run on one device, as the Trainer counts them.
+
+    Where every row of an epoch would be dropped: as if one step were left.
+    """
+    if (steps := int(recipe.get("max_steps", -1))) > 0:
+        return steps
+    per_epoch = max(1, math.ceil(batches(recipe, rows) / int(recipe.get(MICRO_BATCH[1], 1))))
+    return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))
+
+
+def batches(recipe: Mapping[str, Json], rows: int) -> int:
+    """Micro-batches of an epoch."""
+    whole = math.floor if recipe.get("dataloader_drop_last") else math.ceil
+    return whole(rows / int(recipe.get(MICRO_BATCH[0], 8)))
 
 
 def trainer_arguments(

@@ -86,6 +86,4 @@ def _full(problem: Problem, trial: Trial, furthest: Trial) -> float:
 def _planned(problem: Problem, trial: Trial) -> int | None:
     """The steps of the full run by its recipe, one at least; None: nobody knows."""
     told = {} if problem.estimates is None else problem.estimates(trial.configuration)
-    if not {"train_seconds", "step_ms"} <= told.keys():
-        return None
-    return max(1, round(1000 * told["train_seconds"] / told["step_ms"]))
+    return max(1, round(told["steps"])) if "steps" in told else None

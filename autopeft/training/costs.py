@@ -34,4 +34,5 @@ def _tokens_of_step(trainer: Any) -> float | None:
     some = rows.select(range(0, len(rows), max(1, len(rows) // _SAMPLE)))
     arguments = trainer.args
     count = arguments.train_batch_size * arguments.gradient_accumulation_steps
-    return float(mean(len(ids) for ids in some["input_ids"]) * count * arguments.world_size)
+    count = min(count * arguments.world_size, len(rows))
+    return float(mean(len(ids) for ids in some["input_ids"]) * count)

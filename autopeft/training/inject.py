@@ -1,6 +1,5 @@
 """A configuration put into a copy of the base model."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import set_seed
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.data_inits import data_init
 from autopeft.domain.peft_config import peft_arguments
+from autopeft.domain.recipe import MICRO_BATCH, batches, planned_steps
 from autopeft.domain.space import Json
 from autopeft.training.model import Base
 from autopeft.tuners.composite import inject_composite
@@ -117,17 +117,10 @@ def total_steps(recipe: Mapping[str, Json], rows: int) -> int:
     Raises:
         UnfitError: every row would be dropped.
     """
-    drops, size = (
-        recipe.get("dataloader_drop_last"),
-        int(recipe.get("per_device_train_batch_size", 8)),
-    )
-    batches = (math.floor if drops else math.ceil)(rows / size)
-    if not batches:
+    if not batches(recipe, rows):
+        size = recipe.get(MICRO_BATCH[0], 8)
         raise UnfitError(
             f"dataloader_drop_last drops a batch that is not full, and {rows} rows fill none of "
             f"{size}: lower per_device_train_batch_size, or remove dataloader_drop_last"
         )
-    if (steps := int(recipe.get("max_steps", -1))) > 0:
-        return steps
-    per_epoch = max(1, math.ceil(batches / int(recipe.get("gradient_accumulation_steps", 1))))
-    return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))
+    return planned_steps(recipe, rows)

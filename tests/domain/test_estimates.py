@@ -11,6 +11,7 @@ from autopeft.domain.estimates import ESTIMATED, Corpus, Setting, estimates
 from autopeft.domain.estimates.backward import reached
 from autopeft.domain.model import Embeddings
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.training.inject import total_steps
 
 SHAPE = replace(bert_shape(), heads=4)
 CORPUS = Corpus(1000, (32,))
@@ -40,8 +41,43 @@ def test_the_longest_of_a_batch_is_expected_from_the_lengths():
 
 def test_all_estimates_are_there_and_positive():
     found = cost(ALL)
-    assert set(found) == ESTIMATED
+    assert set(found) == ESTIMATED | {"steps"}
     assert all(value > 0 for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("rows", "recipe", "steps"),
+    [
+        (36, {"per_device_train_batch_size": 32, "num_train_epochs": 20}, 40),
+        (36, {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, 9),
+        (36, {"per_device_train_batch_size": 144, "num_train_epochs": 20}, 20),
+        (36, {"per_device_train_batch_size": 32, "dataloader_drop_last": True}, 3),
+        (36, {"num_train_epochs": 0.5}, 3),
+        (36, {"max_steps": 7}, 7),
+    ],
+)
+def test_the_steps_are_those_that_the_trainer_plans(rows, recipe, steps):
+    found = configuration(QUERY, **{"max_steps": -1, **recipe})
+    told = estimates(found, shape=SHAPE, corpus=Corpus(rows, (32,)), setting=Setting())
+    assert told["steps"] == steps == total_steps(found.recipe, rows)
+
+
+def test_packs_are_few_and_full():
+    recipe = {"max_steps": -1, "num_train_epochs": 1, "max_length": 512, "packing": True}
+    chats = Corpus(600, (16, 48))  # 19,200 tokens: 38 packs
+    packed = cost(QUERY, corpus=chats, **recipe)
+    apart = cost(QUERY, corpus=chats, **{**recipe, "packing": False})
+    assert (packed["steps"], apart["steps"]) == (5, 75)
+    assert packed["step_ms"] > 5 * apart["step_ms"]
+    assert packed["peak_memory_gib"] > apart["peak_memory_gib"]
+
+
+def test_gpus_share_the_work_of_a_step():
+    one, four = (cost(QUERY, setting=Setting(True, devices=n)) for n in (1, 4))
+    assert four["train_seconds"] == pytest.approx(one["train_seconds"] / 4)
+    assert four["peak_memory_gib"] == one["peak_memory_gib"]
+    shared = Setting.of({}, "transformers.Trainer", cuda=True, processes=4)
+    assert (shared.devices, Setting.of({}, "t", cuda=False, processes=4).devices) == (4, 1)
 
 
 def test_a_frozen_backbone_takes_its_weights_its_head_and_a_layer_at_work():

@@ -28,6 +28,7 @@ LORA = module("LORA", "r", Choice((0, 8)), lora_dropout=Choice((0.0, 0.1)))
         ({"modules": [LORA, SERIAL]}, 12, 10),
         ({"modules": [{**SERIAL, "layers": {"bits": Bits(2)}}, PREFIX]}, 36, 36 - 6),
         ({"modules": [module("LORA", "r", Range(0, 4))]}, 5, 4),
+        ({"modules": [module("LORA", "lora_dropout", Range(0.0, 0.3, step=0.1))]}, 4, 4),
         ({"modules": [module("IA3", "target_modules", Subset(("q", "v"), 1))]}, 3, 3),
         ({"full_fine_tuning": True}, 1, 1),
     ],

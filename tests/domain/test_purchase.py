@@ -39,7 +39,7 @@ def test_trials_hours_and_money():
     assert found.baselines == len(spec.space.baselines) * (30 // parties)
     assert found.finished == 10
     assert found.work_hours == pytest.approx(30 * each / 3600)
-    assert found.wall_hours == pytest.approx(found.work_hours / 4)
+    assert found.wall_hours == pytest.approx(found.work_hours * 8 / 30)  # eight rounds of four
     assert found.device_hours == pytest.approx(2 * found.work_hours)
     assert found.cost == pytest.approx(1.5 * found.device_hours)
 
@@ -68,3 +68,22 @@ def test_a_confirmation_takes_its_part_and_own_code_tells_no_hours():
     assert (found.work_hours, found.device_hours, found.cost) == (None, None, None)
     hours = replace(spec, budget=Budget(wall_hours=1.0))
     assert (purchase(hours, None).trials, purchase(hours, None).ends_by) == (None, "")
+
+
+def test_what_confirms_trains_to_the_end_whatever_rungs_save():
+    spec = spec_of(confirm=Confirm(seeds=2))
+    parties = len(spec.space.branches)
+    found = purchase(spec, [60.0] * parties, [180.0] * parties)
+    c = found.confirming
+    assert found.work_hours == pytest.approx((60 * (30 - c) + 180 * c) / 3600)
+    hours = replace(spec, budget=Budget(gpu_hours=found.work_hours))
+    assert purchase(hours, [60.0] * parties, [180.0] * parties).trials in (29, 30)  # it rounds down
+    short = replace(spec, budget=Budget(gpu_hours=180 * (c - 1) / 3600))
+    assert purchase(short, [60.0] * parties, [180.0] * parties).trials == c - 1
+
+
+@pytest.mark.parametrize("cap", [1, 100])
+def test_the_trials_that_a_file_gives_a_confirmation_are_its_most(cap):
+    spec = spec_of(confirm=Confirm(seeds=2, trials=cap))
+    least = 2 * (1 + len(spec.space.baselines))
+    assert purchase(spec, None).confirming == min(cap, least)

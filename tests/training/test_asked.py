@@ -14,6 +14,7 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.asked import forward_ms, merged
+from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.inject import build
 from autopeft.training.model import load_base
@@ -81,6 +82,12 @@ def test_all_that_is_asked_for_is_measured(spec, shape, tmp_path):
     assert found["cost"] == pytest.approx(3 * found["gpu_hours"])
     per_step = found["tokens_per_second"] * found["step_ms"] / 1000
     assert 4 * 5 < per_step < 4 * 64  # four rows a step
+
+
+def test_a_step_has_no_more_tokens_than_the_data(spec, shape, tmp_path):
+    rows = len(load_data(spec.data, folder=spec.folder, task=spec.task).train)
+    found = run(spec, shape, tmp_path, LORA, per_device_train_batch_size=16 * rows).metrics
+    assert 5 * rows < found["tokens_per_second"] * found["step_ms"] / 1000 < 64 * rows
 
 
 def test_who_learns_nothing_forgets_nothing(spec, shape, tmp_path):

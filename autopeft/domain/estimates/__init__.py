@@ -12,6 +12,7 @@ from autopeft.domain.estimates.memory import peak_gib
 from autopeft.domain.estimates.time import step_seconds
 from autopeft.domain.estimates.workload import Corpus, Setting, Workload
 from autopeft.domain.model import ModelShape
+from autopeft.domain.recipe import planned_steps
 
 __all__ = ["ESTIMATED", "GROWING", "Corpus", "Setting", "estimates"]
 
@@ -25,16 +26,18 @@ ESTIMATED = frozenset({"peak_memory_gib", "step_ms", "tokens_per_second", *GROWI
 def estimates(
     configuration: Configuration, *, shape: ModelShape, corpus: Corpus, setting: Setting
 ) -> Mapping[str, float]:
-    """{metric: estimate} of the full run, all positive.
+    """{metric: estimate} of the full run, all positive; and its `steps`, as the Trainer plans them.
 
     Raises:
         ValueError: a module cannot be counted.
     """
     architecture = configuration.architecture
     trained = known_metrics(architecture, shape)["trainable_params"]
+    corpus = corpus.as_trained(configuration.recipe)
     work = Workload.of(configuration.recipe, corpus, width=shape.backbone_bytes, cuda=setting.cuda)
-    seconds = step_seconds(architecture, shape, work, setting, trained=trained)
+    seconds = step_seconds(architecture, shape, work, setting, trained=trained) / setting.devices
     return {
+        "steps": float(planned_steps(configuration.recipe, corpus.rows)),
         "peak_memory_gib": peak_gib(architecture, shape, work, setting, trained=trained),
         "step_ms": 1000 * seconds,
         "tokens_per_second": corpus.mean * work.rows * work.accumulation / seconds,

@@ -4,6 +4,7 @@ b: rows of a micro-batch; t: tokens of a row, padded to the longest of its batch
 number in what the layers compute.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from autopeft.domain.space import Json
 
 _UNKNOWN_LENGTH = 128  # tokens, where nobody said or counted
+_PACK = 1024  # tokens: SFTConfig's max_length
 _CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")  # old name and new
 
 
@@ -40,6 +42,13 @@ class Corpus:
     def mean(self) -> float:
         return float(np.mean(self.lengths))
 
+    def as_trained(self, recipe: Mapping[str, Json]) -> "Corpus":
+        """Its rows as a recipe puts them together: packs are full but for the last."""
+        if not recipe.get("packing"):
+            return self
+        length = int(recipe.get("max_length") or _PACK)
+        return Corpus(max(1, math.ceil(self.rows * self.mean / length)), (length,))
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -48,18 +57,22 @@ class Setting:
     cuda: masks take a byte and attention keeps no matrix; a CPU keeps both in full.
     bits: of the backbone's linear maps: 4 or 8 where bitsandbytes holds them, else None.
     tiled: a language model's loss is computed tile by tile (TRL's fused head).
+    devices: that share a step's micro-batches.
     """
 
     cuda: bool = False
     bits: int | None = None
     tiled: bool = False
+    devices: int = 1
 
     @classmethod
-    def of(cls, model: Mapping[str, Any], trainer: str, *, cuda: bool) -> "Setting":
-        """model, trainer: as in the space file."""
+    def of(
+        cls, model: Mapping[str, Any], trainer: str, *, cuda: bool, processes: int = 1
+    ) -> "Setting":
+        """model, trainer: as in the space file. processes: on a CPU they share its cores."""
         config = model.get("quantization_config") or {}
         bits = next((bits for bits in (4, 8) if config.get(f"load_in_{bits}bit")), None)
-        return cls(cuda, bits, tiled=trainer.startswith("trl."))
+        return cls(cuda, bits, tiled=trainer.startswith("trl."), devices=processes if cuda else 1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ class Workload:
     def of(
         cls, recipe: Mapping[str, Json], corpus: Corpus, *, width: int, cuda: bool
     ) -> "Workload":
-        """width: bytes of the backbone's dtype."""
+        """corpus: the rows as they are trained. width: bytes of the backbone's dtype."""
         rows = int(recipe.get("per_device_train_batch_size", 8))
         accumulation = int(recipe.get("gradient_accumulation_steps", 1))
         steps = float(recipe.get("max_steps", -1))
@@ -96,7 +109,7 @@ class Workload:
         longest = corpus.longest(max(rows, seen))
         return cls(
             rows=rows,
-            tokens=longest if recipe.get("packing") else corpus.longest(rows),
+            tokens=corpus.longest(rows),
             longest=longest,
             kept=2 if halved else width,
             accumulation=accumulation,
