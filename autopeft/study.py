@@ -16,6 +16,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
 from autopeft.domain.pick import parse_when, pick
+from autopeft.domain.prices import Neighbour
 from autopeft.domain.replicates import averaged, completed, confirmed, fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
@@ -32,11 +33,14 @@ class Chosen:
 
     A configuration that ran at several seeds is its first completed trial: that one's adapter is
     kept, and exported with what that trial measured.
+
+    beside: its neighbours on the front, within the limits that it was chosen by.
     """
 
     study: "Study"
     trial: Trial
     reason: str
+    beside: tuple[Neighbour, ...] = ()
 
     @property
     def configuration(self) -> Configuration:
@@ -218,8 +222,10 @@ class Study:
             self.trials,
             when=parse_when(when),
             prefer=prefer,
+            declared=self.spec.metrics,
         )
-        return replace(self.trial(chosen.trial.number), reason=chosen.reason)
+        found = self.trial(chosen.trial.number)
+        return replace(found, reason=chosen.reason, beside=chosen.beside)
 
 
 def load_study(name: str, *, home: Path | None = None) -> Study:

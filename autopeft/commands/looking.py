@@ -197,7 +197,6 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Choose one trial of the front, with the reason."""
-    from autopeft.domain.prices import neighbours
     from autopeft.study import load_study
     from autopeft.terminal import say, trial_row
 
@@ -205,8 +204,7 @@ def best(
     chosen = found.best(when, prefer=prefer)
     if as_json:
         row = trial_row(chosen.mean, found.spec.objectives, found.trials)
-        beside = neighbours(found.spec.objectives, found.front, chosen.mean)
-        told = [vars(neighbour) for neighbour in beside]
+        told = [vars(neighbour) for neighbour in chosen.beside]
         print(json.dumps({**row, "reason": chosen.reason, "neighbours": told}, indent=2))
     else:
         say(chosen.reason)

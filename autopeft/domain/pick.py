@@ -3,6 +3,7 @@
 A limit (`--when`) cuts first; of what is left the knee is taken, or the best by one metric.
 """
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +15,25 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.figures import amount, seeds
 from autopeft.domain.front import baseline_metrics, feasible, front, outcomes
 from autopeft.domain.nearest import nearest
-from autopeft.domain.objective import METRICS, Constraint, Objective
+from autopeft.domain.objective import METRICS, Constraint, Metric, Objective
 from autopeft.domain.pareto import Array
-from autopeft.domain.prices import prices
+from autopeft.domain.prices import Neighbour, neighbours, prices
 from autopeft.domain.replicates import averaged, standing
 from autopeft.domain.trial import Trial
+
+_NONE: Mapping[str, Metric] = {}
 
 
 @dataclass(frozen=True)
 class Pick:
-    """The chosen trial, with the mean over its seeds, and in a sentence why."""
+    """The chosen trial, with the mean over its seeds, and in a sentence why.
+
+    beside: its neighbours among those that hold the limits.
+    """
 
     trial: Trial
     reason: str
+    beside: tuple[Neighbour, ...] = ()
 
 
 def pick(
@@ -36,9 +43,11 @@ def pick(
     *,
     when: Sequence[Constraint] = (),
     prefer: str | None = None,
+    declared: Mapping[str, Metric] = _NONE,
 ) -> Pick:
     """Choose one trial of the front.
 
+    declared: the study's own metrics, by name.
     prefer: a metric to take the best of; without it, the knee: the member farthest above the
     straight line between the front's ends (Das 1999), on normalised scales.
 
@@ -51,7 +60,8 @@ def pick(
             "best needs a completed trial that holds the constraints, got none: "
             "wait for the search, or loosen the constraints"
         )
-    _refuse_unmeasured(when, prefer, objectives, trials)
+    goals = _goals(objectives, declared)
+    _refuse_unmeasured(when, prefer, objectives, trials, goals)
     # A limit cuts first: inside it, a dominated trial may be the best there is.
     among = members
     if when:
@@ -66,8 +76,10 @@ def pick(
             f"({_ranges(when, averaged(trials))} in this study)"
         )
     if prefer is not None:
-        trial = max(among, key=lambda t: _oriented(prefer, objectives, t.metrics))
-        reason = f"highest {prefer}" if _goal(prefer, objectives) > 0 else f"lowest {prefer}"
+        more = goals[prefer] == "maximize"
+        sign = 1 if more else -1
+        trial = max(among, key=lambda t: sign * t.metrics.get(prefer, -sign * math.inf))
+        reason = f"{'highest' if more else 'lowest'} {prefer}"
     else:
         trial = among[int(np.argmax(_knee(outcomes(objectives, among))))]
         reason = "the knee"
@@ -77,7 +89,8 @@ def pick(
         f"{o.metric} {amount(o, trial.metrics[o.metric])}" for o in objectives
     )
     said = prices(objectives, among, trial, beyond=members if when else ())
-    return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip())
+    beside = tuple(neighbours(objectives, among, trial))
+    return Pick(trial, f"{text}{_over(trial, trials)}. {said}".strip(), beside)
 
 
 def _over(trial: Trial, trials: Sequence[Trial]) -> str:
@@ -90,6 +103,7 @@ def _refuse_unmeasured(
     prefer: str | None,
     objectives: Sequence[Objective],
     trials: Sequence[Trial],
+    goals: Mapping[str, str],
 ) -> None:
     """A limit on what nobody measured would hold for all."""
     measured = {metric for trial in averaged(trials) for metric in trial.metrics}
@@ -101,10 +115,8 @@ def _refuse_unmeasured(
         if limit.bound(baselines) is None:
             there = [f"{name}.{metric}" for name, told in baselines.items() for metric in told]
             _refuse("--when", f"{limit.baseline}.{limit.baseline_metric}", there, of="baselines.")
-    if prefer is not None:
-        goals = _goals(objectives)
-        if prefer not in goals.keys() & measured:
-            _refuse("--prefer", prefer, goals.keys() & measured)
+    if prefer is not None and prefer not in goals.keys() & measured:
+        _refuse("--prefer", prefer, goals.keys() & measured)
 
 
 def _refuse(option: str, name: str, there: Collection[str], of: str = "") -> NoReturn:
@@ -112,18 +124,9 @@ def _refuse(option: str, name: str, there: Collection[str], of: str = "") -> NoR
     raise AutopeftError(f"{option} takes what this study measured, got {of}{name}: {hint}")
 
 
-def _goals(objectives: Sequence[Objective]) -> Mapping[str, str]:
-    own = {objective.metric: objective.goal for objective in objectives}
-    return {name: metric.goal for name, metric in METRICS.items()} | own
-
-
-def _goal(metric: str, objectives: Sequence[Objective]) -> int:
-    return 1 if _goals(objectives)[metric] == "maximize" else -1
-
-
-def _oriented(metric: str, objectives: Sequence[Objective], metrics: Mapping[str, float]) -> float:
-    sign = _goal(metric, objectives)
-    return sign * metrics.get(metric, -sign * float("inf"))
+def _goals(objectives: Sequence[Objective], declared: Mapping[str, Metric]) -> Mapping[str, str]:
+    goals = {name: metric.goal for name, metric in {**METRICS, **declared}.items()}
+    return goals | {objective.metric: objective.goal for objective in objectives}
 
 
 def _knee(Y: Array) -> Array:

@@ -60,7 +60,7 @@ def _lines(spec: StudySpec, trials: Sequence[Trial]) -> Iterator[str]:
 
 def _column(objective: Objective) -> str:
     told = objective.told_unit
-    return _plain(objective.metric) + (f" ({told})" if told else "")
+    return _plain(objective.metric + (f" ({told})" if told else ""))
 
 
 def _cell(trial: Trial, metric: str) -> str:

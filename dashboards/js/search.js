@@ -62,7 +62,8 @@ function drawVolume() {
     height: 330,
   });
   byId("volume-note").textContent =
-    "Objectives on the scale of the study's end, as `autopeft status` counts it. " +
+    "Objectives on the scale of the study's end, by the search's own trials: a confirmation may leave " +
+    "`autopeft status` with another value. " +
     (level.silent
       ? `No random level: ${level.silent}.`
       : "Random level: not run, but told by the surrogate: configurations drawn from the space, " +

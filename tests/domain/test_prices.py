@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.figures import amount
-from autopeft.domain.objective import Objective
+from autopeft.domain.objective import Metric, Objective
 from autopeft.domain.pick import parse_when, pick
 from autopeft.domain.prices import difference, neighbours, prices
 from autopeft.domain.trial import Rung, State, Trial
@@ -96,3 +96,14 @@ def test_a_difference_has_its_unit():
     assert difference(PARAMS, 66048) == "66,048"
     assert difference(MEMORY, 2.94) == "2.94 GiB"
     assert difference(Objective("size", "minimize", unit="MB"), 3.0) == "3 MB"
+
+
+def test_a_pick_has_its_neighbours_within_the_limits_and_takes_declared_metrics():
+    members = [replace(m, rungs=(replace(m.rungs[0], metrics={**m.metrics, "lat": 9.0 - i}),))
+               for i, m in enumerate(MEMBERS)]  # fmt: skip
+    goals = (ACCURACY, MEMORY)
+    chosen = pick(goals, (), members, when=parse_when("peak_memory_gib <= 7"), prefer="accuracy")
+    assert chosen.trial.number == 2
+    assert [(n.trial, n.better) for n in chosen.beside] == [(3, False)]
+    declared = {"lat": Metric("lat", "ms", "minimize", False, "a latency")}
+    assert pick(goals, (), members, prefer="lat", declared=declared).trial.number == 3
