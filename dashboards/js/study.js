@@ -84,6 +84,7 @@ function frontOf(trials) {
     );
     if (!beaten) kept.push(row);
   }
+  kept.sort((a, b) => b.y[0] - a.y[0] || a.trial.number - b.trial.number); // as `front` has them
   return kept.map((row) => row.trial);
 }
 
