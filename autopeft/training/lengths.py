@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from autopeft.domain.estimates import Corpus
+from autopeft.domain.estimates import LANGUAGE_LENGTH, Corpus
 from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
 from autopeft.training.model import resolve_model
@@ -13,7 +13,6 @@ from autopeft.training.tasks import task_of
 from autopeft.training.trust import trusted
 
 _SAMPLE = 512  # rows that are counted, evenly spaced
-_LANGUAGE_LENGTH = 1024  # where the recipe does not say: SFTConfig's own
 
 
 def corpus_of(spec: StudySpec) -> Corpus:
@@ -38,7 +37,7 @@ def corpus_of(spec: StudySpec) -> Corpus:
     rows = task.inputs(sample, processor, spec.data)
     if "input_ids" in rows.column_names:
         return Corpus(count, tuple(len(ids) for ids in rows["input_ids"]))
-    most = int(spec.training.get("max_length") or _LANGUAGE_LENGTH)
+    most = int(spec.training.get("max_length") or LANGUAGE_LENGTH)
     lengths = [min(most, _length(row, processor)) for row in rows]
     return Corpus(count, tuple(lengths)) if any(lengths) else Corpus(count)
 

@@ -74,7 +74,7 @@ def test_packs_are_few_and_full():
 
 def test_gpus_share_the_work_of_a_step():
     one, four = (cost(QUERY, setting=Setting(True, devices=n)) for n in (1, 4))
-    assert four["train_seconds"] == pytest.approx(one["train_seconds"] / 4)
+    assert one["train_seconds"] / 4 < four["train_seconds"] < one["train_seconds"] / 2
     assert four["peak_memory_gib"] == one["peak_memory_gib"]
     shared = Setting.of({}, "transformers.Trainer", cuda=True, processes=4)
     assert (shared.devices, Setting.of({}, "t", cuda=False, processes=4).devices) == (4, 1)

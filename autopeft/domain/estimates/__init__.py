@@ -10,11 +10,11 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.estimates.memory import peak_gib
 from autopeft.domain.estimates.time import step_seconds
-from autopeft.domain.estimates.workload import Corpus, Setting, Workload
+from autopeft.domain.estimates.workload import LANGUAGE_LENGTH, Corpus, Setting, Workload
 from autopeft.domain.model import ModelShape
 from autopeft.domain.recipe import planned_steps
 
-__all__ = ["ESTIMATED", "GROWING", "Corpus", "Setting", "estimates"]
+__all__ = ["ESTIMATED", "GROWING", "LANGUAGE_LENGTH", "Corpus", "Setting", "estimates"]
 
 GROWING = frozenset({"train_seconds", "gpu_hours", "cost"})
 """Those that grow with the steps done; the others are as at the end of training from the start."""
@@ -35,7 +35,7 @@ def estimates(
     trained = known_metrics(architecture, shape)["trainable_params"]
     corpus = corpus.as_trained(configuration.recipe)
     work = Workload.of(configuration.recipe, corpus, width=shape.backbone_bytes, cuda=setting.cuda)
-    seconds = step_seconds(architecture, shape, work, setting, trained=trained) / setting.devices
+    seconds = step_seconds(architecture, shape, work, setting, trained=trained)
     return {
         "steps": float(planned_steps(configuration.recipe, corpus.rows)),
         "peak_memory_gib": peak_gib(architecture, shape, work, setting, trained=trained),

@@ -74,7 +74,7 @@ def step_seconds(
     of_batch = operations / machine.operations + moved / machine.bytes + launches * machine.launch
     tensors = 2 * (len(found.above) if found.everything else len(found.adapted))
     of_step = _BYTES_OF_ADAM * trained / machine.bytes + 10 * tensors * machine.launch
-    return work.accumulation * of_batch + of_step
+    return work.accumulation / setting.devices * of_batch + of_step
 
 
 def _operations(

@@ -14,7 +14,9 @@ import numpy as np
 from autopeft.domain.space import Json
 
 _UNKNOWN_LENGTH = 128  # tokens, where nobody said or counted
-_PACK = 1024  # tokens: SFTConfig's max_length
+LANGUAGE_LENGTH = 1024
+"""Tokens that a language model's row has at most where the recipe does not say: SFTConfig's own."""
+
 _CHECKPOINTING = ("gradient_checkpointing", "activation_checkpointing")  # old name and new
 
 
@@ -46,8 +48,9 @@ class Corpus:
         """Its rows as a recipe puts them together: packs are full but for the last."""
         if not recipe.get("packing"):
             return self
-        length = int(recipe.get("max_length") or _PACK)
-        return Corpus(max(1, math.ceil(self.rows * self.mean / length)), (length,))
+        length = int(recipe.get("max_length") or LANGUAGE_LENGTH)
+        tokens = self.rows * float(np.mean(np.minimum(self.lengths, length)))
+        return Corpus(math.ceil(tokens / length), (min(length, math.ceil(tokens)),))
 
 
 @dataclass(frozen=True)
