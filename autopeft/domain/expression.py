@@ -53,6 +53,7 @@ def _parsed(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
+@lru_cache
 def check_expression(text: str) -> frozenset[str]:
     """Check an expression against the grammar and return the names it uses.
 

@@ -186,10 +186,13 @@ def _levelled(module: Module, fields: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
+    capacity = dict.fromkeys(range(shape.layers), 0.0)  # sizes of all that is in a layer
+    kinds: dict[str, None] = {}  # in order
     for module in architecture.modules:
-        there = dict.fromkeys([target.kind for target in shape.named(module.targets)])
-        row |= {f"kind:{kind}": 1.0 for kind in there}
-    capacity = _capacity(architecture.modules, shape)
+        for kind, layer, size in _placed(module, shape):
+            kinds[kind] = None
+            capacity[layer] += size
+    row |= {f"kind:{kind}": 1.0 for kind in kinds if kind}
     active = [layer for layer, size in capacity.items() if size > 0]
     for layer in active:
         row[f"layer:{layer}"] = log2(1.0 + capacity[layer])
@@ -222,15 +225,6 @@ def _twice(problem: Problem) -> set[str]:
         methods = Counter(module["peft_type"] for module in branch.tree.get("modules", ()))
         found |= {method for method, count in methods.items() if count > 1}
     return found
-
-
-def _capacity(modules: Sequence[Module], shape: ModelShape) -> dict[int, float]:
-    """layer -> sizes of all that is in it."""
-    capacity = dict.fromkeys(range(shape.layers), 0.0)
-    for module in modules:
-        for _, layer, size in _placed(module, shape):
-            capacity[layer] += size
-    return capacity
 
 
 def _placed(module: Module, shape: ModelShape) -> Iterator[tuple[str, int, float]]:

@@ -1,6 +1,7 @@
 """What a formula is given and what it gives: a placed module, and two figures."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,11 @@ class Placed:
     def field(self, name: str) -> Any:
         """A field of the module, else PEFT's default."""
         return self._fields[name]
+
+    @cached_property
+    def widths(self) -> Mapping[tuple[int, int], int]:
+        """(inputs, outputs) -> how many of the targets have them."""
+        return Counter((target.inputs, target.outputs) for target in self.targets)
 
     @cached_property
     def _fields(self) -> Mapping[str, Any]:

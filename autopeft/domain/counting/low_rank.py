@@ -10,7 +10,14 @@ _CAPPED_INITS = ("pissa", "olora")  # singular or orthogonal vectors: no more th
 
 
 def _lora(placed: Placed) -> Count:
-    kept = placed.sum(lambda target: _lora_at(placed, target))
+    kept = placed.sum(lambda target: _matrices(placed, target))
+    vectors = sum(bool(placed.field(name)) for name in ("use_dora", "lora_bias"))
+    if vectors:
+        kept += vectors * placed.sum(lambda target: target.outputs)
+    if placed.field("bias") == "lora_only":
+        kept += placed.sum(lambda target: target.outputs if target.bias else 0)
+    if placed.field("kasa_config") is not None:
+        kept += placed.sum(lambda target: _lora_rank(placed, target))
     trained = kept
     if placed.field("init_lora_weights") == "mica":  # B holds singular vectors, frozen
         trained -= placed.sum(lambda target: _lora_rank(placed, target) * target.outputs)
@@ -22,16 +29,11 @@ def _lora(placed: Placed) -> Count:
     return placed.count(trained, kept=kept - magnitudes, beside=(Tensors(magnitudes, 4),))
 
 
-def _lora_at(placed: Placed, target: TargetModule) -> int:
+def _matrices(placed: Placed, target: TargetModule) -> int:
+    """A and B."""
     rank = _lora_rank(placed, target)
     blocks_a, blocks_b = _blocks(placed, target)
-    count = rank * (target.inputs // blocks_a) + target.outputs * (rank // blocks_b)
-    count += target.outputs * sum(bool(placed.field(name)) for name in ("use_dora", "lora_bias"))
-    if placed.field("bias") == "lora_only" and target.bias:
-        count += target.outputs
-    if placed.field("kasa_config") is not None:
-        count += rank
-    return count
+    return rank * (target.inputs // blocks_a) + target.outputs * (rank // blocks_b)
 
 
 def _lora_rank(placed: Placed, target: TargetModule) -> int:

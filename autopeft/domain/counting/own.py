@@ -7,7 +7,6 @@ the serial one reads and writes o.
 from collections.abc import Mapping
 
 from autopeft.domain.counting.count import Count, Formula, Placed, Tensors, each
-from autopeft.domain.model import TargetModule
 
 _INT64 = 8
 
@@ -20,12 +19,14 @@ def _bottleneck(placed: Placed, reads: int, writes: int) -> int:
     return size * (reads + writes) + biases
 
 
-def _serial(placed: Placed, target: TargetModule) -> int:
-    return _bottleneck(placed, target.outputs, target.outputs)
+def _serial(placed: Placed) -> Count:
+    found = placed.widths.items()
+    return placed.count(sum(n * _bottleneck(placed, o, o) for (_, o), n in found))
 
 
-def _parallel(placed: Placed, target: TargetModule) -> int:
-    return _bottleneck(placed, target.inputs, target.outputs)
+def _parallel(placed: Placed) -> Count:
+    found = placed.widths.items()
+    return placed.count(sum(n * _bottleneck(placed, i, o) for (i, o), n in found))
 
 
 def _layer_prefix(placed: Placed) -> Count:
@@ -47,8 +48,8 @@ def _paca(placed: Placed) -> Count:
 FORMULAS: Mapping[str, Formula] = {
     "LAYER_PREFIX": _layer_prefix,
     "PACA": _paca,
-    "PARALLEL_ADAPTER": each(_parallel),
-    "SERIAL_ADAPTER": each(_serial),
+    "PARALLEL_ADAPTER": _parallel,
+    "SERIAL_ADAPTER": _serial,
     "SSF": each(lambda placed, t: 2 * t.outputs),
     "SVFIT": each(lambda placed, t: int(placed.field("r"))),
 }

@@ -10,9 +10,9 @@ _INDEX = 4  # bytes of the int32 positions
 _ROAD = {"road_1": 1, "road_2": 2, "road_4": 4}
 
 
-def _ia3(placed: Placed, target: TargetModule) -> int:
-    feedforward = placed.module.fields.get("feedforward_modules") or ()
-    return target.inputs if target.name in feedforward else target.outputs
+def _ia3(placed: Placed) -> Count:
+    at_inputs = frozenset(placed.module.fields.get("feedforward_modules") or ())
+    return placed.count(placed.sum(lambda t: t.inputs if t.name in at_inputs else t.outputs))
 
 
 def _norms(placed: Placed) -> Count:
@@ -92,7 +92,7 @@ FORMULAS: Mapping[str, Formula] = {
     "C3A": each(_circulant),
     "FOURIERFT": each(_fourier),
     "GLORA": _glora,
-    "IA3": each(_ia3),
+    "IA3": _ia3,
     "LN_TUNING": _norms,
     "ROAD": each(_road),
     "SHIRA": _shira,
