@@ -189,8 +189,9 @@ def _rungs(given: Any, recipe: Mapping[str, Any], complain: Complain) -> Rungs |
         complain(f"{path}.eta", f"takes a number above 1, got {told(eta)}")
         return None
     full: Any = recipe.get("num_train_epochs", 3.0)
-    if unit == "steps":
-        full = recipe.get("max_steps", -1)
+    steps: Any = recipe.get("max_steps", -1)
+    if unit == "steps" or not is_number(steps) or steps > 0:  # which overrule epochs
+        full = steps if unit == "steps" else None
     if is_number(full) and 0 < full < at[-1]:
         complain(f"{path}.{unit}", f"training ends at {full:g}, before the rung at {at[-1]:g}")
         return None

@@ -12,11 +12,15 @@ from autopeft.domain.stopping import ARGUMENTS, CALLBACK
 from autopeft.domain.study import Rungs
 
 OWNED = {
+    "batch_eval_metrics": "autopeft evaluates",
+    "bf16_full_eval": "a trial is measured in the dtype that it trains in",
     "data_seed": "search.seed is the seed",
     "do_eval": "a trial evaluates",
     "do_predict": "a trial does not predict",
     "do_train": "a trial trains",
+    "eval_do_concat_batches": "autopeft evaluates",
     "eval_on_start": "autopeft evaluates at rungs",
+    "fp16_full_eval": "a trial is measured in the dtype that it trains in",
     "generation_config": "autopeft evaluates",
     "generation_max_length": "autopeft evaluates",
     "generation_num_beams": "autopeft evaluates",

@@ -141,10 +141,10 @@ def _numbers(
     stderr: dict[str, float] = {}
     left_out = []
     for name, entry in told.items():
-        number, error = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, None)
-        found = _number(number)
+        given, error = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, None)
+        found = number(given)
         if name in declared:
-            metrics[name] = _declared(name, found, number)
+            metrics[name] = _declared(name, found, given)
         elif (
             found is None
             or not math.isfinite(found)
@@ -155,7 +155,7 @@ def _numbers(
             continue
         else:
             metrics[name] = found
-        spread = _number(error)
+        spread = number(error)
         if spread is not None and math.isfinite(spread) and spread >= 0:
             stderr[name] = spread
     if len(left_out) > MOST:
@@ -180,10 +180,10 @@ def read_metric(value: object, own: OwnMetric) -> tuple[float, float | None]:
                 f"{', '.join(map(str, value)) or 'nothing'}: name one of them as key"
             )
         value = value[own.key]
-    number, error = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
-    told, spread = _number(number), _number(error)
+    given, error = value if isinstance(value, tuple) and len(value) == 2 else (value, None)
+    told, spread = number(given), number(error)
     if told is None:
-        raise MissingError(f"{where} needs a number, got {_short(number)}")
+        raise MissingError(f"{where} needs a number, got {_short(given)}")
     if not math.isfinite(told):
         raise OutcomeError(f"{where} needs a finite value, got {told}")
     known = spread is not None and math.isfinite(spread) and spread >= 0
@@ -203,15 +203,13 @@ def _declared(name: str, told: float | None, got: object) -> float:
     return told
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     """A Python, NumPy or one-element torch number; None: something else."""
     if isinstance(value, bool | str | bytes):
         return None
-    if isinstance(value, Real):
-        return float(value)
     try:
-        return float(value.item())
-    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return float(value if isinstance(value, Real) else value.item())
+    except (AttributeError, OverflowError, TypeError, ValueError, RuntimeError):
         return None
 
 

@@ -62,8 +62,9 @@ def plan_branch(
     found = [c for c in drawn if c is not None]
     known = [problem.known(c.architecture) for c in found]
     estimated = [dict(problem.estimates(c)) for c in found] if problem.estimates else []
-    for c, costs in zip(found, estimated, strict=False):
-        costs["seconds"] = costs["train_seconds"] * share_of_run(rungs, c.recipe, costs["steps"])
+    for costs in estimated:
+        share = share_of_run(rungs, steps=costs["steps"], epochs=costs["epochs"])
+        costs["seconds"] = costs["train_seconds"] * share
     tree = {key: value for key, value in branch.tree.items() if key not in _RECIPE}
     names = [p.name.split(".", 1) for p in branch.parameters]
     return BranchPlan(

@@ -21,7 +21,7 @@ class Problem:
     configure: point -> configuration (canonical); raises ValueError where the model cannot take it.
     known: architecture -> exact metrics (`adapter_params`, ...), in milliseconds.
     estimates: configuration -> estimates of measured costs (`estimates.ESTIMATED`), positive and
-        right up to a factor, with the `steps` of the full run; None: there are none.
+        right up to a factor, with the `steps` and `epochs` of the full run; None: there are none.
     """
 
     space: Space

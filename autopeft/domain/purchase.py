@@ -5,9 +5,8 @@ do and the branches of a search do not; and of the trials that reach a rung the 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from autopeft.domain.study import Rungs, StudySpec
 
@@ -33,14 +32,14 @@ class Purchase:
     cost: float | None
 
 
-def share_of_run(rungs: Rungs | None, recipe: Mapping[str, Any], steps: float) -> float:
+def share_of_run(rungs: Rungs | None, *, steps: float, epochs: float) -> float:
     """The share of its full run that a trial takes when only the best go on from each rung.
 
-    steps: of the full run.
+    steps, epochs: of the full run.
     """
     if rungs is None:
         return 1.0
-    full = float(recipe.get("num_train_epochs", 3.0)) if rungs.unit == "epochs" else steps
+    full = epochs if rungs.unit == "epochs" else steps
     before = [at / full for at in rungs.at if at < full]
     ends = [*before, 1.0]
     return sum(
@@ -117,6 +116,7 @@ def _narrowing(spec: StudySpec) -> float:
     rungs = spec.search.rungs
     if rungs is None:
         return 1.0
-    full = spec.training.get("num_train_epochs", 3.0) if rungs.unit == "epochs" else math.inf
-    known = isinstance(full, int | float)
-    return float(rungs.eta ** len([at for at in rungs.at if not known or at < full]))
+    epochs, steps = spec.training.get("num_train_epochs", 3.0), spec.training.get("max_steps", -1)
+    overruled = not isinstance(steps, int | float) or steps > 0
+    known = rungs.unit == "epochs" and not overruled and isinstance(epochs, int | float)
+    return float(rungs.eta ** len([at for at in rungs.at if not known or at < epochs]))

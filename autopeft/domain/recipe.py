@@ -42,8 +42,18 @@ def planned_steps(recipe: Mapping[str, Json], rows: int) -> int:
     """
     if (steps := int(recipe.get("max_steps", -1))) > 0:
         return steps
-    per_epoch = max(1, math.ceil(batches(recipe, rows) / int(recipe.get(MICRO_BATCH[1], 1))))
-    return math.ceil(per_epoch * float(recipe.get("num_train_epochs", 3.0)))
+    return math.ceil(_steps_an_epoch(recipe, rows) * float(recipe.get("num_train_epochs", 3.0)))
+
+
+def planned_epochs(recipe: Mapping[str, Json], rows: int) -> float:
+    """Epochs of the full run; `max_steps` overrules `num_train_epochs`."""
+    if (steps := int(recipe.get("max_steps", -1))) > 0:
+        return steps / _steps_an_epoch(recipe, rows)
+    return float(recipe.get("num_train_epochs", 3.0))
+
+
+def _steps_an_epoch(recipe: Mapping[str, Json], rows: int) -> int:
+    return max(1, math.ceil(batches(recipe, rows) / int(recipe.get(MICRO_BATCH[1], 1))))
 
 
 def batches(recipe: Mapping[str, Json], rows: int) -> int:

@@ -197,9 +197,9 @@ class StudySpec:
         full: float | None
         if self.evaluator is not None and not recipe:
             return self.search.rungs.stops(None)  # only the user's code knows how long it trains
-        if self.search.rungs.unit == "epochs":
-            full = float(recipe.get("num_train_epochs", 3.0))
-        else:
-            steps = int(recipe.get("max_steps", -1))
+        steps = int(recipe.get("max_steps", -1))
+        if self.search.rungs.unit == "steps":
             full = steps if steps > 0 else None
+        else:  # steps overrule epochs, and how many of them are an epoch is not known here
+            full = None if steps > 0 else float(recipe.get("num_train_epochs", 3.0))
         return self.search.rungs.stops(full)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from autopeft.domain.model import ModelShape
-from autopeft.domain.own_code import TEST
+from autopeft.domain.own_code import TEST, number
 from autopeft.domain.ports import Report
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
@@ -18,6 +19,7 @@ from autopeft.training.inject import UnfitError, peft_configs
 from autopeft.tuners.composite import inject_composite
 
 _EPOCH = 1e-9  # of an epoch, for rounding
+_LAST_STEP = 2**31 - 1  # what PostgreSQL's integers hold
 
 
 class Context:
@@ -67,12 +69,9 @@ class Context:
 
     def report(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Show a point of the learning curve; what is no number is left out."""
-        self.step = max(self.step, int(step))
-        numbers = {
-            str(name): float(value)
-            for name, value in metrics.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        self.step = max(self.step, _step(step))
+        found = {str(name): number(value) for name, value in metrics.items()}
+        numbers = {name: value for name, value in found.items() if value is not None}
         if numbers:
             self._report(int(step), numbers)
 
@@ -88,7 +87,7 @@ class Context:
         """
         self.asked = True
         if step is not None:
-            self.step = max(self.step, int(step))
+            self.step = max(self.step, _step(step))
         stop = self._segment.stop
         if stop.steps is not None:
             return _given("steps", "step", step) >= stop.steps
@@ -135,7 +134,10 @@ class Context:
             trainer.eval_dataset = splits["validation"]
         callback = self.callback()
         trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=self.resume_from and str(self.resume_from))
+        if self.resume_from is not None and _ended(self.resume_from):
+            self._rest(trainer, callback)  # the Trainer would train a further step
+        else:
+            trainer.train(resume_from_checkpoint=self.resume_from and str(self.resume_from))
         if self._segment.last:
             trainer.save_model(str(self.adapter))
         found: dict[str, Any] = trainer.evaluate()
@@ -143,6 +145,20 @@ class Context:
             trainer.remove_callback(callback)  # else what it logs would be part of the curve
             found[TEST] = trainer.evaluate(splits[TEST])
         return found
+
+    def _rest(self, trainer: Any, callback: "_RungCallback") -> None:
+        """Be what an earlier call left at the end of training; a later one finds it here."""
+        assert self.resume_from is not None
+        self.asked = True
+        trainer.state = TrainerState.load_from_json(str(self.resume_from / TRAINER_STATE_NAME))
+        self.step = max(self.step, trainer.state.global_step)
+        callback.on_train_begin(trainer.args, trainer.state, None)
+        if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint:
+            trainer._load_best_model()
+        else:
+            trainer._load_from_checkpoint(str(self.resume_from))
+        if not self._segment.last:
+            shutil.copytree(self.resume_from.parent, self.checkpoint, dirs_exist_ok=True)
 
     def peft_config(self) -> Any:
         """PEFT's own config of this trial; a list where several modules are used together, None
@@ -200,6 +216,26 @@ class _RungCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._context.should_pause(step=state.global_step, epoch=state.epoch):
             control.should_save = control.should_training_stop = True
+
+
+def _ended(folder: Path) -> bool:
+    """Whether a Trainer's checkpoint is that of its last step."""
+    file = folder / TRAINER_STATE_NAME
+    if not file.is_file():
+        return False
+    state = TrainerState.load_from_json(str(file))
+    return bool(state.global_step >= state.max_steps > 0)
+
+
+def _step(step: Any) -> int:
+    """A step as the store holds it.
+
+    Raises:
+        ValueError: it is larger.
+    """
+    if int(step) > _LAST_STEP:
+        raise ValueError(f"a step is at most {_LAST_STEP}, got {step}: count optimiser steps")
+    return int(step)
 
 
 def _given(unit: str, name: str, value: float | None) -> float:

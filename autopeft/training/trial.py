@@ -28,7 +28,7 @@ from autopeft.training.inject import total_steps
 from autopeft.training.measure import PeakMemory
 from autopeft.training.outcome import costs_of, measured
 from autopeft.training.pausing import carry_on, progress_of
-from autopeft.training.ranks import OwnDraws, peak_of_all, rank, world
+from autopeft.training.ranks import OwnDraws, barrier, peak_of_all, rank, world
 from autopeft.training.saving import save_adapter
 from autopeft.training.tasks import Measures
 
@@ -93,8 +93,10 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             for callback in (c for c in callbacks if c is not None):
                 trainer.add_callback(callback)
             trainer.best_step = before.get("best_step", 0)
-            if origin is not None and before.get("stopped"):
-                trainer.rest(origin)
+            # At its end the Trainer would train a further step before it looks.
+            over = origin if before.get("stopped") or before.get("ended") else None
+            if over is not None:
+                trainer.rest(over)
             else:
                 # Processes that train together would have to agree on a step: they do not look.
                 with preemption.looking() if world() == 1 else nullcontext():
@@ -108,6 +110,7 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             "ranks": ranks,
             "micro_batch": micro_batch(segment.configuration),
             "strategy": strategy.state() if isinstance(strategy, UpdateStrategy) else None,
+            "ended": trainer.state.global_step >= trainer.state.max_steps,
             **progress_told(trainer, patience),
         }
         to = bench.folder.checkpoint(segment.trial, segment.rung)
@@ -116,8 +119,10 @@ def run_segment(bench: Bench, segment: Segment, report: Report) -> Measured:
             trainer.pause(to, {**progress, "cut_short": True, "spent": spent})
             raise preemption.Preempted(f"paused after step {trainer.state.global_step}")
         if not segment.last:
-            if origin is not None and before.get("stopped"):
-                carry_on(origin, to)
+            if over is not None:
+                if rank() == 0:
+                    carry_on(over, to)
+                barrier()
             else:
                 trainer.pause(to, progress)
             if rank() == 0:

@@ -159,7 +159,13 @@ def test_masked_tokens_are_not_taken_for_tokens():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("report_to", "wandb"), ("seed", 3), ("save_strategy", "epoch"), ("eval_strategy", "steps")],
+    [
+        ("report_to", "wandb"),
+        ("seed", 3),
+        ("save_strategy", "epoch"),
+        ("eval_strategy", "steps"),
+        ("bf16_full_eval", True),
+    ],
 )
 def test_what_autopeft_does_itself_is_refused_with_the_reason(name, value):
     training = {name: value}

@@ -41,25 +41,26 @@ def test_the_longest_of_a_batch_is_expected_from_the_lengths():
 
 def test_all_estimates_are_there_and_positive():
     found = cost(ALL)
-    assert set(found) == ESTIMATED | {"steps"}
+    assert set(found) == ESTIMATED | {"steps", "epochs"}
     assert all(value > 0 for value in found.values())
 
 
 @pytest.mark.parametrize(
-    ("rows", "recipe", "steps"),
+    ("rows", "recipe", "steps", "epochs"),
     [
-        (36, {"per_device_train_batch_size": 32, "num_train_epochs": 20}, 40),
-        (36, {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, 9),
-        (36, {"per_device_train_batch_size": 144, "num_train_epochs": 20}, 20),
-        (36, {"per_device_train_batch_size": 32, "dataloader_drop_last": True}, 3),
-        (36, {"num_train_epochs": 0.5}, 3),
-        (36, {"max_steps": 7}, 7),
+        (36, {"per_device_train_batch_size": 32, "num_train_epochs": 20}, 40, 20),
+        (36, {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, 9, 3),
+        (36, {"per_device_train_batch_size": 144, "num_train_epochs": 20}, 20, 20),
+        (36, {"per_device_train_batch_size": 32, "dataloader_drop_last": True}, 3, 3),
+        (36, {"num_train_epochs": 0.5}, 3, 0.5),
+        (36, {"max_steps": 7}, 7, 7 / 5),
     ],
 )
-def test_the_steps_are_those_that_the_trainer_plans(rows, recipe, steps):
+def test_the_steps_are_those_that_the_trainer_plans(rows, recipe, steps, epochs):
     found = configuration(QUERY, **{"max_steps": -1, **recipe})
     told = estimates(found, shape=SHAPE, corpus=Corpus(rows, (32,)), setting=Setting())
     assert told["steps"] == steps == total_steps(found.recipe, rows)
+    assert told["epochs"] == epochs
 
 
 def test_packs_are_few_and_full():

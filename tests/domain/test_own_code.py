@@ -40,6 +40,12 @@ def test_what_stands_under_test_is_read_beside_and_fails_nothing():
     assert read_returned({"rouge": 1, "test": 3}, DECLARED, {}).metrics["test"] == 3  # a metric
 
 
+def test_a_whole_number_beyond_floats_is_no_number():
+    told = read_returned({"rouge": 0.5, "big": 10**400}, DECLARED, {})
+    assert told.metrics == {"rouge": 0.5}
+    assert told.left_out == ("big",)
+
+
 @pytest.mark.parametrize(
     ("value", "error", "text"),
     [

@@ -10,18 +10,18 @@ from autopeft.domain.study import Budget, Confirm, Resources, Rungs
 
 
 @pytest.mark.parametrize(
-    ("rungs", "recipe", "steps", "share"),
+    ("rungs", "epochs", "steps", "share"),
     [
-        (None, {}, 100, 1.0),
-        (Rungs("epochs", (1.0,), 3.0), {"num_train_epochs": 3.0}, 100, 1 / 3 + (2 / 3) / 3),
-        (Rungs("epochs", (1.0, 2.0), 2.0), {"num_train_epochs": 4.0}, 100, 0.25 + 0.125 + 0.125),
-        (Rungs("epochs", (1.0, 3.0), 3.0), {}, 100, 1 / 3 + (2 / 3) / 3),  # 3 is the default's end
-        (Rungs("steps", (10,), 4.0), {}, 100, 0.1 + 0.9 / 4),
-        (Rungs("steps", (100,), 4.0), {}, 50, 1.0),  # the run ends before the rung
+        (None, 3, 100, 1.0),
+        (Rungs("epochs", (1.0,), 3.0), 3, 100, 1 / 3 + (2 / 3) / 3),
+        (Rungs("epochs", (1.0, 2.0), 2.0), 4, 100, 0.25 + 0.125 + 0.125),
+        (Rungs("epochs", (1.0, 3.0), 3.0), 3, 100, 1 / 3 + (2 / 3) / 3),  # the run ends at 3
+        (Rungs("steps", (10,), 4.0), 3, 100, 0.1 + 0.9 / 4),
+        (Rungs("steps", (100,), 4.0), 3, 50, 1.0),  # the run ends before the rung
     ],
 )
-def test_a_trial_takes_what_the_rungs_leave_of_it(rungs, recipe, steps, share):
-    assert share_of_run(rungs, recipe, steps) == pytest.approx(share)
+def test_a_trial_takes_what_the_rungs_leave_of_it(rungs, epochs, steps, share):
+    assert share_of_run(rungs, steps=steps, epochs=epochs) == pytest.approx(share)
 
 
 def spec_of(**changes):

@@ -298,3 +298,65 @@ def test_the_best_checkpoint_is_found_where_another_worker_goes_on(world):
     moved = build.make_evaluator(world.spec, world.folder / "moved")
     told = world.run(moved, rung=1)
     assert told.metrics["size"] == 1, told
+
+
+def test_a_curve_takes_what_a_result_takes_and_steps_that_a_store_holds(world):
+    body = """
+    import numpy as np, torch
+    context.report(np.int64(3), {"a": np.float32(0.5), "b": torch.tensor(2.0), "c": "x"})
+    context.report(10**12, {"a": 1.0})
+    return {"rouge": 1, "size": 1}"""
+    failure = world.run(world.evaluator(body))
+    assert world.curve == [(3, {"a": 0.5, "b": 2.0})]
+    assert "a step is at most 2147483647, got 1000000000000" in failure.message
+
+
+TRAINER = """
+    import torch
+    from torch.utils.data import Dataset
+    from transformers import AutoConfig, AutoModelForSequenceClassification as Auto
+    from transformers import Trainer, TrainingArguments
+
+    class Rows(Dataset):
+        column_names = ["input_ids", "labels"]
+
+        def __len__(self):
+            return 36
+
+        def __getitem__(self, i):
+            return {"input_ids": torch.arange(5) + i, "labels": i % 5}
+
+    torch.manual_seed(0)
+    shape = AutoConfig.from_pretrained(context.options["model"], num_labels=5)
+    model = context.inject(Auto.from_config(shape))
+    best = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    best |= {"load_best_model_at_end": True, "greater_is_better": True}  # the first, not the last
+    args = TrainingArguments(
+        report_to="none",
+        **{**context.training_arguments(), **(best if context.options.get("best") else {})},
+    )
+    trainer = Trainer(model=model, args=args, train_dataset=Rows(), eval_dataset=Rows())
+    found = context.train_and_evaluate(trainer)
+    return {"rouge": found["eval_loss"], "steps": trainer.state.global_step}"""
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_trainer_that_is_at_its_end_trains_no_further(world, best):
+    """It did a step more at every rung past the end of training."""
+    make_model("bert", world.folder / "bert", "SEQ_CLS")
+    options = f"{{model: {world.folder}/bert, best: {str(best).lower()}}}"
+    training = "{max_steps: 4, lr_scheduler_type: constant, learning_rate: 1.0e-3}"
+    evaluator = world.evaluator(
+        TRAINER.strip(),
+        MODEL,
+        evaluator=f"{{function: 'my_package.train:evaluate', options: {options}}}",
+        training=training,
+    )
+    point = {"branch": "lora"}
+    whole = world.run(evaluator, point)
+    assert (whole.step, whole.metrics["steps"]) == (4, 4), whole
+    for rung, epochs in enumerate((1, 2)):
+        told = world.run(evaluator, point, rung=rung, stop=Stop(epochs=epochs), last=False)
+        assert (told.step, told.metrics) == (4, whole.metrics), told
+    told = world.run(evaluator, point, rung=2)
+    assert (told.step, told.metrics) == (4, whole.metrics)

@@ -12,7 +12,7 @@ from autopeft.domain.estimates.memory import peak_gib
 from autopeft.domain.estimates.time import step_seconds
 from autopeft.domain.estimates.workload import LANGUAGE_LENGTH, Corpus, Setting, Workload
 from autopeft.domain.model import ModelShape
-from autopeft.domain.recipe import planned_steps
+from autopeft.domain.recipe import planned_epochs, planned_steps
 
 __all__ = ["ESTIMATED", "GROWING", "LANGUAGE_LENGTH", "Corpus", "Setting", "estimates"]
 
@@ -26,7 +26,8 @@ ESTIMATED = frozenset({"peak_memory_gib", "step_ms", "tokens_per_second", *GROWI
 def estimates(
     configuration: Configuration, *, shape: ModelShape, corpus: Corpus, setting: Setting
 ) -> Mapping[str, float]:
-    """{metric: estimate} of the full run, all positive; and its `steps`, as the Trainer plans them.
+    """{metric: estimate} of the full run, all positive; its `steps`, as the Trainer plans them, and
+    its `epochs`.
 
     Raises:
         ValueError: a module cannot be counted.
@@ -38,6 +39,7 @@ def estimates(
     seconds = step_seconds(architecture, shape, work, setting, trained=trained)
     return {
         "steps": float(planned_steps(configuration.recipe, corpus.rows)),
+        "epochs": planned_epochs(configuration.recipe, corpus.rows),
         "peak_memory_gib": peak_gib(architecture, shape, work, setting, trained=trained),
         "step_ms": 1000 * seconds,
         "tokens_per_second": corpus.mean * work.rows * work.accumulation / seconds,
