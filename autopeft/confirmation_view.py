@@ -16,7 +16,7 @@ from autopeft.domain.replicates import fresh, searched
 from autopeft.domain.spending import spent
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
-from autopeft.terminal import out, show, spent_lines
+from autopeft.terminal import out, say, show, spent_lines
 
 
 def confirmation_document(
@@ -85,7 +85,7 @@ def print_confirmation(
         show(_differences(spec, parties, tested=document["test"]))
         out.print()
     for line in _lines(spec, trials, parties, document):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line)
 
 
 def _table(spec: StudySpec, parties: Sequence[Party], *, tested: bool) -> Table:

@@ -164,7 +164,11 @@ def _open(
         if artifacts is not None:
             sweep()  # of workers that were ended on this machine
         if left := tracker.close(timeout_s=patience_s):
-            log.warning("MLflow has not taken %d events yet: `autopeft sync` delivers them", left)
+            log.warning(
+                "MLflow has not taken %d events yet: `autopeft sync %s` delivers them",
+                left,
+                spec.name,
+            )
 
 
 def _housekeeper(

@@ -114,7 +114,7 @@ def show_front(
     """Print the front."""
     from autopeft import build, control, entry
     from autopeft.domain.front import fallen, front
-    from autopeft.terminal import out, spent_lines, trial_table
+    from autopeft.terminal import out, say, spent_lines, trial_table
 
     if modelled:
         _show_modelled_front(study, as_json=as_json)
@@ -130,9 +130,9 @@ def show_front(
         out.print(trial_table(spec.objectives, [*members, *fell], among=trials, fallen=fell))
         if beside is not None:
             for text in control.compared_lines(control.compared(spec, trials, beside)):
-                out.print(text, highlight=False, soft_wrap=True)
+                say(text)
         for text in spent_lines(spec, trials):
-            out.print(text, highlight=False, soft_wrap=True)
+            say(text)
     if not members:
         raise typer.Exit(1)
 

@@ -158,7 +158,9 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         out.print(text, highlight=False, soft_wrap=True)
     out.print(f"Pick: {chosen.reason}", highlight=False, markup=False)
     out.print("\nNext:", highlight=False)
-    for command in _next_commands(spec.name, home):
+    # `export` has nothing to write where the user's own code trained no PEFT modules.
+    weights = spec.evaluator is None or bool(chosen.trial.configuration.architecture.modules)
+    for command in _next_commands(spec.name, home, weights=weights):
         out.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
@@ -172,8 +174,11 @@ def _tell_given_up(failure: "Failure", study: str) -> None:
     talk.print(f"\n{text}: autopeft resume {study}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _next_commands(study: str, home: Home) -> tuple[str, ...]:
-    """The three commands to try after a search, as they work from this directory."""
+def _next_commands(study: str, home: Home, *, weights: bool) -> tuple[str, ...]:
+    """The commands to try after a search, as they work from this directory.
+
+    weights: whether the pick is something that `export` can write.
+    """
     own, beside = "autopeft", ""
     if Path(sys.argv[0]).name == "__main__.py":  # python -m autopeft
         own, beside = f"{sys.executable} -m autopeft", f"{Path(sys.executable).parent}/"
@@ -181,10 +186,11 @@ def _next_commands(study: str, home: Home) -> tuple[str, ...]:
         beside = f"{Path(sys.argv[0]).parent}/"
         own = f"{beside}autopeft"
     uri = home.mlflow_uri
-    uri = uri if public_url(uri) == uri else '"$MLFLOW_TRACKING_URI"'
+    server = uri.startswith(("http:", "https:"))  # `mlflow ui` refuses one: it is looked at itself
+    shown = public_url(uri) if server or public_url(uri) == uri else '"$MLFLOW_TRACKING_URI"'
     return (
-        f"{beside}mlflow ui --backend-store-uri {uri}",
-        f"{own} export {study} --to {file_name(study)}-adapter",
+        shown if server else f"{beside}mlflow ui --backend-store-uri {shown}",
+        *([f"{own} export {study} --to {file_name(study)}-adapter"] if weights else []),
         f"{own} ui {study}",
     )
 

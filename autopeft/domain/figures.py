@@ -20,7 +20,7 @@ def amount(metric: Objective | str, value: float) -> str:
         unit = METRICS[metric].unit if metric in METRICS else ""
     if unit in ("parameters", "bytes"):
         return f"{value:,.0f}"
-    suffix = f" {unit}" if unit in ("GiB", "s", "ms") else ""
+    suffix = f" {unit}" if unit in ("GiB", "s", "ms", "h", "tokens/s") else ""
     return f"{rounded(value, 4)}{suffix}"
 
 

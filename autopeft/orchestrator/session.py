@@ -145,8 +145,15 @@ class StudySession:
             return True
 
     def report(self, segment: Segment, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Remember a piece of learning curve: (step, metrics) pairs."""
-        if points:
+        """Remember a piece of learning curve: (step, metrics) pairs.
+
+        A trial whose checkpoint is gone starts from its beginning: what its rungs told already is
+        left out.
+        """
+        with self._lock:
+            rungs = self._history[segment.trial].rungs
+        told = rungs[-1].step if rungs else -1
+        if points := [point for point in points if point[0] > told]:
             event = events.curve(segment.trial, points, now=self._clock())
             self._store.commit(self.spec.name, [], [event])
 

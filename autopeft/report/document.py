@@ -37,7 +37,7 @@ FORMAT = 1
 Json = Any
 
 _BRANCH = re.compile(r"^(branch|baseline) [^:]*: ")
-_DETAIL = re.compile(r" \([^)]*\)|, \+.*$")
+_DETAIL = re.compile(r" \([^)]*\)|, \+.*$| (of )?trial \d+")
 
 
 def study_document(
@@ -148,6 +148,7 @@ def _row(
         "seed": trial.seed,
         "seeds": [done, tried],
         "of": None if mean is None or first else mean.number,
+        "confirms": trial.confirms,
         "stands": stands,
         "metrics": trial.metrics,
         "stderr": trial.stderr,

@@ -11,7 +11,7 @@ class Untracked:
     def start(self) -> None:
         _log.warning(
             "MLflow is not installed: the study is in the store alone; "
-            "`pip install mlflow`, then `autopeft sync` delivers it"
+            "`pip install mlflow`, then `autopeft sync STUDY` delivers it"
         )
 
     def close(self, *, timeout_s: float) -> int:

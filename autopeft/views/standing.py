@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autopeft.domain.front import front, normalised_hypervolume
-from autopeft.domain.replicates import completed, fresh, searched
+from autopeft.domain.replicates import averaged, fresh, searched
 from autopeft.domain.savings import saved_hours
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
@@ -19,7 +19,7 @@ _SURE = 3  # ended trials before a time that is left is told
 class Standing:
     """What follows from the trials of a study.
 
-    members: the front; behind: the other completed trials of the search.
+    members: the front; behind: the other configurations that were completed, by their means.
     said: sentences on what is left to gain, and why the search was stopped, where it was.
     hours, saved: device hours spent, and saved by early stopping (None: not known yet).
     searched: the trials of the search. trials: the same, or those that confirm where `confirming`:
@@ -61,7 +61,7 @@ def standing(
         trials=tuple(fresh(trials)) if confirming else own,
         searched=own,
         members=members,
-        behind=tuple(t for t in completed(own) if t.number not in numbers),
+        behind=tuple(t for t in averaged(trials) if t.number not in numbers),
         hypervolume=normalised_hypervolume(spec.objectives, spec.constraints, trials),
         said=tuple(prospects(spec, own, stopped)),
         hours=sum(trial.seconds for trial in trials) * spec.resources.devices / 3600,

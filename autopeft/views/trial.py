@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.figures import amount, share
+from autopeft.domain.figures import amount, seeds, share
 from autopeft.domain.front import baseline_metrics, front
 from autopeft.domain.replicates import averaged, fresh
 from autopeft.domain.study import StudySpec
@@ -78,22 +78,25 @@ def place(spec: StudySpec, trials: Sequence[Trial], trial: Trial) -> str:
     if trial.confirms is not None:
         return f"confirms trial {trial.confirms}"
     means = {mean.configuration.key: mean for mean in averaged(trials)}
+    told = seeds(trial, trials)
+    by = f" by the mean of its {told}" if told else ""
     own = means[trial.configuration.key]
     if own.number != trial.number:
         return f"another seed of trial {own.number}"
     members = front(spec.objectives, spec.constraints, trials)
     if any(member.number == trial.number for member in members):
-        return "on the front"
+        return f"on the front{by}"
     against = baseline_metrics(spec.objectives, trials)
     broken = [c.text for c in spec.constraints if not c.holds(own.metrics, against)]
     if broken:
-        return f"breaks {' and '.join(broken)}"
+        return f"breaks {' and '.join(broken)}{by}"
     scores = [o.score(own.metrics) for o in spec.objectives]
     for member in members:
         theirs = [o.score(member.metrics) for o in spec.objectives]
         if all(t >= s for t, s in zip(theirs, scores, strict=True)):
-            return f"behind trial {member.number}, which is as good or better in everything"
-    return "not on the front"
+            better = "which is as good or better in everything"
+            return f"behind trial {member.number}, {better}{by and ',' + by}"
+    return f"not on the front{by}"
 
 
 def trial_view(
@@ -257,6 +260,11 @@ def _away(spec: StudySpec, trial: Trial, document: Mapping[str, Json]) -> str:
         return str(document["export"])
     if trial.state is not State.COMPLETED:
         return f"Only completed trials can be exported: see `autopeft front {spec.name}`."
+    if _bare(trial):
+        return (
+            "Its weights are your code's own: there are no PEFT modules to export. "
+            f"`autopeft show {spec.name} {trial.number} --json` has its parameters."
+        )
     return (
         "Its weights were not kept: those of the front and of the best baselines are. "
         f"See `autopeft front {spec.name}`."

@@ -39,7 +39,7 @@ function drawFront() {
   if (best.length) traces.push(points("front", best, { color: c.front, size: 11 }, true));
   const ringed = front.filter((trial) => trial.baseline);
   if (ringed.length)
-    traces.push(points("baseline on the front", ringed, ring("diamond-open", 17, c.front)));
+    traces.push(points("baseline on the front", ringed, ring("diamond-open", 17, c.front), true));
   if (pick) traces.push(points("pick", [pick], ring("circle-open", 21, c.pick)));
   traces.push(...pinned(c));
   draw("front-plot", traces, {

@@ -1,22 +1,25 @@
 // Put together: the header, the theme, and the live page that asks again.
 
 function drawHeader() {
-  const count = (state) => study.trials.filter((trial) => trial.state === state).length;
+  const own = study.trials.filter((trial) => trial.confirms === null);
+  const count = (state) => own.filter((trial) => trial.state === state).length;
   document.title = `${study.study}: Pareto explorer`;
   byId("title").textContent = study.study;
   byId("state").textContent = study.state;
   byId("state").className = `badge ${study.state}`;
   const spent = study.trials.reduce((sum, trial) => sum + trial.seconds, 0) * study.devices;
-  const others = study.trials.length - study.points.length;
+  const again = study.trials.length - own.length;
+  const others = own.filter((trial) => trial.of !== null).length;
   const limit = study.budget.trials ? ` of ${study.budget.trials}` : "";
   const parts = [
     study.owner ? `by ${study.owner}` : "",
     study.model,
-    `${study.trials.length}${limit} trials: ${count("completed")} completed`,
+    `${own.length}${limit} trials: ${count("completed")} completed`,
     count("paused") ? `${count("paused")} stopped early` : "",
     count("running") ? `${count("running")} running` : "",
     count("failed") ? `${count("failed")} failed` : "",
     others ? `${others} another seed of one` : "",
+    again ? `${again} that confirm` : "",
     `${study.front.length} on the front`,
     `${hours(spent / 3600)} of ${study.device}`,
   ];

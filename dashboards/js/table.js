@@ -5,7 +5,7 @@ const tableView = { sort: "number", down: false, text: "", all: false };
 
 function drawTable() {
   if (!byId("rows")) {
-    const search = el("input", { type: "search", id: "find", placeholder: "configuration, branch, reason …", "aria-label": "Search trials" });
+    const search = el("input", { type: "search", id: "find", size: 32, placeholder: "configuration, branch, reason …", "aria-label": "Search trials" });
     search.addEventListener("input", () => ((tableView.text = search.value.toLowerCase()), drawRows()));
     fill(byId("table-body"), el("div", { class: "controls" }, search), el("div", { class: "scroll" }, el("table", { id: "rows" })), el("p", { class: "row", id: "more" }));
   }

@@ -17,6 +17,7 @@ from fakes import (
 from autopeft.domain.objective import Constraint
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Failure, FailureReason, Result, State
+from autopeft.orchestrator.segments import segment_of
 from autopeft.orchestrator.session import StudySession
 
 RUNGS = Rungs("epochs", (1, 3), eta=3)
@@ -235,3 +236,17 @@ def test_the_hours_of_a_killed_driver_count():
             session.tell(segment, FakeEvaluator().run(segment, None))
         # kill -9: nobody closes it
     assert 3600 <= now[0] <= 3600 + 390
+
+
+def test_a_trial_that_starts_over_does_not_tell_its_curve_twice():
+    """The study had ended, so its checkpoint was gone: MLflow got every early point again."""
+    session, store = open_session(study_spec(trials=27, rungs=RUNGS, baselines={}))
+    drive(session, FakeEvaluator())
+    trial = next(t for t in store.history("fake") if len(t.rungs) > 1)
+    segment = segment_of(session.spec, trial.promoted() if trial.state is State.PAUSED else trial)
+    last = trial.rungs[-1].step
+    before = len([e for e in store.events["fake"] if e.kind == "curve"])
+    session.report(segment, [(1, {"loss": 1.0}), (last, {"loss": 0.5})])
+    session.report(segment, [(1, {"loss": 1.0}), (last + 1, {"loss": 0.4})])
+    curves = [event for event in store.events["fake"] if event.kind == "curve"][before:]
+    assert [event.payload["points"] for event in curves] == [[[last + 1, {"loss": 0.4}]]]

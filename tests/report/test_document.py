@@ -147,6 +147,8 @@ def test_maps_hold_ranks_scores_and_a_pattern_that_keeps_every_scaling(document)
         ("branch lora: initial design (2 of 8)", "initial design"),
         ("branch lora: model-based, +0.8 % hypervolume expected of 5 % left", "model-based"),
         ("baseline house: best of its size (every 3th trial)", "best of its size"),
+        ("confirms trial 9", "confirms"),
+        ("branch lora: another seed of trial 4: model-based", "another seed"),
         ("random: the sampler proposed what was evaluated already", "random"),
         ("", "not told"),
     ],

@@ -6,6 +6,7 @@ from dataclasses import replace
 from explored import explored_spec, explored_trials
 from rich.console import Console
 
+from autopeft.domain.architecture import Architecture
 from autopeft.domain.front import front
 from autopeft.domain.trial import Failure, FailureReason, State
 from autopeft.views.sentences import failure_lines, saved_line
@@ -107,3 +108,27 @@ def test_what_was_saved_is_told_where_it_is_known():
     assert said.startswith("About ")
     assert said.endswith(f"CPU hours saved by stopping {paused} trials early.")
     assert saved_line(SPEC, standing(SPEC, [BEST], None)) == ""
+
+
+def test_whoever_is_judged_by_a_mean_is_said_to_be():
+    """Its own run may be better than that of the trial that it is said to stand behind."""
+    lucky = MEMBERS[0]
+    rung = lucky.rungs[-1]
+    fresh = replace(rung, metrics={**rung.metrics, "accuracy": 0.1}, ended=1e7)
+    honest = MEMBERS[-1]
+    level = replace(honest.rungs[-1], ended=1e7)
+    trials = [
+        *TRIALS,
+        replace(BEST, number=64, seed=1000, confirms=lucky.number, rungs=(fresh,)),
+        replace(honest, number=65, seed=1000, confirms=honest.number, rungs=(level,)),
+    ]
+    assert "by the mean of its 1 of 1 fresh seeds" in place(SPEC, trials, BEST)
+
+
+def test_a_trial_of_bare_parameters_has_no_weights_to_keep(tmp_path):
+    bare = replace(BEST.configuration, architecture=Architecture(), parameters={"x": 1})
+    trial = replace(BEST, configuration=bare)
+    trials = [trial if t.number == trial.number else t for t in TRIALS]
+    text = text_of(trial, tmp_path, trials)
+    assert "were not kept" not in text
+    assert "no PEFT modules to export" in text
