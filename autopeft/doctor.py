@@ -153,7 +153,8 @@ def _store(home: Home) -> tuple[State, str]:
     where = public_url(home.store_url)
     if _unmade(home.store_url):
         return "ok", f"{where}, made by the first search"
-    return "ok", f"{where}, {len(open_store(home).studies())} studies"
+    count = len(open_store(home).studies())
+    return "ok", f"{where}, {count} {'study' if count == 1 else 'studies'}"
 
 
 def _artifacts(home: Home) -> tuple[State, str]:

@@ -107,7 +107,7 @@ def export_as(
     if spec.evaluator is not None:
         raise ExportError(
             f"--to {kind} needs a trial that autopeft trained, study {spec.name} trains by code of "
-            "its own: --to FOLDER writes its PEFT config and what that code saved"
+            f"its own: {_own_way(spec, trial)}"
         )
     from autopeft import export as exports
 
@@ -150,6 +150,13 @@ def push(folder: Path, repository: str, *, public: bool) -> str:
     from autopeft.export.hub import push as upload
 
     return upload(folder, repository, public=public)
+
+
+def _own_way(spec: StudySpec, trial: Trial) -> str:
+    """How to take a trial of the user's own code."""
+    if trial.configuration.architecture.modules:
+        return "--to FOLDER writes its PEFT config and what that code saved"
+    return f"`autopeft show {spec.name} {trial.number} --json` has its parameters"
 
 
 def _prepared(spec: StudySpec, shape: ModelShape) -> "Prepared":

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 
-from autopeft.domain.objective import METRICS, Objective
+from autopeft.domain.objective import METRICS, Metric, Objective
 from autopeft.domain.replicates import confirmed, seeds_told
 from autopeft.domain.trial import Trial
 
 _WHOLE = 1e9  # from here on in powers of ten
 
 
-def amount(metric: Objective | str, value: float) -> str:
+def amount(metric: Objective | Metric | str, value: float) -> str:
     """A metric's value as people read it: `0.8125`, `73,728`, `1.24 GiB`.
 
-    metric: its name, where it is no objective.
+    metric: its name, where it is neither an objective nor declared by the study.
     """
     if isinstance(metric, Objective):
         unit = metric.told_unit
+    elif isinstance(metric, Metric):
+        unit = metric.unit
     else:
         unit = METRICS[metric].unit if metric in METRICS else ""
     if unit in ("parameters", "bytes"):

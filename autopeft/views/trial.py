@@ -178,7 +178,7 @@ def _metrics(spec: StudySpec, trial: Trial) -> Table:
             table.add_row(Text(name), "-", "not measured")
             continue
         error = trial.stderr.get(name)
-        metric = objectives.get(name, name)
+        metric = objectives.get(name) or spec.metrics.get(name) or name
         value = amount(metric, trial.metrics[name]) + (f" ±{error:.3g}" if error else "")
         notes = [f"objective, {goals[name]}"] if name in goals else []
         notes += [constrained[name]] if name in constrained else []

@@ -20,7 +20,7 @@ function drawFront() {
   );
   const kind = (trial) => {
     if (!holds(trial)) return "out";
-    if (trial.baseline) return "baseline";
+    if (trial.baseline) return trial.state === "completed" ? "baseline" : "early baseline";
     if (members.has(trial)) return "front";
     return trial.state === "completed" ? "dominated" : "early";
   };
@@ -29,6 +29,7 @@ function drawFront() {
     ["out", "breaks a limit", { color: c.out, symbol: "x-thin-open", size: 7 }],
     ["early", "not trained to its end", { color: c.other, symbol: "circle-open", size: 8 }],
     ["dominated", "dominated", { color: c.other, symbol: "circle", size: 8, opacity: 0.55 }],
+    ["early baseline", "baseline, not trained to its end", { color: c.baseline, symbol: "diamond-open", size: 11 }],
     ["baseline", "baseline", { color: c.baseline, symbol: "diamond", size: 12 }],
   ];
   const traces = styles.filter(([key]) => groups.get(key)).map(([key, name, marker]) =>

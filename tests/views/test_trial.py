@@ -8,6 +8,7 @@ from rich.console import Console
 
 from autopeft.domain.architecture import Architecture
 from autopeft.domain.front import front
+from autopeft.domain.objective import Metric
 from autopeft.domain.trial import Failure, FailureReason, State
 from autopeft.views.sentences import failure_lines, saved_line
 from autopeft.views.standing import standing
@@ -132,3 +133,16 @@ def test_a_trial_of_bare_parameters_has_no_weights_to_keep(tmp_path):
     text = text_of(trial, tmp_path, trials)
     assert "were not kept" not in text
     assert "no PEFT modules to export" in text
+
+
+def test_a_declared_metric_has_its_unit_also_where_it_is_no_objective(tmp_path):
+    rung = BEST.rungs[-1]
+    told = replace(
+        BEST, rungs=(*BEST.rungs[:-1], replace(rung, metrics={**rung.metrics, "lat": 6.2}))
+    )
+    spec = replace(SPEC, metrics={"lat": Metric("lat", "ms", "minimize", False, "of a request")})
+    document = trial_document(spec, TRIALS, told, adapter=tmp_path)
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(trial_view(spec, TRIALS, told, document), highlight=False)
+    assert "6.2 ms" in captured.get()
