@@ -1,5 +1,6 @@
 """`search`, `resume` and `stop`: the verbs that train, and that end it."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,6 +114,8 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
     ):
         spec, session = found.spec, found.session
+        gc.collect()
+        gc.freeze()  # what was imported is here to stay: else suggestions wait while it is searched
         with stops(found.stop, view.pausing) as interrupted, view.watch(session, found.stop):
             found.run()
         trials, members = session.trials, session.front

@@ -1,11 +1,10 @@
 """From a point to those next to it: another option, one bit, one step along a range.
 
-A move is a function that is called only when it is taken: of the hundred neighbours of a point most
-are never looked at.
+A move is taken only when it is called for: of the hundred neighbours of a point most are never
+looked at.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from autopeft.domain.space import (
     Variable,
 )
 
-Move = Callable[[np.random.Generator], Point]
-"""Takes one step; the point itself where there is nothing to change."""
+Move = tuple[tuple[Parameter, ...], int]
+"""The parameters that change, all to one value, and the step of the first of them that leads there;
+-1: to what the first is."""
 
 _JITTERS = (-0.3, -0.1, -0.03, 0.03, 0.1, 0.3)  # of a range's width: fine, middle, coarse steps
 
@@ -33,7 +33,7 @@ def neighbours(branch: Branch, point: Point, rng: np.random.Generator) -> Iterat
     A new option's own parameters are drawn at random.
     """
     for move in moves(branch, point):
-        moved = move(rng)
+        moved = taken(branch, point, move, rng)
         if moved != point:
             yield moved
 
@@ -44,34 +44,27 @@ def moves(branch: Branch, point: Point) -> list[Move]:
     families: dict[str, list[Parameter]] = {}
     for parameter in branch.parameters:
         if parameter.active(point):
-            count = _steps(parameter.variable)
-            found += (partial(_changed, branch, point, parameter, step) for step in range(count))
+            alone = (parameter,)
+            found += [(alone, step) for step in range(_steps(parameter.variable))]
             if parameter.by_layer:
                 families.setdefault(parameter.family, []).append(parameter)
     for members in families.values():
-        # The sizes of a module by layer, all the same: what the first is, or a step from it.
-        count = _steps(members[0].variable)
-        found += (partial(_alike, branch, point, members, step) for step in range(-1, count))
+        alike = tuple(members)
+        found += [(alike, step) for step in range(-1, _steps(members[0].variable))]
     return found
 
 
 def stepped(branch: Branch, point: Point, rng: np.random.Generator) -> Point:
     """One move, whichever."""
     offered = moves(branch, point)
-    return offered[int(rng.integers(len(offered)))](rng) if offered else point
+    if not offered:
+        return point
+    return taken(branch, point, offered[int(rng.integers(len(offered)))], rng)
 
 
-def _changed(
-    branch: Branch, point: Point, parameter: Parameter, step: int, rng: np.random.Generator
-) -> Point:
-    value = _moved(parameter.variable, point[parameter.name], step, rng)
-    return settled(branch, point, {parameter.name: value}, rng)
-
-
-def _alike(
-    branch: Branch, point: Point, members: Sequence[Parameter], step: int, rng: np.random.Generator
-) -> Point:
-    """All members as the first of them is (-1), or one step from it."""
+def taken(branch: Branch, point: Point, move: Move, rng: np.random.Generator) -> Point:
+    """The point after a move; itself where there is nothing to change."""
+    members, step = move
     value = point[members[0].name]
     if step >= 0:
         value = _moved(members[0].variable, value, step, rng)

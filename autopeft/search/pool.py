@@ -14,7 +14,7 @@ from autopeft.domain.ports import Problem
 from autopeft.domain.replicates import merged
 from autopeft.domain.space import Branch, Point, Space
 from autopeft.domain.trial import State, Trial
-from autopeft.search.moves import moves, neighbours, stepped
+from autopeft.search.moves import moves, neighbours, stepped, taken
 from autopeft.search.outcomes import known_limits
 from autopeft.search.points import fits
 from autopeft.search.progress import at_the_end
@@ -84,8 +84,10 @@ class Fresh:
 
     def near(self, point: Point, rng: np.random.Generator, steps: int = _STEPS) -> Iterator[Point]:
         """Some of a point's neighbours."""
-        offered = moves(_home(self._problem, point), point)
-        return self.among(offered[i](rng) for i in rng.permutation(len(offered))[:steps])
+        branch = _home(self._problem, point)
+        offered = moves(branch, point)
+        some = rng.permutation(len(offered))[:steps]
+        return self.among(taken(branch, point, offered[i], rng) for i in some)
 
 
 def gathered(

@@ -5,6 +5,7 @@ What is asked again, refused or drawn at random is therefore what it is in the p
 baselines: every trial is the sampler's.
 """
 
+import gc
 import heapq
 import importlib
 import math
@@ -214,6 +215,8 @@ def start(threads: int = 1) -> None:
     threadpoolctl.threadpool_limits(threads)
     for module in pkgutil.iter_modules(autopeft.search.__path__, "autopeft.search."):
         importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # as `autopeft search` does
 
 
 @dataclass
