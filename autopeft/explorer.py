@@ -22,7 +22,7 @@ def explorer_document(spec: StudySpec, store: Store, asked: Asked) -> Callable[[
         and its data: then the page says that the surrogate could not be asked.
     """
     from autopeft.report.document import study_document
-    from autopeft.search.insight import Insights
+    from autopeft.search.insight.insights import Insights
 
     name = spec.name
     insights: Insights | None = None

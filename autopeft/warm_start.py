@@ -16,7 +16,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State
 from autopeft.importing import is_imported, looked_up
 from autopeft.records import spec_of
-from autopeft.search.earlier import Earlier, earlier
+from autopeft.search.model.earlier import Earlier, earlier
 
 _FACT = "warm_start"  # its key among the facts of a study
 _FEWEST = 3  # results; below it there is nothing to model

@@ -197,7 +197,7 @@ class Rivals:
     """The models that are compared, over one set of configurations."""
 
     def __init__(self, problem, configurations) -> None:
-        from autopeft.search.memory import Memory
+        from autopeft.search.model.memory import Memory
 
         problem = Memory().remembering(problem)
         view = Memory().view(problem, [])
@@ -221,8 +221,8 @@ class Rivals:
 
 
 def predicted(rows, y: np.ndarray, seen: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    from autopeft.search.fitting import fit
-    from autopeft.search.surrogate import condition
+    from autopeft.search.model.fitting import fit
+    from autopeft.search.model.surrogate import condition
 
     noise = np.full(len(seen), NOISE**2)
     some = rows.at(seen)

@@ -21,7 +21,7 @@ from autopeft.domain.ports import StudyRecord
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.report.document import study_document
-from autopeft.search.insight import Insights
+from autopeft.search.insight.insights import Insights
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 CONSTRAINTS = ("train_seconds <= 100",)

@@ -135,7 +135,7 @@ def export_optuna(spec: StudySpec, trials: Sequence[Trial], to: Path) -> Path:
     Raises:
         ExportError: the file is there already.
     """
-    from autopeft.search.optuna_written import write_storage
+    from autopeft.search.optuna.written import write_storage
 
     write_storage(to, spec, trials)
     return to

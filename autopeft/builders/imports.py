@@ -54,7 +54,7 @@ def import_study(
 
 
 def _optuna_rows(url: str, *, study: str | None) -> Any:
-    from autopeft.search.optuna_storage import read_storage
+    from autopeft.search.optuna.storage import read_storage
 
     return read_storage(url, study)
 

@@ -142,6 +142,6 @@ class StudyExplorers:
 
 def modelled(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     """The completed configurations as the search's model believes them to be."""
-    from autopeft.search.shrinkage import modelled as believed
+    from autopeft.search.insight.shrinkage import modelled as believed
 
     return believed(problem(*bound(spec)), trials)

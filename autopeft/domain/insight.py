@@ -1,6 +1,6 @@
 """What a model of a study says to people: which choices paid, and what chance would have reached.
 
-Values only; `autopeft.search.effects` and `autopeft.search.chance` compute them.
+Values only; `autopeft.search.insight.effects` and `autopeft.search.insight.chance` compute them.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,17 @@
     suggestion = sampler.suggest(problem, history, seed=0)
 
 A sampler loads its library (botorch, optuna) when it is made or first needed.
+
+`model_based` is the engine, `random_sampler` the plainest other; each room imports what stands
+after it alone:
+
+    insight      what the surrogate says to people
+    optuna       Optuna's samplers behind our port, studies in Optuna's words
+    botorch      BoTorch's acquisition functions: samplers to measure against, and `as_optuna`
+    candidates   the initial design, and the pool that the next trial is chosen from
+    gain         what a trial is worth
+    model        configurations as vectors, what is expected of them, what was told
+    points       the points of a space
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +22,7 @@ from typing import Any
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Sampler
-from autopeft.search.earlier import Earlier
+from autopeft.search.model.earlier import Earlier
 
 BOTORCH = ("botorch.qLogNEHVI", "botorch.qLogNParEGO", "botorch.AutoPEFT")
 
@@ -34,7 +45,7 @@ def make_sampler(name: str, options: Mapping[str, Any], sources: Sequence[Earlie
             f"only sampler autopeft starts from earlier studies, got {name}: leave them out"
         )
     if name.startswith(_OPTUNA):
-        from autopeft.search.optuna_sampler import OptunaSampler, known_names
+        from autopeft.search.optuna.sampler import OptunaSampler, known_names
 
         if name in known_names():
             return OptunaSampler(name.removeprefix(_OPTUNA), dict(options))
@@ -55,7 +66,7 @@ def make_sampler(name: str, options: Mapping[str, Any], sources: Sequence[Earlie
     if name in BOTORCH:
         known = ("initial", "candidates", *(("budget",) if name == "botorch.AutoPEFT" else ()))
         sound = _counts(name, options, known)
-        from autopeft.search.botorch_samplers import BoTorchSampler
+        from autopeft.search.botorch.samplers import BoTorchSampler
 
         return BoTorchSampler(name, **sound)
     raise AutopeftError(

@@ -20,14 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.space import Point
-from autopeft.search.ascent import ascended
-from autopeft.search.plain_encoding import PointEncoding
-from autopeft.search.points import dimensions, from_units
-from autopeft.search.pool import climb
-from autopeft.search.study_space import StudySpace, Untried, draw, spread
+from autopeft.search.candidates.ascent import ascended
+from autopeft.search.candidates.pool import climb
+from autopeft.search.optuna.study_space import StudySpace, Untried, draw, spread
+from autopeft.search.points.drawing import dimensions, from_units
+from autopeft.search.points.plain_encoding import PointEncoding
 
 if TYPE_CHECKING:  # torch is loaded when there is something to fit
-    from autopeft.search.botorch_acquisition import Observed
+    from autopeft.search.botorch.acquisition import Observed
 
 _FEWEST_RESULTS = 2  # below it a model says nothing
 _PARENTS = 12  # members of the front whose neighbours join the pool
@@ -130,8 +130,8 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         number: int,
     ) -> Point:
         """lost: of trials that failed or were pruned; nothing is learned from them."""
-        from autopeft.search.botorch_acquisition import Observed, standardised
-        from autopeft.search.torch_state import deterministic
+        from autopeft.search.botorch.acquisition import Observed, standardised
+        from autopeft.search.botorch.torch_state import deterministic
 
         rng = self._rng(number)
         told = [space.point(past.params) for past in done]
@@ -172,9 +172,9 @@ class AutoPEFTSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         seed: int,
     ) -> Callable[[Sequence[Point], Array], Array]:
         """N points and their rows -> (N,) log expected gain. Y: (n, m) scores, not standardised."""
-        from autopeft.search.botorch_acquisition import standardised
-        from autopeft.search.botorch_models import plain
-        from autopeft.search.plain_gain import expected_gain
+        from autopeft.search.botorch.acquisition import standardised
+        from autopeft.search.botorch.models import plain
+        from autopeft.search.botorch.plain_gain import expected_gain
 
         signs = _signs(study)
 
@@ -227,7 +227,7 @@ def _reference(observed: "Observed") -> Array:
     widens a front outweighs what fills it: on DTLZ2 .73 in the place of .91 (benchmarks, BoTorch's
     test functions).
     """
-    from autopeft.search.botorch_acquisition import reference_of, worst_of
+    from autopeft.search.botorch.acquisition import reference_of, worst_of
 
     between = observed.Y.shape[1] > 1 and len(observed.Y) % 2 == 1
     return reference_of(observed) if between else worst_of(observed)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.trial import Trial
-from autopeft.search import initial
-from autopeft.search.pool import Fresh
+from autopeft.search.candidates import initial
+from autopeft.search.candidates.pool import Fresh
 
 _ASKS = 8  # of TPE, for something new
 
@@ -18,7 +18,7 @@ def by_tpe(
 
     error: squared, as `Surrogate.left_out_error` gives it. startup: results that TPE needs.
     """
-    from autopeft.search.optuna_sampler import OptunaSampler
+    from autopeft.search.optuna.sampler import OptunaSampler
 
     tpe = OptunaSampler("TPESampler", {"n_startup_trials": startup})
     fresh = Fresh(problem, history)

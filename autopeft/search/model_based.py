@@ -18,16 +18,17 @@ from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
-from autopeft.search import fallback, initial
-from autopeft.search.costs import quality
-from autopeft.search.earlier import Earlier
-from autopeft.search.memory import Memory
-from autopeft.search.outcomes import Score
-from autopeft.search.pool import Fresh, climb, gathered
-from autopeft.search.trimming import trimmed
+from autopeft.search import fallback
+from autopeft.search.candidates import initial
+from autopeft.search.candidates.pool import Fresh, climb, gathered
+from autopeft.search.model.costs import quality
+from autopeft.search.model.earlier import Earlier
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import Score
+from autopeft.search.model.trimming import trimmed
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
-    from autopeft.search import closed_form, replication, several_objectives
+    from autopeft.search.gain import closed_form, replication, several_objectives
 
 _FEWEST_RESULTS = 3  # below it a model says nothing
 _DOUBTED = 16  # trials with a result before left-out errors say more than noise
@@ -96,7 +97,7 @@ class ModelBasedSampler:
         self, problem: Problem, history: Sequence[Trial], paused: Sequence[Trial]
     ) -> Sequence[float]:
         """See `ports.Forecaster`."""
-        from autopeft.search import forecast
+        from autopeft.search.gain import forecast
 
         problem = self._memory.remembering(problem)
         with _on_one_thread():
@@ -125,7 +126,7 @@ class ModelBasedSampler:
 
     def _from_earlier(self, problem: Problem, history: Sequence[Trial], seed: int) -> Suggestion:
         """By what earlier studies expect alone."""
-        from autopeft.search import first
+        from autopeft.search.gain import first
 
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool = self._gathered(problem, history, fresh, rng)
@@ -141,7 +142,7 @@ class ModelBasedSampler:
         self, problem: Problem, history: Sequence[Trial], seed: int, turn: str
     ) -> Suggestion:
         """Where the largest gain is not: it may be wrong. turn: why now."""
-        from autopeft.search import closed_form, niche
+        from autopeft.search.gain import closed_form, niche
 
         rng, fresh = np.random.default_rng(seed), Fresh(problem, history)
         pool: Sequence[Point] = ()
@@ -200,7 +201,7 @@ class ModelBasedSampler:
         *,
         alone: bool = False,
     ) -> "closed_form.Model | several_objectives.Model":
-        from autopeft.search import closed_form, several_objectives
+        from autopeft.search.gain import closed_form, several_objectives
 
         told = (problem, history, candidates, self._memory)
         if closed_form.applies(problem):
@@ -219,7 +220,7 @@ class ModelBasedSampler:
         seed: int,
     ) -> "replication.Choice | None":
         """What to repeat at another seed, if anything."""
-        from autopeft.search import closed_form, replication
+        from autopeft.search.gain import closed_form, replication
 
         if self.seeds == 1 or not isinstance(model, closed_form.Model):
             return None
@@ -229,7 +230,7 @@ class ModelBasedSampler:
 
     def _learns(self, problem: Problem, history: Sequence[Trial]) -> bool:
         """Whether it is the turn of a replicate that tells how much seeds differ."""
-        from autopeft.search import replication
+        from autopeft.search.gain import replication
 
         names = {branch.name for branch in problem.space.branches}
         own = sum(trial.configuration.branch in names for trial in history)
@@ -269,7 +270,7 @@ def _climbed(
 def _gains(
     model: "closed_form.Model | several_objectives.Model", history: Sequence[Trial], seed: int
 ) -> Score:
-    from autopeft.search import closed_form, several_objectives
+    from autopeft.search.gain import closed_form, several_objectives
 
     if isinstance(model, closed_form.Model):
         return closed_form.make_score(model, history, seed)
@@ -299,7 +300,7 @@ def _refuse_unfit(problem: Problem) -> None:
 
 def _sized(problem: Problem) -> bool:
     """Whether candidates have a size beside their quality: a cost that is known."""
-    from autopeft.search import closed_form
+    from autopeft.search.gain import closed_form
 
     return (
         closed_form.applies(problem)

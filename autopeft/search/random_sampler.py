@@ -6,7 +6,7 @@ import numpy as np
 
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.trial import Trial
-from autopeft.search.points import draw_new, evaluated
+from autopeft.search.points.drawing import draw_new, evaluated
 
 _TRIES = 2000
 

@@ -25,7 +25,8 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.trial import Trial
-from autopeft.search import encoding, fitting, initial, memory
+from autopeft.search.candidates import initial
+from autopeft.search.model import encoding, fitting, memory
 
 PREFIX = "autopeft without "
 _COST = "a_cost"  # a metric that no formula knows

@@ -20,8 +20,8 @@ from optuna.distributions import (
 )
 
 from autopeft.domain.space import Point, Space
-from autopeft.search.flat_space import flat
-from autopeft.search.optuna_parameters import Parameters, distributions_of
+from autopeft.search.optuna.parameters import Parameters, distributions_of
+from autopeft.search.points.flat_space import flat
 
 BRANCH = "branch"
 

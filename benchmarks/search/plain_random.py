@@ -15,7 +15,7 @@ import numpy as np
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.space import Bits, Json, Point, Space, Subset
 from autopeft.domain.trial import Trial
-from autopeft.search.points import Candidate, draw_new, evaluated
+from autopeft.search.points.drawing import Candidate, draw_new, evaluated
 from autopeft.search.random_sampler import RandomSampler
 
 _DRAWS = 16  # to choose from

@@ -23,7 +23,7 @@ from syne_tune.optimizer.schedulers.multiobjective.expected_hyper_volume_improve
     ExpectedHyperVolumeImprovement,
 )
 
-from autopeft.search.torch_state import deterministic
+from autopeft.search.botorch.torch_state import deterministic
 
 _POPULATION, _SAMPLE = 16, 4
 _REFERENCE = 2.0  # EHVI's own

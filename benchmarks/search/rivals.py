@@ -18,7 +18,7 @@ from flat import Flat, FlatSpace
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem, Suggestion
 from autopeft.domain.trial import State, Trial
-from autopeft.search.points import evaluated, fits
+from autopeft.search.points.drawing import evaluated, fits
 from autopeft.search.random_sampler import RandomSampler
 
 _ASKS = 5  # before a random draw takes over; some take seconds each

@@ -33,7 +33,8 @@ from autopeft.domain.ports import Event, Problem, Sampler, StudyRecord, Suggesti
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession
-from autopeft.search import make_sampler, shrinkage
+from autopeft.search import make_sampler
+from autopeft.search.insight import shrinkage
 
 _SHARED = {" shared": True, " apart": False}  # see `flat_space`
 _DIVIDES = "botorch.AutoPEFT"  # the other sampler that divides the trials of its study
@@ -202,7 +203,7 @@ def _seeds(name: str) -> int:
 def code() -> str:
     """Which samplers these are: a short hash of the sources of autopeft.search."""
     folder = Path(autopeft.search.__path__[0])
-    text = "".join(file.read_text() for file in sorted(folder.glob("*.py")))
+    text = "".join(file.read_text() for file in sorted(folder.rglob("*.py")))
     return fingerprint(text)
 
 
@@ -213,7 +214,7 @@ def start(threads: int = 1) -> None:
 
     torch.set_num_threads(threads)
     threadpoolctl.threadpool_limits(threads)
-    for module in pkgutil.iter_modules(autopeft.search.__path__, "autopeft.search."):
+    for module in pkgutil.walk_packages(autopeft.search.__path__, "autopeft.search."):
         importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # as `autopeft search` does

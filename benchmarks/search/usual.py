@@ -14,7 +14,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.expression import Expr
 from autopeft.domain.space import Bits, Branch, Choice, Parameter, Point, Space, Subset
-from autopeft.search.points import LEARNING_RATE
+from autopeft.search.points.drawing import LEARNING_RATE
 
 SUFFIX = " over rank and rate"
 _LORA = "lora"

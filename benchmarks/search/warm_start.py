@@ -39,7 +39,7 @@ from verbs import obey, verbs
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Rung, Trial
 from autopeft.search import make_sampler
-from autopeft.search.earlier import Earlier, earlier
+from autopeft.search.model.earlier import Earlier, earlier
 
 MODES = ("cold", "warm", "shuffled", "adversarial")
 _SHOWN = (4, 8, 12, 20, 30, 60)

@@ -8,7 +8,9 @@ import pytest
 from search.landscape import make_problem, random_trials, told
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.search import encoding, fitting, initial, make_sampler, memory
+from autopeft.search import make_sampler
+from autopeft.search.candidates import initial
+from autopeft.search.model import encoding, fitting, memory
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "search"))
 ablations = importlib.import_module("ablations")

@@ -7,8 +7,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autopeft.search.as_optuna import AutoPEFTSampler
-from autopeft.search.plain_encoding import PointEncoding
-from autopeft.search.study_space import StudySpace, Untried
+from autopeft.search.optuna.study_space import StudySpace, Untried
+from autopeft.search.points.plain_encoding import PointEncoding
 
 OPTIMIZERS = CategoricalDistribution(("adam", "sgd", "none"))
 UNIT = FloatDistribution(0, 1)

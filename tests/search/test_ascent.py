@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autopeft.domain.space import Branch, Choice, Range
-from autopeft.search.ascent import ascended
+from autopeft.search.candidates.ascent import ascended
 
 BRANCH = Branch(
     "one",

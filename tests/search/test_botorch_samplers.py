@@ -8,7 +8,7 @@ from search.landscape import ACCURACY, LORA, PARAMETERS, make_problem, random_tr
 from autopeft.domain.objective import Objective
 from autopeft.domain.space import Bits, Branch, Choice, Range, Space
 from autopeft.search import BOTORCH, make_sampler
-from autopeft.search.botorch_acquisition import (
+from autopeft.search.botorch.acquisition import (
     Observed,
     expected_gain,
     normal_scores,
@@ -16,11 +16,11 @@ from autopeft.search.botorch_acquisition import (
     standardised,
     worst_of,
 )
-from autopeft.search.botorch_models import plain, saas
-from autopeft.search.botorch_samplers import RECIPES, _observed
-from autopeft.search.plain_encoding import PointEncoding, freedoms
-from autopeft.search.pool import climb
-from autopeft.search.torch_state import deterministic
+from autopeft.search.botorch.models import plain, saas
+from autopeft.search.botorch.samplers import RECIPES, _observed
+from autopeft.search.botorch.torch_state import deterministic
+from autopeft.search.candidates.pool import climb
+from autopeft.search.points.plain_encoding import PointEncoding, freedoms
 
 NESTED = Branch(
     "nested",

@@ -8,9 +8,9 @@ from scipy.stats import norm
 
 from autopeft.domain.objective import Objective
 from autopeft.domain.pareto import hypervolume
-from autopeft.search.beliefs import Placed
-from autopeft.search.box_gain import Boxes
-from autopeft.search.staircase import gain_over, improvement, staircase
+from autopeft.search.gain.beliefs import Placed
+from autopeft.search.gain.box_gain import Boxes
+from autopeft.search.gain.staircase import gain_over, improvement, staircase
 
 FAR = 2.0  # beyond every member
 

@@ -7,11 +7,12 @@ from search.landscape import ACCURACY, PARAMETERS, make_problem, random_trials, 
 
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
-from autopeft.search import closed_form, make_sampler
-from autopeft.search.closed_form import Model, applies, make_score, rivals
-from autopeft.search.memory import Memory, _subset
-from autopeft.search.outcomes import softened
-from autopeft.search.staircase import gain_over, rising, staircase, volume
+from autopeft.search import make_sampler
+from autopeft.search.gain import closed_form
+from autopeft.search.gain.closed_form import Model, applies, make_score, rivals
+from autopeft.search.gain.staircase import gain_over, rising, staircase, volume
+from autopeft.search.model.memory import Memory, _subset
+from autopeft.search.model.outcomes import softened
 
 
 def test_the_gain_is_the_expected_growth_of_the_hypervolume():

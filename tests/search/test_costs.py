@@ -9,12 +9,12 @@ from fakes import bert_shape, fake_problem, study_spec
 from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.trial import Rung, State, Trial
-from autopeft.search import closed_form, several_objectives
-from autopeft.search.memory import Memory
+from autopeft.search.gain import closed_form, several_objectives
+from autopeft.search.gain.odds import make_odds
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import of_constraints, of_cost
+from autopeft.search.model.scale import Scale
 from autopeft.search.model_based import ModelBasedSampler
-from autopeft.search.odds import make_odds
-from autopeft.search.outcomes import of_constraints, of_cost
-from autopeft.search.scale import Scale
 
 SHAPE = bert_shape()
 FACTOR = 3.0  # of what is measured over the estimate

@@ -5,8 +5,8 @@ import pytest
 from fakes import bert_shape
 from search.landscape import ACCURACY, failed, make_problem, random_trials, told
 
-from autopeft.search.earlier import Earlier, Seen, earlier, translated
-from autopeft.search.encoding import named
+from autopeft.search.model.earlier import Earlier, Seen, earlier, translated
+from autopeft.search.model.encoding import named
 
 
 def study(problem, count=8):

@@ -6,7 +6,7 @@ from search.landscape import IA3, make_problem, random_trials
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.space import Bits, Branch, Choice, Range, Space
-from autopeft.search.encoding import Encoding, features, module_size, named
+from autopeft.search.model.encoding import Encoding, features, module_size, named
 
 
 def fitted(problem, count=40):

@@ -19,10 +19,11 @@ from search.landscape import (
 from autopeft.domain.objective import Constraint
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.space import Branch, Range, Space
-from autopeft.search import closed_form, make_sampler, several_objectives
-from autopeft.search.memory import Memory
-from autopeft.search.outcomes import share_of
-from autopeft.search.scale import Scale
+from autopeft.search import make_sampler
+from autopeft.search.gain import closed_form, several_objectives
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import share_of
+from autopeft.search.model.scale import Scale
 
 
 def grown_by_brute_force(drawn, before):

@@ -1,8 +1,8 @@
 from collections.abc import Mapping
 
 from autopeft.domain.space import Bits, Branch, Choice, Json, Range
-from autopeft.search.flat_space import flat
-from autopeft.search.plain_encoding import PointEncoding
+from autopeft.search.points.flat_space import flat
+from autopeft.search.points.plain_encoding import PointEncoding
 
 
 def branch(name: str, **tree: Json) -> Branch:

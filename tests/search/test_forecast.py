@@ -21,10 +21,10 @@ from autopeft.domain.pareto import hypervolume
 from autopeft.domain.ports import Forecaster
 from autopeft.domain.trial import State
 from autopeft.search import make_sampler
-from autopeft.search.closed_form import Model
-from autopeft.search.forecast import _Forecast
-from autopeft.search.memory import Memory
-from autopeft.search.scale import Scale
+from autopeft.search.gain.closed_form import Model
+from autopeft.search.gain.forecast import _Forecast
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.scale import Scale
 
 
 def at_the_rung(problem, count, *, ended=(), seed=0):

@@ -11,7 +11,7 @@ from search.landscape import (
 )
 
 from autopeft.domain.space import Space
-from autopeft.search import initial
+from autopeft.search.candidates import initial
 
 
 def design(problem, count):

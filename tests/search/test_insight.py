@@ -20,7 +20,7 @@ from search.landscape import (
 from autopeft.domain.progress import Axes, progress
 from autopeft.domain.replicates import averaged
 from autopeft.domain.space import Space
-from autopeft.search.insight import Insights
+from autopeft.search.insight.insights import Insights
 
 
 def history(problem, count, seed=0):

@@ -9,9 +9,9 @@ from search.landscape import make_problem, random_trials, told
 from autopeft.domain.expression import Expr
 from autopeft.domain.space import Branch, Choice, Range, Space
 from autopeft.search import BOTORCH, make_sampler
-from autopeft.search.encoding import Encoding, features
-from autopeft.search.moves import neighbours
-from autopeft.search.points import dimensions, from_units
+from autopeft.search.model.encoding import Encoding, features
+from autopeft.search.points.drawing import dimensions, from_units
+from autopeft.search.points.moves import neighbours
 
 RATE = {"training": {"learning_rate": Range(1e-5, 1e-2, log=True)}}
 SIZE = Choice((0, 4, 8))

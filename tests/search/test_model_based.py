@@ -22,11 +22,12 @@ from search.landscape import (
 from autopeft.domain.objective import Objective
 from autopeft.domain.space import Space
 from autopeft.domain.trial import FailureReason, Rung
-from autopeft.search import make_sampler, several_objectives
-from autopeft.search.memory import Memory
-from autopeft.search.odds import make_odds
-from autopeft.search.outcomes import of_failures, of_objective
-from autopeft.search.scale import Scale
+from autopeft.search import make_sampler
+from autopeft.search.gain import several_objectives
+from autopeft.search.gain.odds import make_odds
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import of_failures, of_objective
+from autopeft.search.model.scale import Scale
 
 
 @pytest.mark.slow
@@ -67,7 +68,7 @@ def test_where_the_model_predicts_worse_than_the_mean_tpe_decides(monkeypatch):
     problem = make_problem()
     sampler = make_sampler("autopeft", {"initial": 3})
     few, many = misled(problem, 15), misled(problem, 16)
-    monkeypatch.setattr("autopeft.search.closed_form.Model.left_out_error", 1.2)
+    monkeypatch.setattr("autopeft.search.gain.closed_form.Model.left_out_error", 1.2)
     assert sampler.suggest(problem, few, seed=0).why == "model-based"
     found = sampler.suggest(problem, many, seed=0)
     assert found.why.startswith("TPE: left out, trials are 1.1 times farther")

@@ -2,8 +2,9 @@ import numpy as np
 from search.landscape import make_problem, random_trials, started, told
 
 from autopeft.domain.space import Bits, Branch, Choice, Range, Subset
-from autopeft.search.moves import moves, neighbours, stepped
-from autopeft.search.pool import Fresh, drawn, gathered
+from autopeft.search.candidates.pool import Fresh, gathered
+from autopeft.search.points.drawing import block
+from autopeft.search.points.moves import moves, neighbours, stepped
 
 BRANCH = Branch(
     "one",
@@ -54,12 +55,12 @@ def test_the_pool_changes_little_with_one_more_trial():
     problem = make_problem()
     history = [told(trial) for trial in random_trials(problem, 18)]
     pools = [
-        gathered(problem, told_, Fresh(problem, told_), np.random.default_rng(i), 64, drawn)[:64]
+        gathered(problem, told_, Fresh(problem, told_), np.random.default_rng(i), 64, block)[:64]
         for i, told_ in enumerate((history[:17], history))
     ]
     keys = [{problem.configure(point).key for point in pool} for pool in pools]
     assert 40 <= len(keys[0] & keys[1]) < 64
     other = [*[started(problem, 0, pools[0][0])], *history[1:]]  # another study
     rng = np.random.default_rng(0)
-    pool = gathered(problem, other, Fresh(problem, other), rng, 64, drawn)[:64]
+    pool = gathered(problem, other, Fresh(problem, other), rng, 64, block)[:64]
     assert len(keys[1] & {problem.configure(point).key for point in pool}) < 20

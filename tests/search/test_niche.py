@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from search.landscape import ACCURACY, make_problem, random_trials, told
 
-from autopeft.search import make_sampler, niche
-from autopeft.search.closed_form import Model
-from autopeft.search.memory import Memory
-from autopeft.search.staircase import LEAST
+from autopeft.search import make_sampler
+from autopeft.search.gain import niche
+from autopeft.search.gain.closed_form import Model
+from autopeft.search.gain.staircase import LEAST
+from autopeft.search.model.memory import Memory
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from search.landscape import HOUSE, LORA, make_problem, random_trials, search, s
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.space import Range, Space
 from autopeft.search import make_sampler
-from autopeft.search.optuna_parameters import Parameters, from_numbers, of_range, to_numbers
-from autopeft.search.optuna_sampler import OptunaSampler
+from autopeft.search.optuna.parameters import Parameters, from_numbers, of_range, to_numbers
+from autopeft.search.optuna.sampler import OptunaSampler
 
 
 def test_every_value_of_a_stepped_range_survives_the_way_there_and_back():
@@ -128,7 +128,7 @@ def test_what_we_refuse_ourselves_is_not_said_to_be_optunas(monkeypatch):
     def refused(*_):
         raise AutopeftError("trial 0 has no such field")
 
-    monkeypatch.setattr("autopeft.search.optuna_sampler._frozen_trial", refused)
+    monkeypatch.setattr("autopeft.search.optuna.sampler._frozen_trial", refused)
     problem = make_problem()
     history = [told(trial) for trial in random_trials(problem, 1)]
     with pytest.raises(AutopeftError, match=r"^trial 0 has no such field$"):

@@ -12,8 +12,8 @@ from autopeft.domain.errors import ExportError
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.space import Bits, Branch, Choice, Range, Space, Subset
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
-from autopeft.search.optuna_storage import read_storage
-from autopeft.search.optuna_written import write_storage
+from autopeft.search.optuna.storage import read_storage
+from autopeft.search.optuna.written import write_storage
 
 LAYERS = "layers"
 TREE = {

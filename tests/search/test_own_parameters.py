@@ -6,8 +6,8 @@ from own_code import SPACE, parsed, write
 from autopeft import build
 from autopeft.domain.trial import Rung, Trial
 from autopeft.search import make_sampler
-from autopeft.search.encoding import Encoding, named
-from autopeft.search.tried import Tried
+from autopeft.search.model.encoding import Encoding, named
+from autopeft.search.points.tried import Tried
 
 
 @pytest.fixture

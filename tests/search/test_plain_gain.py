@@ -4,10 +4,10 @@ import pytest
 
 from autopeft.domain.pareto import hypervolume
 from autopeft.search.as_optuna import AutoPEFTSampler
-from autopeft.search.botorch_acquisition import Observed
-from autopeft.search.botorch_models import moments, plain
-from autopeft.search.plain_gain import expected_gain
-from autopeft.search.torch_state import deterministic
+from autopeft.search.botorch.acquisition import Observed
+from autopeft.search.botorch.models import moments, plain
+from autopeft.search.botorch.plain_gain import expected_gain
+from autopeft.search.botorch.torch_state import deterministic
 
 REFERENCE = np.array([-2.0, -1.5])
 

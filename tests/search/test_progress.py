@@ -18,9 +18,9 @@ from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.objective import Constraint
 from autopeft.domain.space import Branch, Choice, Space
 from autopeft.domain.trial import Rung, State
-from autopeft.search.outcomes import of_cost, rivals
-from autopeft.search.progress import at_the_end, told_rungs
-from autopeft.search.scale import Scale
+from autopeft.search.model.outcomes import of_cost, rivals
+from autopeft.search.model.progress import at_the_end, told_rungs
+from autopeft.search.model.scale import Scale
 
 
 def at(trial, share):

@@ -17,13 +17,14 @@ from search.landscape import (
 from autopeft.domain.replicates import averaged
 from autopeft.domain.space import Space
 from autopeft.domain.trial import Rung, State
-from autopeft.search import make_sampler, replication
-from autopeft.search.closed_form import Model
-from autopeft.search.memory import Memory
-from autopeft.search.outcomes import compared, of_objective
-from autopeft.search.replication import _chosen, _volume
-from autopeft.search.scale import Scale
-from autopeft.search.shrinkage import modelled
+from autopeft.search import make_sampler
+from autopeft.search.gain import replication
+from autopeft.search.gain.closed_form import Model
+from autopeft.search.gain.replication import _chosen, _volume
+from autopeft.search.insight.shrinkage import modelled
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import compared, of_objective
+from autopeft.search.model.scale import Scale
 
 
 def shown(trial, accuracy, stderr=0.01):

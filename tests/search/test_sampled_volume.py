@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autopeft.domain.pareto import hypervolume
-from autopeft.search.sampled_volume import added, volumes
+from autopeft.search.gain.sampled_volume import added, volumes
 
 
 def fronts(objectives, rows=12, draws=24):

@@ -15,8 +15,9 @@ from search.landscape import (
 )
 
 from autopeft.domain.objective import Constraint, Objective
-from autopeft.search import make_sampler, several_objectives
-from autopeft.search.memory import Memory
+from autopeft.search import make_sampler
+from autopeft.search.gain import several_objectives
+from autopeft.search.model.memory import Memory
 
 LINEAR = Objective("train_seconds", "minimize")
 
@@ -51,7 +52,7 @@ def test_where_the_model_predicts_worse_than_the_mean_tpe_decides(monkeypatch):
     history = [told(trial) for trial in random_trials(problem, 16)]
     assert suggested(problem, history).why == "model-based"
     monkeypatch.setattr(
-        "autopeft.search.surrogate.Surrogate.left_out_error", lambda model, groups: 1.2
+        "autopeft.search.model.surrogate.Surrogate.left_out_error", lambda model, groups: 1.2
     )
     assert suggested(problem, history).why.startswith("TPE: left out, trials are 1.1 times farther")
 

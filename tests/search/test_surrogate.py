@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from autopeft.search import prior
-from autopeft.search.fitting import JITTER, Loss, fit
-from autopeft.search.prior import Hyperparameters, Lengths, Rows
-from autopeft.search.surrogate import condition
+from autopeft.search.model import prior
+from autopeft.search.model.fitting import JITTER, Loss, fit
+from autopeft.search.model.prior import Hyperparameters, Lengths, Rows
+from autopeft.search.model.surrogate import condition
 
 
 def rows(n, d=4, seed=0, tied=True):

@@ -1,6 +1,6 @@
 from search.landscape import make_problem, random_trials
 
-from autopeft.search.tried import Tried
+from autopeft.search.points.tried import Tried
 
 
 def at(problem, rate, **changes):

@@ -9,7 +9,7 @@ from fakes import fake_problem, study_spec
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.front import best_baselines, front
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
-from autopeft.search.trimming import trimmed
+from autopeft.search.model.trimming import trimmed
 
 SPEC = study_spec()
 PROBLEM = fake_problem(SPEC)

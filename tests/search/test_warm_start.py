@@ -21,11 +21,12 @@ from search.landscape import (
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Rung
-from autopeft.search import closed_form, make_sampler, several_objectives
-from autopeft.search.earlier import earlier
-from autopeft.search.memory import Memory
-from autopeft.search.outcomes import softened
-from autopeft.search.scale import Scale
+from autopeft.search import make_sampler
+from autopeft.search.gain import closed_form, several_objectives
+from autopeft.search.model.earlier import earlier
+from autopeft.search.model.memory import Memory
+from autopeft.search.model.outcomes import softened
+from autopeft.search.model.scale import Scale
 
 
 def source(problem, count=40, *, wrong=""):

@@ -19,7 +19,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Failure, Stop
 from autopeft.importing import read_source
 from autopeft.importing.suite import found_of, read_suite
-from autopeft.search.optuna_storage import read_storage
+from autopeft.search.optuna.storage import read_storage
 from autopeft.training.data import rows_of_source
 from autopeft.training.model import load_base
 from autopeft.training.shapes import model_shape

@@ -1,0 +1,1 @@
+"""BoTorch: the samplers that are measured against, and what `as_optuna` takes of it."""

@@ -1,0 +1,1 @@
+"""Where the next trial is looked for."""

@@ -1,0 +1,1 @@
+"""What the surrogate says to people."""

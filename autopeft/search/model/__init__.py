@@ -1,0 +1,1 @@
+"""What a search believes: configurations as vectors, priors, a process, what was told."""

@@ -1,0 +1,1 @@
+"""Optuna behind our port, and our studies in Optuna's words."""
