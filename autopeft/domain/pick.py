@@ -66,8 +66,8 @@ def pick(
     among = members
     if when:
         done = feasible(constraints, objectives, trials, averaged(trials))
-        told = [t for t in done if all(limit.metric in t.metrics for limit in when)]
-        held = feasible(when, objectives, trials, told)
+        measured = [t for t in done if all(limit.metric in t.metrics for limit in when)]
+        held = feasible(when, objectives, trials, measured)
         among = front(objectives, (), standing(trials, held) or held)
     if not among:
         limits = " and ".join(constraint.text for constraint in when)
@@ -85,8 +85,11 @@ def pick(
         reason = "the knee"
     limits = "".join(f", with {constraint.text}" for constraint in when)
     place = f"{reason} of {len(among)}" if len(among) > 1 else "alone"
+    told: dict[str, Objective | Metric | str] = {o.metric: o for o in objectives}
+    if prefer in trial.metrics:
+        told.setdefault(prefer, declared.get(prefer, prefer))
     text = f"trial {trial.number} is {place} on the front{limits}: " + ", ".join(
-        f"{o.metric} {amount(o, trial.metrics[o.metric])}" for o in objectives
+        f"{name} {amount(metric, trial.metrics[name])}" for name, metric in told.items()
     )
     said = prices(objectives, among, trial, beyond=members if when else ())
     beside = tuple(neighbours(objectives, among, trial))

@@ -106,4 +106,6 @@ def test_a_pick_has_its_neighbours_within_the_limits_and_takes_declared_metrics(
     assert chosen.trial.number == 2
     assert [(n.trial, n.better) for n in chosen.beside] == [(3, False)]
     declared = {"lat": Metric("lat", "ms", "minimize", False, "a latency")}
-    assert pick(goals, (), members, prefer="lat", declared=declared).trial.number == 3
+    quick = pick(goals, (), members, prefer="lat", declared=declared)
+    assert quick.trial.number == 3
+    assert ", lat 6 ms" in quick.reason
