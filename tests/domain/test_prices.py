@@ -108,4 +108,4 @@ def test_a_pick_has_its_neighbours_within_the_limits_and_takes_declared_metrics(
     declared = {"lat": Metric("lat", "ms", "minimize", False, "a latency")}
     quick = pick(goals, (), members, prefer="lat", declared=declared)
     assert quick.trial.number == 3
-    assert ", lat 6 ms" in quick.reason
+    assert ", lat 7 ms" in quick.reason
