@@ -2,6 +2,8 @@
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,9 +116,8 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
         build.open_search(spec, home, store, local=local, listeners=(view.changed,)) as found,
     ):
         spec, session = found.spec, found.session
-        gc.collect()
-        gc.freeze()  # what was imported is here to stay: else suggestions wait while it is searched
-        with stops(found.stop, view.pausing) as interrupted, view.watch(session, found.stop):
+        watched = view.watch(session, found.stop)
+        with stops(found.stop, view.pausing) as interrupted, watched, _undisturbed():
             found.run()
         trials, members = session.trials, session.front
         given_up, stopped = session.given_up, session.stopped
@@ -165,6 +166,18 @@ def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json
     weights = spec.evaluator is None or bool(chosen.trial.configuration.architecture.modules)
     for command in _next_commands(spec.name, home, weights=weights):
         out.print(f"  {command}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Garbage is looked for among what is new alone: all that was imported is here to stay, and a
+    suggestion waited while it was walked over."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # connections are closed by it, too
 
 
 def _tell_given_up(failure: "Failure", study: str) -> None:
