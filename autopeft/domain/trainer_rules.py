@@ -18,14 +18,25 @@ _BESIDE_FLOAT32 = ("ADALORA", "HIRA", "PVERA", "ROAD", "VERA")
 
 _SFT = "trl.SFTTrainer"
 
+_BY_EVALUATIONS = ("greedy", "reduce_lr_on_plateau")
+"""Schedules that follow what is measured meanwhile."""
+
+_ASKING = {
+    "cosine_warmup_with_min_lr": ("min_lr_rate", "min_lr"),
+    "cosine_with_min_lr": ("min_lr_rate", "min_lr"),
+    "warmup_stable_decay": ("num_decay_steps",),
+}
+"""Schedules that need one of these among their `lr_scheduler_kwargs`."""
+
 
 def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer: str) -> None:
-    """Nothing, unless the trainer with this recipe cannot train the modules.
+    """Nothing, unless the trainer cannot train the modules, or anything, with this recipe.
 
     Raises:
         ValueError: why not.
     """
     recipe = {**TRAINER_DEFAULTS[trainer], **configuration.recipe}
+    _refuse_schedule(recipe)
     for kind in (module.peft_type for module in configuration.architecture.modules):
         reason = _not_by_sft(kind, shape) if trainer == _SFT else None
         if reason := reason or _not_with(recipe, kind, trainer):
@@ -41,6 +52,21 @@ def refuse_unmixed(configuration: Configuration, trainer: str) -> None:
     for kind in (module.peft_type for module in configuration.architecture.modules):
         if trainer == _SFT and kind in _BESIDE_FLOAT32:
             raise ValueError(f"{kind} on a quantised base needs bf16: true in training")
+
+
+def _refuse_schedule(recipe: Mapping[str, Json]) -> None:
+    name, given = recipe.get("lr_scheduler_type"), recipe.get("lr_scheduler_kwargs") or {}
+    if name in _BY_EVALUATIONS and recipe.get("early_stopping_patience") is None:
+        raise ValueError(
+            f"lr_scheduler_type {name} follows evaluations, which a trial has with "
+            "early_stopping_patience alone: add it to training, or take another schedule"
+        )
+    wanted = _ASKING.get(str(name), ())
+    if wanted and isinstance(given, Mapping) and not set(wanted) & set(given):
+        raise ValueError(
+            f"lr_scheduler_type {name} needs {' or '.join(wanted)}: "
+            f"add lr_scheduler_kwargs: {{{wanted[0]}: ...}} to training"
+        )
 
 
 def _not_by_sft(kind: str, shape: ModelShape) -> str | None:
