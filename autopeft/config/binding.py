@@ -47,6 +47,10 @@ def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> S
         mistake = places.mistake(path, message, suggestion, checked=spec.document)
         mistakes.setdefault(path, mistake)
 
+    for name in ("max_length", "max_target_length"):
+        if (most := shape.positions) and spec.data.get(name, 0) > most:
+            rule = f"the model has positions for {most} tokens, got {spec.data[name]}"
+            complain(f"data.{name}", rule, f"take {most} or fewer")
     branches = []
     for branch in spec.space.branches:
         path, before = _path(branch, spec), len(mistakes)

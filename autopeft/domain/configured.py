@@ -8,7 +8,7 @@ from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.processes import spread_out
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trainer_rules import refuse_untrainable
+from autopeft.domain.trainer_rules import refuse_too_long, refuse_untrainable
 
 
 def configured(spec: StudySpec, shape: ModelShape, point: Point) -> Configuration:
@@ -35,4 +35,5 @@ def configured(spec: StudySpec, shape: ModelShape, point: Point) -> Configuratio
         refuse_unreachable(found.architecture)
     else:
         refuse_untrainable(found, shape, spec.trainer)
+        refuse_too_long(found, shape, int(spec.data.get("max_length", 0)))
     return found

@@ -75,6 +75,7 @@ class ModelShape:
     backbone_bytes: of the dtype of the model itself, for what trains its own parameters.
     heads: of one attention, for queries; 0 where they are not known.
     dropout, attention_dropout: of the backbone while it trains, which costs memory.
+    positions: tokens of the longest row that it reads; 0: there is no such limit.
     """
 
     model_type: str
@@ -91,6 +92,7 @@ class ModelShape:
     heads: int = 0
     dropout: float = 0.0
     attention_dropout: float = 0.0
+    positions: int = 0
 
     @cached_property
     def width(self) -> int:

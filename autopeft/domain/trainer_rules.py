@@ -43,6 +43,27 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
             raise ValueError(reason)
 
 
+def refuse_too_long(configuration: Configuration, shape: ModelShape, longest: int) -> None:
+    """Nothing, unless a row and the tokens that stand before it need more positions than there are.
+
+    longest: tokens of a row by `data.max_length`, which was compared without such tokens before; 0:
+        the file does not say it.
+
+    Raises:
+        ValueError: by how much.
+    """
+    modules = configuration.architecture.modules
+    tokens = sum(m.size or 0 for m in modules if m.peft_type in _IN_CACHE + _BEFORE)
+    told = longest if tokens else 0
+    told = told or int(configuration.recipe.get("max_length") or 0)
+    if shape.positions and told and told + tokens > shape.positions:
+        beside = f" beside {tokens} virtual tokens" if tokens else ""
+        raise ValueError(
+            f"the model has positions for {shape.positions} tokens, got max_length {told}"
+            f"{beside}: take {max(1, shape.positions - tokens)} or fewer"
+        )
+
+
 def refuse_unmixed(configuration: Configuration, trainer: str) -> None:
     """Nothing, unless the modules need mixed precision on a quantised base, and there is none.
 

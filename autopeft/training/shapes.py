@@ -18,6 +18,7 @@ from autopeft.training.tasks import task_of
 from autopeft.training.trust import refuse_pickles, trusted
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
+_POSITIONS = re.compile(r"(^|\.)(position_embeddings?|embed_positions|wpe)$")
 _PRETRAINED = ("head",)  # ModernBERT's, beside the backbone and in its checkpoints all the same
 
 
@@ -54,6 +55,7 @@ def model_shape(model: Mapping[str, Any], *, folder: str, num_labels: int) -> Mo
         attention_dropout=_share(
             text, "attention_probs_dropout_prob", "attn_pdrop", "attention_dropout"
         ),
+        positions=positions_of(built),
     )
 
 
@@ -98,6 +100,18 @@ def embeddings_of(built: Any) -> Embeddings | None:
     shared = built.config.get_text_config().tie_word_embeddings and isinstance(tied, Mapping)
     copies = sum(source == f"{name}.weight" for source in tied.values()) if shared else 0
     return Embeddings(found.num_embeddings, found.embedding_dim, 1 + copies)
+
+
+def positions_of(built: Any) -> int:
+    """The tokens that learned embeddings of positions are enough for; 0: it has none."""
+    found = [
+        # What comes before the first position: RoBERTa counts from its padding, BART from 2.
+        module.num_embeddings
+        - (getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in built.named_modules()
+        if isinstance(module, torch.nn.Embedding) and _POSITIONS.search(name)
+    ]
+    return min(found, default=0)
 
 
 def _heads(built: Any) -> tuple[str, ...]:

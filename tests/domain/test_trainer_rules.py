@@ -1,10 +1,12 @@
-"""Schedules that no trainer takes as they stand."""
+"""Schedules that no trainer takes as they stand, and rows that are too long for a model."""
+
+from dataclasses import replace
 
 import pytest
 from fakes import bert_shape
 
-from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.trainer_rules import refuse_untrainable
+from autopeft.domain.architecture import Architecture, Configuration, Module
+from autopeft.domain.trainer_rules import refuse_too_long, refuse_untrainable
 
 
 def refuse(**recipe):
@@ -39,3 +41,16 @@ def test_a_schedule_that_lacks_what_it_follows_is_refused(schedule, rule):
 )
 def test_any_other_is_not(recipe):
     refuse(**recipe)
+
+
+def test_rows_and_the_tokens_before_them_need_positions():
+    shape = replace(bert_shape(), positions=64)
+    prompt = Architecture((Module("PROMPT_TUNING", {"num_virtual_tokens": 10}),))
+    found = Configuration("main", prompt, {})
+    refuse_too_long(found, shape, 54)
+    refuse_too_long(found, bert_shape(), 60)  # no limit
+    with pytest.raises(ValueError, match="got max_length 60 beside 10 virtual tokens: take 54 or"):
+        refuse_too_long(found, shape, 60)
+    plain = Configuration("main", Architecture(full_fine_tuning=True), {"max_length": 65})
+    with pytest.raises(ValueError, match="positions for 64 tokens, got max_length 65: take 64 or"):
+        refuse_too_long(plain, shape, 0)

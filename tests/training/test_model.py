@@ -4,11 +4,23 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from task_data import write_task
 from tiny_models import make_model
+from transformers import (
+    AutoModel,
+    BartConfig,
+    BertConfig,
+    GPT2Config,
+    LlamaConfig,
+    RobertaConfig,
+    T5Config,
+)
 
-from autopeft.domain.errors import AutopeftError
+from autopeft import build
+from autopeft.config import parse
+from autopeft.domain.errors import AutopeftError, SpecError
 from autopeft.training.model import load_base, resolve_model
-from autopeft.training.shapes import model_shape
+from autopeft.training.shapes import model_shape, positions_of
 
 HEADS = {
     "bert": ("classifier",),
@@ -60,6 +72,35 @@ def test_models_of_other_tasks_have_their_layers_and_heads(folder, family, task_
     _, shape = described(family, folder / task_type, task_type)
     assert (shape.layers, shape.head) == (layers, head)
     assert {m.role for m in shape.modules} >= {"attention.query", "feed_forward.down"}
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        (BertConfig(max_position_embeddings=64), 64),
+        (RobertaConfig(max_position_embeddings=66), 64),  # counted from its padding, 1
+        (BartConfig(max_position_embeddings=64), 64),  # two rows more than it says
+        (GPT2Config(n_positions=64), 64),
+        (T5Config(), 0),
+        (LlamaConfig(), 0),
+    ],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_learned_positions_are_a_limit(config, longest):
+    with torch.device("meta"):
+        assert positions_of(AutoModel.from_config(config)) == longest
+
+
+def test_rows_longer_than_that_are_refused_where_the_file_says_so(tmp_path):
+    document = {
+        **{"autopeft": 1, "study": "a", "objectives": ["accuracy"], "budget": {"trials": 2}},
+        "modules": [{"peft_type": "LORA", "target_modules": "query"}],
+        **write_task(tmp_path, "SEQ_CLS"),
+    }
+    document["data"] = {**document["data"], "max_length": 600}
+    with pytest.raises(SpecError, match="data.max_length: the model has positions for 64") as told:
+        build.bound(parse(document, folder=str(tmp_path)))
+    assert len(told.value.mistakes) == 1
 
 
 def test_a_language_model_has_no_head_to_train(folder):
