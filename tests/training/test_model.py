@@ -93,7 +93,10 @@ def test_learned_positions_are_a_limit(config, longest):
 
 def test_rows_longer_than_that_are_refused_where_the_file_says_so(tmp_path):
     document = {
-        **{"autopeft": 1, "study": "a", "objectives": ["accuracy"], "budget": {"trials": 2}},
+        "autopeft": 1,
+        "study": "a",
+        "objectives": ["accuracy"],
+        "budget": {"trials": 2},
         "modules": [{"peft_type": "LORA", "target_modules": "query"}],
         **write_task(tmp_path, "SEQ_CLS"),
     }
