@@ -106,6 +106,11 @@ def print_plan(spec: StudySpec, plan: Mapping[str, Any]) -> None:
                 f"{row['refused']:.0%} of the points of {row['name']} are refused by the model or "
                 "a known limit, and never tried."
             )
+        if row["breaks"]:
+            _say(
+                f"{row['name']} breaks {' and '.join(row['breaks'])}, and is trained all the same: "
+                "the front is compared with it."
+            )
     counts = [row["architectures"] for row in rows if not row["baseline"]]
     total = "infinitely many" if None in counts else f"{sum(counts):,}"
     sets = [row["parameter_sets"] for row in rows if not row["baseline"]]

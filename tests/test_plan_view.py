@@ -9,6 +9,7 @@ from tiny_models import chats, make_model
 
 from autopeft import build
 from autopeft.config import load
+from autopeft.domain.objective import Constraint
 from autopeft.plan_view import _extent, _machine, duration, plan_of, print_plan
 
 SPACE = """
@@ -104,3 +105,16 @@ def test_a_unit_is_said_once():
     assert _extent((30, 120), duration) == "30 s-2.0 min"
     assert _extent((30, 30.1), duration) == "30 s"
     assert _extent(None, duration) == "-"
+
+
+def test_a_baseline_that_breaks_a_known_limit_is_planned_and_said(planned, capsys):
+    spec, _ = planned
+    limited = replace(spec, constraints=(Constraint.parse("adapter_params <= 2000"),))
+    shape = build.shape_of(spec.model, folder=spec.folder)
+    plan = plan_of(limited, build.problem(limited, shape))
+    print_plan(limited, plan)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "lora_all_linear breaks adapter_params <= 2000, and is trained all the same" in said
+    (row,) = [row for row in plan["branches"] if row["baseline"]]
+    assert row["refused"] == 0
+    assert row["adapter_params"][0] > 2000

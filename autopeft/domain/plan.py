@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autopeft.domain.baselines import own_problem
 from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.ports import Problem
 from autopeft.domain.purchase import share_of_run
@@ -31,6 +32,7 @@ class BranchPlan:
     recipe: what varies in it, and the parameters of the user's own code that do.
     adapter_params: (smallest, largest) over `sampled` random points; None when none is admissible.
     refused: share of the sampled points that the model or a known constraint refuses.
+    breaks: known constraints that a baseline is trained without, as no point of it holds them all.
     peak_memory_gib: (smallest, largest) estimate of training's peak; None also without estimates.
     steps: (fewest, most) of a full run. train_seconds: (shortest, longest) estimate of a full run;
         mean_seconds: of a trial, with what the rungs leave of it; full_seconds: without rungs.
@@ -45,6 +47,7 @@ class BranchPlan:
     adapter_params: tuple[float, float] | None
     trainable_params: tuple[float, float] | None
     refused: float
+    breaks: tuple[str, ...]
     peak_memory_gib: tuple[float, float] | None = None
     steps: tuple[float, float] | None = None
     train_seconds: tuple[float, float] | None = None
@@ -57,6 +60,9 @@ def plan_branch(
 ) -> BranchPlan:
     """Count a branch and sample its sizes and costs."""
     rng = np.random.default_rng(seed)
+    held = problem.constraints
+    if branch.baseline:
+        problem = own_problem(problem, branch.name)
     space = problem.space.only(branch.name)
     drawn = [problem.admissible(space.draw(rng)) for _ in range(_SAMPLES)]
     found = [c for c in drawn if c is not None]
@@ -77,6 +83,7 @@ def plan_branch(
         adapter_params=_extent(known, "adapter_params"),
         trainable_params=_extent(known, "trainable_params"),
         refused=1 - len(known) / _SAMPLES,
+        breaks=tuple(c.text for c in held if c not in problem.constraints),
         peak_memory_gib=_extent(estimated, "peak_memory_gib"),
         steps=_extent(estimated, "steps"),
         train_seconds=_extent(estimated, "train_seconds"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration, fingerprint
+from autopeft.domain.baselines import own_problem
 from autopeft.domain.figures import share
 from autopeft.domain.ports import Problem, Sampler, Suggestion
 from autopeft.domain.space import Point
@@ -88,9 +89,11 @@ def propose(
     baseline: its name; None: the search itself.
     seed: of the study. seeds: how many a configuration may have.
     """
-    space = problem.space
-    names = [baseline] if baseline else [branch.name for branch in space.searched]
-    problem = replace(problem, space=space.only(*names))
+    if baseline is not None:
+        problem = own_problem(problem, baseline)
+    else:
+        names = [branch.name for branch in problem.space.searched]
+        problem = replace(problem, space=problem.space.only(*names))
     evaluated = {trial.configuration.key for trial in history}
     drawn = int(fingerprint([seed, len(history)])[:8], 16)
 

@@ -70,6 +70,21 @@ def test_a_baseline_gets_the_trials_of_a_branch():
     assert sum(trial.baseline for trial in store.history("fake")) == 4
 
 
+def test_a_baseline_that_breaks_a_known_limit_is_trained_all_the_same():
+    """It was never tried: nothing was compared with it, and limits that follow it had no bound."""
+    limits = ("adapter_params <= 3000", "accuracy >= baselines.house.accuracy - 0.9")
+    spec = replace(study_spec(trials=12), constraints=tuple(map(Constraint.parse, limits)))
+    session, _ = open_session(spec)
+    drive(session, FakeEvaluator())
+    house = [trial for trial in session.trials if trial.baseline]
+    assert [trial.state for trial in house] == [State.COMPLETED] * 4
+    assert all(trial.known["adapter_params"] > 3000 for trial in house)
+    searched = [trial for trial in session.trials if not trial.baseline]
+    assert all(trial.known["adapter_params"] <= 3000 for trial in searched)
+    assert session.front
+    assert not any(trial.baseline for trial in session.front)
+
+
 def test_rungs_pause_the_losers_and_finish_the_winners():
     session, store = open_session(study_spec(trials=27, rungs=RUNGS, baselines={}))
     drive(session, FakeEvaluator())
