@@ -45,7 +45,8 @@ def enter(spec: StudySpec, store: Store, *, new: bool = False, extend: bool = Fa
         store.update(replace(record, document=spec.document, folder=spec.folder))
         return spec
     if extend and config.widens(record.document, spec.document):
-        store.update(replace(record, document=spec.document, state="running"))
+        wider = replace(record, document=spec.document, folder=spec.folder, state="running")
+        store.update(wider)
         return spec
     how = (
         "--extend takes only what keeps earlier trials valid (options at the end of a choice, "

@@ -17,7 +17,8 @@ def widens(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
     Options are added at the end of a choice, because points hold the position of an option.
     """
-    old, new = {"search": {}, **old}, {"search": {}, **new}
+    usual: dict[str, Any] = {"search": {}, "resources": {}}
+    old, new = {**usual, **old}, {**usual, **new}
     return all(_keeps(path, before, after) for path, before, after in _raw(old, new, ""))
 
 
@@ -46,8 +47,17 @@ def _raw(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     ):
         for i, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from _raw(before, after, f"{path}[{i}]")
-    elif old is _MISSING or new is _MISSING or old != new or type(old) is not type(new):
+    elif not _same(old, new):
         yield path, old, new
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether both are written alike: to Python 1, 1.0 and true are equal, not to a space."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(_same(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    return type(old) is type(new) and bool(old == new)
 
 
 def _is_variable(node: Mapping[str, Any]) -> bool:
@@ -66,7 +76,7 @@ def _keeps(path: str, before: Any, after: Any) -> bool:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         if "choice" in before and "choice" in after:
             known = before["choice"]
-            return bool(after["choice"][: len(known)] == known)
+            return _same(after["choice"][: len(known)], known)
         if "low" in before and "low" in after:
             same = {k: v for k, v in before.items() if k not in ("low", "high")} == {
                 k: v for k, v in after.items() if k not in ("low", "high")

@@ -43,6 +43,7 @@ class Failure:
     """An expected bad end of a trial: a value, never an exception.
 
     details: the traceback or what else helps; shown on request only.
+    seconds: wall time of the segment that ended so.
 
     Both are cut where they are long: an error may hold all of a batch, or of a file.
     """
@@ -50,6 +51,7 @@ class Failure:
     reason: FailureReason
     message: str
     details: str = ""
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", shortened(self.message, 2_000))
@@ -138,7 +140,8 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        return sum(rung.seconds for rung in self.rungs)
+        failed = self.failure.seconds if self.failure else 0.0
+        return sum(rung.seconds for rung in self.rungs) + failed
 
     def advanced(self, rung: Rung, *, last: bool) -> "Trial":
         """The trial after a rung's result."""

@@ -129,7 +129,9 @@ def reserved(spec: StudySpec, trials: Sequence[Trial]) -> int:
         return 0
     own = searched(trials)
     growing = 1 + sum(trial.state is State.RUNNING for trial in own)
-    members = [t for t in front(spec.objectives, spec.constraints, own) if not t.baseline]
+    # A baseline stands on the front with others than its best, too.
+    best = {trial.number for trial in best_baselines(spec.objectives, own).values()}
+    members = [t for t in front(spec.objectives, spec.constraints, own) if t.number not in best]
     needed = spec.confirm.seeds * (len(members) + growing + len(spec.space.baselines))
     top = most(spec)
     seeds = seeds_of(spec, spec.confirm.seeds, trials)

@@ -68,6 +68,7 @@ class StudySession:
         self._history = History(spec, store, clock=clock, listeners=listeners)
         self._limits = Limits(spec, self._history)
         self._handed_out: set[int] = set()
+        self._began: dict[int, float] = {}
         self._sharing = Sharing(spec.resources)
         self._outages = Outages()
         self._opened = clock()
@@ -138,6 +139,10 @@ class StudySession:
                 return True
             if isinstance(result, Result):
                 result = replace(result, provenance={**result.provenance, "alone": alone})
+            else:  # what failed tells no time, and has used the devices all the same
+                now = self._clock()
+                took = max(0.0, now - self._began.get(segment.trial, now))
+                result = replace(result, seconds=took)
             told = after(self.spec, trial, segment, result)
             self._history.put(told, events.told(told, now=self._clock()))
             if self.spec.budget.wall_hours is not None:  # a killed driver's hours count too
@@ -315,4 +320,5 @@ class StudySession:
     def _handed(self, trial: Trial) -> Segment:
         """A trial's next segment, which is handed out from now on."""
         self._handed_out.add(trial.number)
+        self._began[trial.number] = self._clock()
         return segment_of(self.spec, trial)

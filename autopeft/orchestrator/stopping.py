@@ -17,6 +17,7 @@ from autopeft.domain.figures import share
 from autopeft.domain.replicates import searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
+from autopeft.orchestrator.confirm_plan import spent
 
 
 def enough(spec: StudySpec, trials: Sequence[Trial]) -> str | None:
@@ -48,7 +49,7 @@ def prospects(spec: StudySpec, trials: Sequence[Trial], stopped: str | None) -> 
     stopped: what `enough` told.
     """
     limit = spec.budget.trials
-    unused = max(0, limit - len(searched(trials))) if limit else 0
+    unused = max(0, limit - len(searched(trials)) - spent(spec, trials)) if limit else 0
     rest = f"; {unused} of {limit} trials were left" if limit else ""
     said = [f"Stopped: {stopped}{rest}."] if stopped else []
     if (last := last_proposed(trials)) is not None:
@@ -68,12 +69,12 @@ def hours_of_a_trial(spec: StudySpec, trials: Sequence[Trial], *, before: float)
 
     before: seconds since the epoch; later results do not count. None where there was none.
     """
-    spent = []
+    each = []
     for trial in trials:
         told = [rung.seconds for rung in trial.rungs if rung.ended <= before]
         if told and not trial.baseline:
-            spent.append(sum(told))
-    return sum(spent) / len(spent) * spec.resources.devices / 3600 if spent else None
+            each.append(sum(told))
+    return sum(each) / len(each) * spec.resources.devices / 3600 if each else None
 
 
 def _proposed(trials: Sequence[Trial]) -> list[Trial]:

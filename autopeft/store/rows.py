@@ -60,6 +60,7 @@ def trial_row(study: str, trial: Trial) -> dict[str, Any]:
             "reason": str(failure.reason),
             "message": text(failure.message),
             "details": text(failure.details),
+            "seconds": float(failure.seconds),
         },
         "created": trial.created,
         "provenance": plain(trial.provenance),
@@ -86,7 +87,12 @@ def trial_of(row: Row, rungs: tuple[Rung, ...]) -> Trial:
         rungs=rungs,
         failure=None
         if failure is None
-        else Failure(FailureReason(failure["reason"]), failure["message"], failure["details"]),
+        else Failure(
+            FailureReason(failure["reason"]),
+            failure["message"],
+            failure["details"],
+            failure.get("seconds", 0.0),  # an older autopeft did not count them
+        ),
         created=row["created"],
         provenance=_tree(row["provenance"]),
         expected_gain=row["expected_gain"],

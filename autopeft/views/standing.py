@@ -63,7 +63,7 @@ def standing(
         members=members,
         behind=tuple(t for t in averaged(trials) if t.number not in numbers),
         hypervolume=normalised_hypervolume(spec.objectives, spec.constraints, trials),
-        said=tuple(prospects(spec, own, stopped)),
+        said=tuple(prospects(spec, trials, stopped)),
         hours=sum(trial.seconds for trial in trials) * spec.resources.devices / 3600,
         saved=saved_hours(spec, trials),
         confirming=confirming,

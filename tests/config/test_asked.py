@@ -57,6 +57,7 @@ def test_a_price_that_changes_makes_another_study():
     assert not widens(old, document(resources={"price_per_hour": 2.0}))
     assert widens(document(), old)
     assert widens(old, document(resources={"price_per_hour": 1.0, "cpus_per_trial": 2}))
+    assert widens(document(), document(resources={"cpus_per_trial": 2}))
 
 
 def test_forgetting_needs_a_language_model_and_a_corpus():

@@ -253,6 +253,20 @@ def test_the_hours_of_a_killed_driver_count():
     assert 3600 <= now[0] <= 3600 + 390
 
 
+def test_what_failed_has_used_its_hours():
+    """A search of failing trials never ended: only results told how long they took."""
+    now = [0.0]
+    spec = study_spec(trials=None, gpu_hours=0.5, baselines={})
+    session, store = open_session(spec, clock=lambda: now[0])
+    told = 0
+    while (segment := session.ask()) is not None:
+        now[0] += 600
+        told += 1
+        session.tell(segment, Failure(FailureReason.OUT_OF_MEMORY, "CUDA out of memory"))
+    assert told == 3
+    assert [trial.seconds for trial in store.history("fake")] == [600.0] * 3
+
+
 def test_a_trial_that_starts_over_does_not_tell_its_curve_twice():
     """The study had ended, so its checkpoint was gone: MLflow got every early point again."""
     session, store = open_session(study_spec(trials=27, rungs=RUNGS, baselines={}))
