@@ -17,12 +17,19 @@ _OPEN = ("debug", "fsdp", "include_num_input_tokens_seen", "pad_to_multiple_of")
 """Fields whose default does not tell their type."""
 
 ABOVE: Mapping[str, float] = {"learning_rate": 0, "logging_steps": 0, "num_train_epochs": 0}
+BELOW: Mapping[str, float] = {"adam_beta1": 1, "adam_beta2": 1}
 LEAST: Mapping[str, float] = {
+    "adam_beta1": 0,
+    "adam_beta2": 0,
+    "adam_epsilon": 0,
+    "dataloader_num_workers": 0,
     "deltaT": 1,
     "gradient_accumulation_steps": 1,
     "lora_alpha": 0,
     "lora_dropout": 0,
     "max_grad_norm": 0,
+    "max_length": 2,  # a token is told by the one before it
+    "neftune_noise_alpha": 0,
     "per_device_eval_batch_size": 1,
     "per_device_train_batch_size": 1,
     "tfinal": 0,
@@ -35,7 +42,7 @@ MOST: Mapping[str, float] = {"lora_dropout": 1, "num_train_epochs": 1_000_000}
 _NO_STEPS = -1
 """The `max_steps` of a run that counts epochs."""
 
-_NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_grad_norm"}
+_NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_length", "neftune_noise_alpha"}
 """Fields that a trial cannot do without; of most others null is the library's own default."""
 
 
@@ -44,7 +51,8 @@ def check_value(at: str, name: str, value: Json, default: Json, complain: Compla
     for suffix, option in options_of(value):
         kind = wanted(name, default)
         if option is None and name in _NEVER_NULL:
-            complain(at + suffix, f"{name} takes {kind}, got null", "remove it")
+            hint = "0 clips nothing" if name == "max_grad_norm" else "remove it"
+            complain(at + suffix, f"{name} takes {kind}, got null", hint)
         if option is None or isinstance(option, Expr):
             continue
         if kind and not _is(option, kind, name):
@@ -111,6 +119,8 @@ def _bounds(at: str, name: str, value: Json, complain: Complain) -> None:
         return
     if name in ABOVE and low <= ABOVE[name]:
         complain(at, f"{name} is above {ABOVE[name]}, got {low}")
+    if name in BELOW and high >= BELOW[name]:
+        complain(at, f"{name} is below {BELOW[name]}, got {high}")
     if name in LEAST and low < LEAST[name]:
         complain(at, f"{name} is at least {LEAST[name]}, got {low}")
     if name == "max_steps" and low < 1 and value != _NO_STEPS:

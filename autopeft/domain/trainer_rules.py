@@ -28,6 +28,34 @@ _ASKING = {
 }
 """Schedules that need one of these among their `lr_scheduler_kwargs`."""
 
+_TAKING = {
+    "linear": (),
+    "cosine": ("num_cycles",),
+    "cosine_with_restarts": ("num_cycles",),
+    "polynomial": ("lr_end", "power"),
+    "inverse_sqrt": ("timescale",),
+    "cosine_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"),
+    "warmup_stable_decay": (
+        *("num_decay_steps", "num_stable_steps", "warmup_type", "decay_type"),
+        *("min_lr_ratio", "num_cycles"),
+    ),
+}
+"""What transformers takes among `lr_scheduler_kwargs`, where it fails with anything else."""
+
+_LR_END = 1e-7
+"""Where the polynomial schedule ends unless it is told."""
+
+_OF_WORKERS = (
+    "dataloader_multiprocessing_context",
+    "dataloader_persistent_workers",
+    "dataloader_prefetch_factor",
+)
+"""Fields that PyTorch's DataLoader takes with workers alone."""
+
+_TEMPLATES = (".j2", ".jinja")
+_SHARDING = ("fsdp", "parallelism_config")
+
 
 def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer: str) -> None:
     """Nothing, unless the trainer cannot train the modules, or anything, with this recipe.
@@ -41,6 +69,7 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
         reason = _not_by_sft(kind, shape) if trainer == _SFT else None
         if reason := reason or _not_with(recipe, kind, trainer):
             raise ValueError(reason)
+    _refuse_recipe(recipe, trainer)
 
 
 def refuse_too_long(configuration: Configuration, shape: ModelShape, longest: int) -> None:
@@ -87,6 +116,63 @@ def _refuse_schedule(recipe: Mapping[str, Json]) -> None:
         raise ValueError(
             f"lr_scheduler_type {name} needs {' or '.join(wanted)}: "
             f"add lr_scheduler_kwargs: {{{wanted[0]}: ...}} to training"
+        )
+    if isinstance(given, Mapping):
+        _refuse_arguments(str(name), given, recipe["learning_rate"])
+
+
+def _refuse_arguments(name: str, given: Mapping[str, Json], learning_rate: Json) -> None:
+    """
+    Raises:
+        ValueError: the schedule fails with these of its arguments.
+    """
+    taken = _TAKING.get(name)
+    if taken is not None and (unknown := [key for key in given if key not in taken]):
+        raise ValueError(
+            f"lr_scheduler_type {name} takes {', '.join(taken) or 'nothing'} as "
+            f"lr_scheduler_kwargs, got {', '.join(unknown)}: remove it, or take another schedule"
+        )
+    if taken and {"min_lr", "min_lr_rate"} <= {k for k, v in given.items() if v is not None}:
+        raise ValueError(
+            f"lr_scheduler_type {name} takes min_lr or min_lr_rate, got both: remove one of them"
+        )
+    end = given.get("lr_end", _LR_END)
+    if name == "polynomial" and isinstance(end, int | float) and end >= learning_rate:
+        raise ValueError(
+            f"lr_scheduler_type polynomial ends below learning_rate, got lr_end {end:g} and "
+            f"learning_rate {learning_rate:g}: lower lr_end, or raise learning_rate"
+        )
+
+
+def _refuse_recipe(recipe: Mapping[str, Json], trainer: str) -> None:
+    """
+    Raises:
+        ValueError: fields that fail in every trial.
+    """
+    for name in _SHARDING:
+        if recipe.get(name):
+            raise ValueError(f"{name} shards the model, which every process has whole: remove it")
+    if not recipe.get("dataloader_num_workers"):
+        for name in _OF_WORKERS:
+            if recipe.get(name):
+                raise ValueError(
+                    f"{name} is that of the loader's workers, and dataloader_num_workers is 0: "
+                    "add dataloader_num_workers: 2, or remove it"
+                )
+    if trainer != _SFT:
+        return
+    template = str(recipe["chat_template_path"] or "")
+    if template.startswith(".") or (template.endswith(_TEMPLATES) and template[0] != "/"):
+        raise ValueError(
+            f"chat_template_path takes a full path, as trials and an export's train.py run "
+            f"elsewhere, got {template!r}: write the path from /"
+        )
+    if recipe["packing"] and recipe["max_length"] is None:
+        raise ValueError("packing fills rows up to max_length, got null: give a max_length")
+    if recipe["padding_free"] and not recipe["packing"] and recipe["max_length"] is not None:
+        raise ValueError(
+            "padding_free without packing does not cut what is longer than max_length, got "
+            f"max_length {recipe['max_length']}: add packing: true, or max_length: null"
         )
 
 

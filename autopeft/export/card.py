@@ -164,7 +164,12 @@ def _load(spec: StudySpec, prepared: Prepared, *, full: bool, files: Sequence[st
         arguments.append(("ignore_mismatched_sizes", True))
     arguments += [(k, v) for k, v in prepared.load_arguments.items() if k != "use_safetensors"]
     source = "".join(f", {name}={literal(value)}" for name, value in arguments)
-    base = f"base = {auto}.from_pretrained({literal(prepared.model)}{source})\n"
+    names = ""
+    if prepared.labels and prepared.labels != tuple(map(str, range(len(prepared.labels)))):
+        # PEFT saves none, and a pipeline would answer LABEL_0.
+        names = f"LABELS = {literal(list(prepared.labels))}  # by id\n"
+        source += ", id2label=dict(enumerate(LABELS))"
+    base = f"{names}base = {auto}.from_pretrained({literal(prepared.model)}{source})\n"
     if "composite.json" in files:
         return (
             f"from transformers import {auto}\n\n"

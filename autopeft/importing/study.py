@@ -11,6 +11,7 @@ from typing import Any
 from autopeft.domain.architecture import Architecture, Configuration, canonical
 from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
+from autopeft.domain.layer_sizes import size_field
 from autopeft.domain.model import ModelShape
 from autopeft.domain.objective import Objective
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
@@ -99,6 +100,9 @@ def _module(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"this PEFT has no {peft_type}")
     dropped = (*_NOT_FIELDS, *_OUTCOMES.get(peft_type, ()))
     kept = {k: v for k, v in fields.items() if k not in dropped and v not in (None, {}, [])}
+    size = size_field(peft_type)
+    if PEFT_DEFAULTS[peft_type].get(size, 1) is None and size not in kept:
+        raise ValueError(f"{size} takes a whole number from 1, got nothing")
     return module_values({**kept, "peft_type": peft_type})
 
 

@@ -82,6 +82,8 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
     )
     if arguments.get("fp16") and not torch.cuda.is_available():
         raise UnfitError("fp16 needs a GPU, and this worker has none: take bf16: true, or neither")
+    if arguments.get("activation_offloading") and not torch.cuda.is_available():
+        raise UnfitError("activation_offloading needs a GPU, and this worker has none: remove it")
     trainer_class, arguments_class = bench.task.trainer()
     if EarlyStopping.of(segment.configuration.recipe) is not None:
         trainer_class = judged(trainer_class)

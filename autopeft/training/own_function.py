@@ -7,6 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def code_state(function: Callable[..., Any], root: Path) -> dict[str, Any]:
     git: None outside a repository. dirty: whether a tracked file differs from the commit, or the
     function's own file is not tracked.
     """
-    file = inspect.getsourcefile(inspect.unwrap(function))
+    file = _source_of(function)
     state: dict[str, Any] = {"file": file, "git": None}
     if file is not None and Path(file).is_file():
         state["sha256"] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
@@ -112,6 +113,18 @@ def code_state(function: Callable[..., Any], root: Path) -> dict[str, Any]:
         tracked = file is not None and _git(root, "ls-files", "--error-unmatch", file) is not None
         state["git"] = {"commit": commit, "dirty": bool(changed) or not tracked}
     return state
+
+
+def _source_of(function: Any) -> str | None:
+    """The file of a function, of what a partial calls, or of an object's class; None: in C."""
+    function = inspect.unwrap(function)
+    while isinstance(function, partial):
+        function = function.func
+    named = inspect.isroutine(function) or inspect.isclass(function)
+    try:
+        return inspect.getsourcefile(function if named else type(function))
+    except TypeError:
+        return None
 
 
 def _git(root: Path, *arguments: str) -> str | None:

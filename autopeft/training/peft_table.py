@@ -13,6 +13,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+_TAKEN = {
+    "logging_strategy": ["no", "steps", "epoch"],
+    "loss_type": ["nll", "dft", "chunked_nll"],
+    "packing_strategy": ["bfd", "bfd_split", "wrapped"],
+    "train_sampling_strategy": ["random", "sequential", "group_by_length", "batch_rebalance"],
+    "truncation_mode": ["keep_start", "keep_end"],
+}
+"""What the trainers compare texts with, where no enumeration of theirs has it."""
+
 _LIST = re.compile(r"\[[^\[\]{}]*\]")
 PATH = Path(__file__).parents[1] / "domain" / "peft_fields.json"
 
@@ -45,6 +54,7 @@ def table() -> dict[str, Any]:
         "values": {
             "lr_scheduler_type": [kind.value for kind in SchedulerType],
             "optim": [kind.value for kind in OptimizerNames],
+            **_TAKEN,
         },
         "targets": _default_targets(),
     }

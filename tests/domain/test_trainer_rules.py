@@ -1,17 +1,18 @@
-"""Schedules that no trainer takes as they stand, and rows that are too long for a model."""
+"""Recipes that no trainer takes as they stand, and rows that are too long for a model."""
 
+import inspect
 from dataclasses import replace
 
 import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
-from autopeft.domain.trainer_rules import refuse_too_long, refuse_untrainable
+from autopeft.domain.trainer_rules import _TAKING, refuse_too_long, refuse_untrainable
 
 
-def refuse(**recipe):
+def refuse(trainer="transformers.Trainer", **recipe):
     found = Configuration("main", Architecture(full_fine_tuning=True), recipe)
-    refuse_untrainable(found, bert_shape(), "transformers.Trainer")
+    refuse_untrainable(found, bert_shape(), trainer)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,81 @@ def test_rows_and_the_tokens_before_them_need_positions():
     plain = Configuration("main", Architecture(full_fine_tuning=True), {"max_length": 65})
     with pytest.raises(ValueError, match="positions for 64 tokens, got max_length 65: take 64 or"):
         refuse_too_long(plain, shape, 0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rule"),
+    [
+        (
+            {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"power": 2.0}},
+            "cosine takes num_cycles as lr_scheduler_kwargs, got power",
+        ),
+        ({"lr_scheduler_kwargs": {"min_lr": 1e-6}}, "linear takes nothing as .*, got min_lr"),
+        (
+            {
+                "lr_scheduler_type": "cosine_with_min_lr",
+                "lr_scheduler_kwargs": {"min_lr": 1e-6, "min_lr_rate": 0.1},
+            },
+            "takes min_lr or min_lr_rate, got both",
+        ),
+        (
+            {"lr_scheduler_type": "polynomial", "learning_rate": 1e-8},
+            "ends below learning_rate, got lr_end 1e-07 and learning_rate 1e-08",
+        ),
+        (
+            {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"lr_end": 1e-2}},
+            "ends below learning_rate, got lr_end 0.01",
+        ),
+    ],
+)
+def test_a_schedule_with_arguments_that_it_fails_with_is_refused(recipe, rule):
+    with pytest.raises(ValueError, match=rule):
+        refuse(**recipe)
+
+
+def test_the_arguments_of_schedules_are_those_of_transformers():
+    optimization = pytest.importorskip("transformers.optimization")
+    set_by_the_trainer = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
+    for kind, function in optimization.TYPE_TO_SCHEDULER_FUNCTION.items():
+        if kind.value in _TAKING:
+            taken = set(inspect.signature(function).parameters) - set_by_the_trainer
+            assert set(_TAKING[kind.value]) == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataloader_persistent_workers", True),
+        ("dataloader_prefetch_factor", 2),
+        ("dataloader_multiprocessing_context", "spawn"),
+    ],
+)
+def test_what_only_workers_of_the_loader_have_needs_some(name, value):
+    refuse(**{name: value, "dataloader_num_workers": 2})
+    with pytest.raises(ValueError, match=f"{name} is that of the loader's workers"):
+        refuse(**{name: value})
+
+
+@pytest.mark.parametrize("recipe", [{"fsdp": "full_shard"}, {"parallelism_config": {"dp": 1}}])
+def test_sharding_is_refused_in_one_process_too(recipe):
+    with pytest.raises(ValueError, match="shards the model"):
+        refuse(**recipe)
+
+
+def test_rows_of_a_language_model_have_a_length_that_its_packing_can_keep():
+    sft = "trl.SFTTrainer"
+    refuse(sft, packing=True)
+    refuse(sft, padding_free=True, max_length=None)
+    refuse(sft, padding_free=True, packing=True)
+    with pytest.raises(ValueError, match="packing fills rows up to max_length, got null"):
+        refuse(sft, packing=True, max_length=None)
+    with pytest.raises(ValueError, match="padding_free without packing does not cut"):
+        refuse(sft, padding_free=True)
+
+
+def test_a_chat_template_is_found_from_any_folder():
+    refuse("trl.SFTTrainer", chat_template_path="/chats/plain.jinja")
+    refuse("trl.SFTTrainer", chat_template_path="HuggingFaceTB/SmolLM3-3B")
+    for relative in ("plain.jinja", "./tokenizer"):
+        with pytest.raises(ValueError, match="chat_template_path takes a full path"):
+            refuse("trl.SFTTrainer", chat_template_path=relative)

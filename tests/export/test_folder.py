@@ -19,6 +19,7 @@ from autopeft.domain.peft_config import OWN
 from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason
 from autopeft.export import export_trial, peft_config
+from autopeft.export.card import card
 
 
 def write(done, to, **changes):
@@ -90,11 +91,11 @@ def test_provenance_names_metrics_errors_versions_fingerprints_and_the_machine(e
 
 def test_the_card_says_how_to_load_and_how_sure_the_metrics_are(exported):
     done = exported("lora")
-    card = (done.folder / "README.md").read_text()
-    assert "model = PeftModel.from_pretrained(base" in card
-    assert "num_labels=2" in card
-    assert f"| accuracy | {done.trial.metrics['accuracy']:.6g} |" in card
-    assert "base_model" not in card  # a local folder means nothing to a hub
+    readme = (done.folder / "README.md").read_text()
+    assert "model = PeftModel.from_pretrained(base" in readme
+    assert "num_labels=2" in readme
+    assert f"| accuracy | {done.trial.metrics['accuracy']:.6g} |" in readme
+    assert "base_model" not in readme  # a local folder means nothing to a hub
     assert 'dtype="float32"' in (exported("sft").folder / "README.md").read_text()
 
 
@@ -191,3 +192,13 @@ def test_every_peft_type_has_a_config_that_peft_exports():
     theirs = set(PEFT_DEFAULTS) - set(OWN)
     assert [kind for kind in theirs if not hasattr(peft, config_class(kind).__name__)] == []
     assert [kind for kind in OWN if not hasattr(tuners, config_class(kind).__name__)] == []
+
+
+def test_the_card_names_the_labels_so_that_a_pipeline_answers_with_them(exported):
+    done = exported("lora")
+    named = replace(done.prepared, labels=("bad", "good"))
+    text = card(done.spec, done.trial, named, ["adapter_model.safetensors"])
+    assert 'LABELS = ["bad", "good"]  # by id' in text
+    assert "id2label=dict(enumerate(LABELS))" in text
+    plain = card(done.spec, done.trial, replace(named, labels=("0", "1")), ["a.safetensors"])
+    assert "LABELS" not in plain

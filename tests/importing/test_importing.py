@@ -289,6 +289,7 @@ def test_names_of_other_tools_are_those_of_peft_and_transformers():
         ({"r": "x"}, "r takes a whole number from 1, got 'x'"),
         ({"r": "-8"}, "r takes a whole number from 1, got -8"),
         ({"r": "true"}, "r takes a whole number from 1, got True"),
+        ({"method": "prefix-tuning", "r": ""}, "num_virtual_tokens takes a whole number from 1"),
         ({"use_dora": "maybe"}, "use_dora takes true or false, got 'maybe'"),
         ({"adapter_params": "-5"}, "adapter_params takes 0 or more, got -5"),
         ({"acc": "93.5"}, "acc takes accuracy from 0 to 1, got 93.5: divide per cent by 100"),

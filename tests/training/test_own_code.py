@@ -360,3 +360,20 @@ def test_a_trainer_that_is_at_its_end_trains_no_further(world, best):
         assert (told.step, told.metrics) == (4, whole.metrics), told
     told = world.run(evaluator, point, rung=2)
     assert (told.step, told.metrics) == (4, whole.metrics)
+
+
+@pytest.mark.parametrize("made", ["Evaluate()", "partial(inner, more=1)"])
+def test_an_evaluator_may_be_an_object_that_is_called(world, made):
+    evaluator = world.evaluator("    return {'rouge': 1.0, 'size': 2}")
+    file = world.folder / "my_package" / "train.py"
+    text = file.read_text().replace(
+        "def evaluate(configuration, context):", "def inner(c, x, more=0):"
+    )
+    text += (
+        "\n\nfrom functools import partial\n\n\nclass Evaluate:\n"
+        f"    def __call__(self, c, x):\n        return inner(c, x)\n\n\nevaluate = {made}\n"
+    )
+    file.write_text(text)
+    result = world.run(evaluator)
+    assert result.metrics == {"rouge": 1.0, "size": 2.0}
+    assert result.provenance["evaluator"]["file"] == str(file)

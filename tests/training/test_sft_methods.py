@@ -67,7 +67,8 @@ def test_what_the_trainer_cannot_train_is_refused_before(worker, shape, kind):  
     ],
 )
 def test_prompts_are_refused_with_what_does_not_know_them(shape, kind, field, value):  # noqa: F811
-    recipe = {"gradient_checkpointing": False, field: value}
+    length = None if field == "padding_free" else 64  # what is not padded is not cut
+    recipe = {"gradient_checkpointing": False, "max_length": length, field: value}
     with pytest.raises(ValueError, match=f"{field} .*{value}: remove it"):
         refuse_untrainable(configuration_of(kind, **recipe), shape, "trl.SFTTrainer")
     for other in ("LORA", "LAYER_PREFIX"):
