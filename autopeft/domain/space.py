@@ -257,14 +257,16 @@ def _take(tree: Json, path: str, point: Point) -> Json:
     match tree:
         case Choice():
             position = point[path]
-            return _take(tree.options[position], f"{path}<{position}>", point)
+            option = tree.options[position]
+            whole = isinstance(option, LEAVES)
+            return option if whole else _take(option, f"{path}<{position}>", point)
         case Range():
             return point[path]
         case Subset():
             return [o for o, on in zip(tree.options, point[path], strict=True) if on]
         case Bits():
             return [layer for layer, on in enumerate(point[path]) if on]
-        case Mapping():
+        case dict() | Mapping():  # most are a dict, which is quickly seen
             inside = f"{path}." if path else ""
             return {
                 k: v if isinstance(v, LEAVES) else _take(v, f"{inside}{k}", point)

@@ -4,8 +4,7 @@ The mixed space is searched by scoring random candidates and the neighbours of t
 climbing from the best of them over neighbours (one option, one bit, one step along a range).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from autopeft.search.model.costs import quality
 from autopeft.search.model.earlier import Earlier
 from autopeft.search.model.memory import Memory
 from autopeft.search.model.outcomes import Score
+from autopeft.search.model.threads import on_one_thread
 from autopeft.search.model.trimming import trimmed
 
 if TYPE_CHECKING:  # scipy is loaded when there is something to fit
@@ -100,7 +100,7 @@ class ModelBasedSampler:
         from autopeft.search.gain import forecast
 
         problem = self._memory.remembering(problem)
-        with _on_one_thread():
+        with on_one_thread():
             seen = trimmed(problem, history, keep=paused)
             return forecast.promises(problem, seen, paused, self._memory)
 
@@ -119,7 +119,7 @@ class ModelBasedSampler:
         """Whether earlier studies stand in for the rest of the initial design."""
         if not self.sources:
             return False
-        with _on_one_thread():
+        with on_one_thread():
             return self._believed(problem, history, ()).trust > 0
 
     # -- the ways to choose ----------------------------------------------------------------
@@ -133,7 +133,7 @@ class ModelBasedSampler:
         if not pool:
             return fallback.few_left(problem, history, seed)
         built = [problem.configure(point) for point in pool]
-        with _on_one_thread():
+        with on_one_thread():
             score = first.make_score(problem, history, built, self._memory)
             point, _ = _climbed(problem, pool, score, fresh, rng)
         return Suggestion(point, "from earlier studies")
@@ -152,7 +152,7 @@ class ModelBasedSampler:
             why = f"away from the model ({turn})"
             return initial.suggest(problem, history, seed=seed, why=why)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
-        with _on_one_thread():
+        with on_one_thread():
             model = closed_form.Model.of(problem, seen, built, self._memory)
             score = niche.make_score(model, seen, built, seed)
             point, _ = _climbed(problem, pool, score, fresh, rng)
@@ -165,7 +165,7 @@ class ModelBasedSampler:
             return fallback.few_left(problem, history, seed)
         built, seen = [problem.configure(point) for point in pool], trimmed(problem, history)
         alone = self._alone(history)
-        with _on_one_thread():
+        with on_one_thread():
             model = self._believed(problem, seen, built, alone=alone)
             score = _gains(model, seen, seed)
             if (error := _left_out_error(model, seen)) > 1:
@@ -239,15 +239,6 @@ class ModelBasedSampler:
         # A baseline's replicate is none of the branches': without this it would be its turn again.
         *before, last = history
         return all(trial.configuration.key != last.configuration.key for trial in before)
-
-
-@contextmanager
-def _on_one_thread() -> Iterator[None]:
-    """The same bits on any machine, and the trials' cores theirs."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
 
 
 def _climbed(

@@ -7,6 +7,7 @@ from autopeft.domain.insight import Insight
 from autopeft.domain.ports import Problem
 from autopeft.domain.trial import Trial
 from autopeft.search.model.memory import Memory
+from autopeft.search.model.threads import on_one_thread
 
 
 class Insights:
@@ -22,14 +23,10 @@ class Insights:
 
     def __call__(self, trials: Sequence[Trial]) -> Insight:
         """Threads: one at a time."""
-        from threadpoolctl import threadpool_limits
-
         from autopeft.search.insight.chance import chance_level
         from autopeft.search.insight.effects import effects_of
 
-        # The matrices are small: beside other work on the machine, 1,000 trials took 101 s of CPU
-        # with a BLAS thread a core, and 2.3 s with one.
-        with threadpool_limits(1):
+        with on_one_thread():
             return Insight(
                 effects_of(self._problem, trials, self._memory),
                 chance_level(self._problem, trials, self._memory),

@@ -10,7 +10,7 @@ d: columns of the encoding; n: configurations.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log, log1p, log2
@@ -186,14 +186,13 @@ def _levelled(module: Module, fields: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _add_placement(row: dict[str, float], architecture: Architecture, shape: ModelShape) -> None:
-    capacity = dict.fromkeys(range(shape.layers), 0.0)  # sizes of all that is in a layer
-    kinds: dict[str, None] = {}  # in order
-    for module in architecture.modules:
-        for kind, layer, size in _placed(module, shape):
-            kinds[kind] = None
-            capacity[layer] += size
+    capacity = [0.0] * shape.layers  # sizes of all that is in a layer
+    placed = [place for module in architecture.modules for place in _placed(module, shape)]
+    for _, layer, size in placed:
+        capacity[layer] += size
+    kinds = dict.fromkeys(kind for kind, _, _ in placed)  # in order
     row |= {f"kind:{kind}": 1.0 for kind in kinds if kind}
-    active = [layer for layer, size in capacity.items() if size > 0]
+    active = [layer for layer, size in enumerate(capacity) if size > 0]
     for layer in active:
         row[f"layer:{layer}"] = log2(1.0 + capacity[layer])
     if not shape.layers:  # nothing is known of the model
@@ -227,12 +226,12 @@ def _twice(problem: Problem) -> set[str]:
     return found
 
 
-def _placed(module: Module, shape: ModelShape) -> Iterator[tuple[str, int, float]]:
+def _placed(module: Module, shape: ModelShape) -> list[tuple[str, int, float]]:
     """Kind, layer and size at every target; of what wraps the model, "" and every layer."""
-    homes = [(home.kind, home.layer) for home in map(shape.by_name.__getitem__, module.targets)]
-    homes = homes or [("", layer) for layer in module.layers]
-    for (kind, layer), size in zip(homes, _sizes(module), strict=True):
-        yield kind, layer, size
+    homes = [shape.by_name[target] for target in module.targets]
+    kinds = [home.kind for home in homes] or [""] * len(module.layers)
+    layers = [home.layer for home in homes] or module.layers
+    return list(zip(kinds, layers, _sizes(module), strict=True))
 
 
 def _add(row: dict[str, float], name: str, value: Json) -> None:

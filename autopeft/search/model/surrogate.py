@@ -135,10 +135,10 @@ def condition(h: Hyperparameters, rows: Rows, y: Array, noise: Array) -> Surroga
 
 def root(covariance: Array) -> Array:
     """The lower Cholesky factor, with as much jitter as that takes."""
-    tries: Sequence[float] = (0.0, 1e-6, 1e-4, 1e-2)
-    for jitter in tries:
+    for jitter in (0.0, 1e-6, 1e-4, 1e-2):
+        steadied = covariance + jitter * np.eye(len(covariance)) if jitter else covariance
         try:
-            return np.asarray(cholesky(covariance + jitter * np.eye(len(covariance)), lower=True))
+            return np.asarray(cholesky(steadied, lower=True))
         except np.linalg.LinAlgError:
             continue
     raise np.linalg.LinAlgError("the kernel has no Cholesky factor")
