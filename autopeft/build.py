@@ -16,6 +16,7 @@ from autopeft.builders.imports import ImportedStudy, import_study
 from autopeft.builders.logged import log_model
 from autopeft.builders.places import adapter_folder, delete_study, place_of
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
+from autopeft.builders.reach import check_reach
 from autopeft.builders.searches import (
     Search,
     check_sampler,
@@ -40,6 +41,7 @@ __all__ = [
     "adapter_folder",
     "bound",
     "check_own_code",
+    "check_reach",
     "check_sampler",
     "delete_study",
     "deliver",

@@ -111,8 +111,9 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
     build.check_sampler(spec, shape)
+    never = build.check_reach(spec, shape, space)
     lacking = build.store_remarks(spec, Home.from_environment())
-    for remark in (*model_remarks(spec), *data_remarks(spec), *lacking):
+    for remark in (*model_remarks(spec), *data_remarks(spec), *never, *lacking):
         print(visible(remark), file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"

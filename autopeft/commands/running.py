@@ -57,6 +57,7 @@ def search(
     found, shape = build.bound(spec, space)
     build.check_own_code(spec)  # before there is a study
     build.check_sampler(found, shape)
+    build.check_reach(found, shape, space)
     if control:
         spec = control_of(spec, shape)
     store = build.open_store(home)

@@ -173,7 +173,9 @@ def _check_here(spec: "StudySpec", space: Path, *, quiet: bool) -> None:
     if unseen and not quiet:
         _say(f"not on this machine, checked on the cluster: {', '.join(unseen)}")
     if not unseen:
-        build.check_sampler(*build.bound(spec, space))
+        found, shape = build.bound(spec, space)
+        build.check_sampler(found, shape)
+        build.check_reach(found, shape, space)
     if any(spec.evaluator and path == spec.evaluator.working_dir for path in missing):
         return
     try:

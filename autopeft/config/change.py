@@ -5,6 +5,7 @@ from typing import Any
 
 _FREE = ("budget", "resources", "confirm")  # how much and where, not what
 _FREE_SEARCH = ("parallel", "seeds", "stop")
+_ROUNDING = 1e-6  # of a count of steps such as .1
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -81,5 +82,14 @@ def _keeps(path: str, before: Any, after: Any) -> bool:
             same = {k: v for k, v in before.items() if k not in ("low", "high")} == {
                 k: v for k, v in after.items() if k not in ("low", "high")
             }
-            return bool(same and after["low"] <= before["low"] and after["high"] >= before["high"])
+            wider = after["low"] <= before["low"] and after["high"] >= before["high"]
+            return bool(same and wider and _comes_by(before["low"], after))
     return False
+
+
+def _comes_by(value: float, given: Mapping[str, Any]) -> bool:
+    """Whether a range of steps has this value among its own; one without steps has all."""
+    if not given.get("step"):
+        return True
+    steps = (value - given["low"]) / given["step"]
+    return bool(abs(steps - round(steps)) < _ROUNDING)

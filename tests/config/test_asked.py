@@ -119,3 +119,13 @@ def test_what_nobody_asks_for_is_not_among_the_known():
     point = problem.space.draw(np.random.default_rng(0))
     known = problem.known(problem.configure(point).architecture)
     assert not any(name.startswith("servable") for name in known)
+
+
+def test_a_range_of_steps_widens_by_whole_steps():
+    def sized(low, high, step):
+        return {"parameters": {"size": {"low": low, "high": high, "step": step}}}
+
+    assert widens(sized(2, 8, 2), sized(0, 9, 2))
+    assert not widens(sized(2, 8, 2), sized(1, 9, 2))  # 2 is none of 1, 3, 5, ...
+    assert widens(sized(0.3, 0.5, 0.1), sized(0.0, 0.5, 0.1))
+    assert not widens(sized(0.3, 0.5, 0.1), sized(0.05, 0.5, 0.1))
