@@ -7,9 +7,11 @@ number in what the layers compute.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autopeft.domain.space import Json
 
@@ -36,21 +38,37 @@ class Corpus:
         The k-th smallest of n values is the largest of `count` draws with probability
         (k / n)^count - ((k - 1) / n)^count.
         """
-        ordered = np.sort(np.asarray(self.lengths, dtype=np.float64))
-        shares = (np.arange(len(ordered) + 1) / len(ordered)) ** count
-        return float(ordered @ np.diff(shares))
+        if count not in self._longest:  # a search asks for a few counts thousands of times
+            shares = (np.arange(len(self._ordered) + 1) / len(self._ordered)) ** count
+            self._longest[count] = float(self._ordered @ np.diff(shares))
+        return self._longest[count]
 
-    @property
+    @cached_property
     def mean(self) -> float:
         return float(np.mean(self.lengths))
+
+    @cached_property
+    def _ordered(self) -> NDArray[np.float64]:
+        return np.sort(np.asarray(self.lengths, dtype=np.float64))
+
+    @cached_property
+    def _packed(self) -> dict[int, "Corpus"]:
+        return {}
+
+    @cached_property
+    def _longest(self) -> dict[int, float]:
+        return {}
 
     def as_trained(self, recipe: Mapping[str, Json]) -> "Corpus":
         """Its rows as a recipe puts them together: packs are full but for the last."""
         if not recipe.get("packing"):
             return self
         length = int(recipe.get("max_length") or LANGUAGE_LENGTH)
-        tokens = self.rows * float(np.mean(np.minimum(self.lengths, length)))
-        return Corpus(math.ceil(tokens / length), (min(length, math.ceil(tokens)),))
+        if length not in self._packed:
+            tokens = self.rows * float(np.mean(np.minimum(self.lengths, length)))
+            packs = (min(length, math.ceil(tokens)),)
+            self._packed[length] = Corpus(math.ceil(tokens / length), packs)
+        return self._packed[length]
 
 
 @dataclass(frozen=True)
