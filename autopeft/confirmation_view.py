@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.control import Control, compared, compared_lines
-from autopeft.domain.confirmation import UNLIKELY, Against, Estimate, Party
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount, share
-from autopeft.domain.front import first_measured, front
-from autopeft.domain.replicates import fresh, searched
-from autopeft.domain.spending import spent
+from autopeft.domain.budget.spending import spent
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.results.confirmation import UNLIKELY, Against, Estimate, Party
+from autopeft.domain.results.figures import amount, share
+from autopeft.domain.results.front import first_measured, front
+from autopeft.domain.results.replicates import fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.terminal import out, say, show, spent_lines

@@ -11,10 +11,10 @@ from typing import Any
 
 from autopeft import config, entry
 from autopeft.config.branching import BASELINES, LEARNING_RATE, SHORT
-from autopeft.domain.front import best_of, first_measured, hypervolumes
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Store
-from autopeft.domain.replicates import averaged, completed, fresh, standing
+from autopeft.domain.results.front import best_of, first_measured, hypervolumes
+from autopeft.domain.results.replicates import averaged, completed, fresh, standing
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 

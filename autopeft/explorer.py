@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.insight import mute
 from autopeft.domain.ports import Problem, Store
-from autopeft.domain.replicates import searched
+from autopeft.domain.results.insight import mute
+from autopeft.domain.results.replicates import searched
 from autopeft.domain.study import StudySpec
 
 Asked = Callable[[], tuple[Problem, tuple[str, ...]]]

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import Store, StudyRecord
+from autopeft.domain.results.front import front, normalised_hypervolume
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import FailureReason, State, Trial
 from autopeft.namespaces import namespace_of

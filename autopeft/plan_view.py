@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from autopeft.domain.budget.plan import plan_branch
+from autopeft.domain.budget.purchase import purchase
 from autopeft.domain.estimates.time import CORE, GPU
-from autopeft.domain.plan import plan_branch
 from autopeft.domain.ports import Problem
-from autopeft.domain.purchase import purchase
 from autopeft.domain.study import StudySpec
 from autopeft.terminal import out
 

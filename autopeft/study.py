@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from autopeft import build, entry
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front
 from autopeft.domain.model import ModelShape
-from autopeft.domain.pick import parse_when, pick
-from autopeft.domain.prices import Neighbour
-from autopeft.domain.replicates import averaged, completed, confirmed, fresh, searched
+from autopeft.domain.results.front import front
+from autopeft.domain.results.pick import parse_when, pick
+from autopeft.domain.results.prices import Neighbour
+from autopeft.domain.results.replicates import averaged, completed, confirmed, fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home

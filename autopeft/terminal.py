@@ -11,13 +11,13 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount, seeds
-from autopeft.domain.front import best_baselines, first_measured
+from autopeft.domain.budget.spending import spent
+from autopeft.domain.networks.describe import describe
 from autopeft.domain.objective import Objective
-from autopeft.domain.prices import difference
-from autopeft.domain.replicates import confirmed, seeds_told
-from autopeft.domain.spending import spent
+from autopeft.domain.results.figures import amount, seeds
+from autopeft.domain.results.front import best_baselines, first_measured
+from autopeft.domain.results.prices import difference
+from autopeft.domain.results.replicates import confirmed, seeds_told
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.hygiene import visible

@@ -12,10 +12,10 @@ import numpy as np
 from transformers import BertConfig
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.fit import refuse_unfit
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.domain.space import Bits, Branch, Choice, Space
 from autopeft.training.shapes import model_shape
 

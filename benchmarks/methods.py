@@ -23,8 +23,8 @@ from typing import Any
 from autopeft import build
 from autopeft.config import load
 from autopeft.domain.architecture import Configuration, canonical
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Evaluator
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Segment, Stop

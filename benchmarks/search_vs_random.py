@@ -30,9 +30,9 @@ import numpy as np
 from autopeft import build
 from autopeft.config import load
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.front import outcomes, reference_point
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.ports import Evaluator, Problem
+from autopeft.domain.results.front import outcomes, reference_point
 from autopeft.domain.space import Branch, Choice, Point, Space
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Rung, Segment, Stop, Trial

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from autopeft.config.schema import space_schema
-from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.strategies import STRATEGIES
 from autopeft.domain.objective import METRICS
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.strategies import STRATEGIES
 
 FILE = Path(__file__).with_name("reference.md")
 _HEAD = """# Reference

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from tiny_models import make_model
 
 from autopeft.domain.architecture import Configuration, canonical
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator

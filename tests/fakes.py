@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from autopeft.domain.architecture import canonical, fingerprint
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Event, Problem, StudyRecord, Suggestion
 from autopeft.domain.roles import block_role_of, role_of

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autopeft import metrics
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import StudyRecord
+from autopeft.domain.results.front import front, normalised_hypervolume
 from autopeft.metrics import DriverMetrics, StoreMetrics, driver_metrics
 from autopeft.orchestrator.session import StudySession
 

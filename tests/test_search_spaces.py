@@ -12,10 +12,10 @@ from tiny_models import AUTO_CLASSES, CONFIGS
 
 from autopeft.config import bind, load
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
+from autopeft.domain.budget.plan import count, count_architectures
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.plan import count, count_architectures
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.tasks import KINDS
 
 FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))

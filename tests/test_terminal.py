@@ -13,7 +13,7 @@ from fakes import (
 )
 from rich.console import Console
 
-from autopeft.domain.front import front
+from autopeft.domain.results.front import front
 from autopeft.orchestrator.session import StudySession
 from autopeft.terminal import against_baselines, trial_row, trial_table
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from autopeft.builders.tracked import deliver, tracking_place
 from autopeft.domain.errors import ExportError
-from autopeft.domain.fit import loads_quantised
 from autopeft.domain.model import ModelShape
 from autopeft.domain.ports import Store
-from autopeft.domain.serving import unmerged_because
+from autopeft.domain.rules.fit import loads_quantised
+from autopeft.domain.rules.serving import unmerged_because
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.home import Home

@@ -8,15 +8,15 @@ from pathlib import Path
 from autopeft import config
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.configured import configured
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.estimates import Corpus, Setting, estimates
-from autopeft.domain.fit import loads_quantised
 from autopeft.domain.model import NO_MODEL, ModelShape
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import SERVED_BY
 from autopeft.domain.ports import Problem
-from autopeft.domain.processes import spread_out
-from autopeft.domain.serving import servable_metrics
+from autopeft.domain.recipes.processes import spread_out
+from autopeft.domain.rules.fit import loads_quantised
+from autopeft.domain.rules.serving import servable_metrics
 from autopeft.domain.study import StudySpec
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from autopeft.builders.places import adapter_folder, place_of
 from autopeft.builders.problems import bound, problem
 from autopeft.domain.errors import ArtifactError, AutopeftError
-from autopeft.domain.front import front
 from autopeft.domain.ports import Problem, Store
+from autopeft.domain.results.front import front
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.explorer import explorer_document

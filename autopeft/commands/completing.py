@@ -25,7 +25,7 @@ def study_names(incomplete: str) -> list[str]:
 
 def trial_numbers(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Completed trials of the study that the command line names before, each with what it is."""
-    from autopeft.domain.describe import describe
+    from autopeft.domain.networks.describe import describe
     from autopeft.domain.trial import State
 
     try:

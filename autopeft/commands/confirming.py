@@ -87,7 +87,7 @@ def show_confirmation(spec: Any, store: Any, *, as_json: bool) -> None:
     """The report on stdout; exit code 1 where nothing was confirmed."""
     from autopeft import control
     from autopeft.confirmation_view import confirmation_document, print_confirmation
-    from autopeft.domain.confirmation import parties
+    from autopeft.domain.results.confirmation import parties
     from autopeft.report.document import finite
 
     trials = store.history(spec.name)

@@ -20,8 +20,8 @@ def status(
 ) -> None:
     """Say how far a study is."""
     from autopeft import build, entry
-    from autopeft.domain.replicates import searched
-    from autopeft.domain.spending import spent
+    from autopeft.domain.budget.spending import spent
+    from autopeft.domain.results.replicates import searched
     from autopeft.orchestrator.lease import last_driver
     from autopeft.orchestrator.stopping import enough, last_proposed
     from autopeft.terminal import out, say, spent_lines
@@ -113,7 +113,7 @@ def show_front(
 ) -> None:
     """Print the front."""
     from autopeft import build, control, entry
-    from autopeft.domain.front import fallen, front
+    from autopeft.domain.results.front import fallen, front
     from autopeft.terminal import out, say, spent_lines, trial_table
 
     if modelled:
@@ -139,7 +139,7 @@ def show_front(
 
 def _show_modelled_front(study: str, *, as_json: bool) -> None:
     """Who is on it is the model's choice; what was measured is shown beside what it believes."""
-    from autopeft.domain.replicates import averaged
+    from autopeft.domain.results.replicates import averaged
     from autopeft.study import load_study
     from autopeft.terminal import out, trial_row, trial_table
 
@@ -168,8 +168,8 @@ def _show_modelled_front(study: str, *, as_json: bool) -> None:
 def print_front_json(spec: Any, trials: Any, members: Any, beside: Any = None) -> None:
     """beside: the study's control."""
     from autopeft.control import compared
-    from autopeft.domain.front import fallen, normalised_hypervolume
-    from autopeft.domain.spending import spent
+    from autopeft.domain.budget.spending import spent
+    from autopeft.domain.results.front import fallen, normalised_hypervolume
     from autopeft.report.document import finite
     from autopeft.terminal import trial_row
 

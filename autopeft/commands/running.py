@@ -98,9 +98,9 @@ def stop(study: StudyName) -> None:
 
 def _run(spec: Any, home: Home, store: Any, *, local: bool, quiet: bool, as_json: bool) -> None:
     from autopeft import build, control
-    from autopeft.domain.front import front, normalised_hypervolume
-    from autopeft.domain.pick import pick
-    from autopeft.domain.replicates import completed
+    from autopeft.domain.results.front import front, normalised_hypervolume
+    from autopeft.domain.results.pick import pick
+    from autopeft.domain.results.replicates import completed
     from autopeft.orchestrator.confirm_plan import settings as confirmation_asked
     from autopeft.orchestrator.stopping import prospects
     from autopeft.terminal import against_baselines, counts, out, paused, say, talk, trial_table

@@ -89,7 +89,7 @@ def _adapters(home: Home, store: "Store", damaged: set[str]) -> "Iterator[Findin
 
     Own training code keeps its weights where it likes, and another machine's are not here.
     """
-    from autopeft.domain.front import front
+    from autopeft.domain.results.front import front
     from autopeft.importing import is_imported
     from autopeft.records import spec_of
     from autopeft.store.backup import names

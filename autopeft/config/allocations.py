@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value
+from autopeft.domain.methods.strategies import STRATEGIES
 from autopeft.domain.nearest import nearest
 from autopeft.domain.space import Json
-from autopeft.domain.strategies import STRATEGIES
 
 _LEAST: Mapping[str, float] = {
     "batches": 1,

@@ -12,15 +12,15 @@ from autopeft.config.placement import bind_layers, reached_layers
 from autopeft.config.places import Places
 from autopeft.config.reading import read
 from autopeft.config.tree import Complain, options_of
-from autopeft.domain.capabilities import CAPABILITIES
 from autopeft.domain.configured import configured
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import Mistake, SpecError
-from autopeft.domain.fit import wrapped_as
-from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.placement import match_targets, wraps_layers
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.nearest import nearest
-from autopeft.domain.placement import match_targets, wraps_layers
+from autopeft.domain.networks.capabilities import CAPABILITIES
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.rules.fit import wrapped_as
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
 

@@ -10,8 +10,8 @@ from typing import Any
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import is_whole
 from autopeft.domain.expression import Expr
-from autopeft.domain.layer_sizes import group_of, size_field, sized_by_layer
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.layer_sizes import group_of, size_field, sized_by_layer
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Choice, Json, Subset
 
 _FORMS = "takes {per_layer: ...} or {per_group: ..., groups: k}"

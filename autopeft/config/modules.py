@@ -6,11 +6,11 @@ from autopeft.config.layer_sizes import check_by_layer, numbers_of
 from autopeft.config.placement import check_layers
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, is_number, is_whole, settle
-from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.expression import Expr
-from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.nearest import nearest
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.space import Choice, Json, Range, Subset
 
 INITS = (

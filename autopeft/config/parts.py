@@ -7,8 +7,8 @@ from autopeft.config.names import check_names
 from autopeft.config.quantization import SHORT
 from autopeft.config.tree import Complain, told
 from autopeft.config.values import is_whole
+from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.nearest import nearest
-from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES, SINGLE_LABEL, TaskKind, task_kind
 
 MODEL = (

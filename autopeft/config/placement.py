@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import is_whole
+from autopeft.domain.methods.placement import place
 from autopeft.domain.model import ModelShape
-from autopeft.domain.placement import place
 from autopeft.domain.space import Bits, Choice, Json, Range
 
 _FORMS = (

@@ -5,10 +5,10 @@ from typing import Any
 
 from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import check_value, settle
+from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
 from autopeft.domain.nearest import nearest
-from autopeft.domain.peft_fields import TRAINER_DEFAULTS, TRAINER_VALUES
+from autopeft.domain.recipes.stopping import ARGUMENTS, CALLBACK
 from autopeft.domain.space import Branch, Json
-from autopeft.domain.stopping import ARGUMENTS, CALLBACK
 from autopeft.domain.study import Rungs
 
 OWNED = {

@@ -39,8 +39,8 @@ from autopeft.config.schema_values import (
 )
 from autopeft.config.spec import KEYS
 from autopeft.domain.benchmarks import BENCHMARKS
+from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.objective import METRICS, SERVED_BY
-from autopeft.domain.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.tasks import KINDS, PROBLEM_TYPES
 from autopeft.namespaces import STUDY
 

@@ -14,10 +14,10 @@ from autopeft.config.schema_values import (
     ref,
     varying,
 )
-from autopeft.domain.capabilities import SEARCHABLE
-from autopeft.domain.layer_sizes import size_field
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS, TRAINER_VALUES
-from autopeft.domain.strategies import STRATEGIES
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS, TRAINER_VALUES
+from autopeft.domain.methods.strategies import STRATEGIES
+from autopeft.domain.networks.capabilities import SEARCHABLE
 from autopeft.domain.tasks import KINDS, TRAINER
 
 

@@ -6,8 +6,8 @@ from autopeft.config.tree import Complain, options_of, told
 from autopeft.config.values import is_number
 from autopeft.domain.expression import Expr
 from autopeft.domain.objective import METRICS, Metric
+from autopeft.domain.recipes.stopping import ARGUMENTS, CALLBACK, JUDGED_BY, metric_name
 from autopeft.domain.space import Json, Range
-from autopeft.domain.stopping import ARGUMENTS, CALLBACK, JUDGED_BY, metric_name
 from autopeft.domain.tasks import TaskKind
 
 _REASONS = {

@@ -13,12 +13,17 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from autopeft.domain.layer_sizes import layer_sizes, one_size_each, size_field, sized_by_layer
+from autopeft.domain.methods.layer_sizes import (
+    layer_sizes,
+    one_size_each,
+    size_field,
+    sized_by_layer,
+)
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.placement import home, match_targets, place
+from autopeft.domain.methods.strategies import STRATEGIES
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.placement import home, match_targets, place
 from autopeft.domain.space import Json
-from autopeft.domain.strategies import STRATEGIES
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 

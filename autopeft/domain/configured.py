@@ -1,14 +1,14 @@
 """A point of a study's space as the configuration that a trial trains."""
 
 from autopeft.domain.architecture import Configuration, canonical
-from autopeft.domain.fit import loads_quantised, refuse_unfit
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
 from autopeft.domain.own_code import refuse_unreachable
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.processes import spread_out
+from autopeft.domain.recipes.processes import spread_out
+from autopeft.domain.rules.fit import loads_quantised, refuse_unfit
+from autopeft.domain.rules.trainer_rules import refuse_too_long, refuse_untrainable
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
-from autopeft.domain.trainer_rules import refuse_too_long, refuse_untrainable
 
 
 def configured(spec: StudySpec, shape: ModelShape, point: Point) -> Configuration:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from autopeft.domain.allocation import deployed
 from autopeft.domain.architecture import Architecture
-from autopeft.domain.data_inits import data_init
 from autopeft.domain.errors import OutcomeError
+from autopeft.domain.networks.allocation import deployed
+from autopeft.domain.networks.data_inits import data_init
 from autopeft.domain.objective import METRICS, Metric
 from autopeft.domain.space import Json
 

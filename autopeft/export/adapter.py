@@ -12,7 +12,7 @@ from typing import Any
 
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.serving import unserved_after_folding
+from autopeft.domain.rules.serving import unserved_after_folding
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.card import card

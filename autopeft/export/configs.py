@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import OWN, peft_arguments
+from autopeft.domain.networks.peft_config import OWN, peft_arguments
 from autopeft.domain.space import Json
 
 if TYPE_CHECKING:

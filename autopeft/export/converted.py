@@ -13,7 +13,7 @@ from typing import Any
 from autopeft.domain.architecture import Architecture
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import OWN
+from autopeft.domain.networks.peft_config import OWN
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial

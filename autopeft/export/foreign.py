@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from autopeft.domain.data_inits import DATA_INITS
 from autopeft.domain.errors import ExportError
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.methods.strategies import BEFORE_TRAINING
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import OWN
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.networks.data_inits import DATA_INITS
+from autopeft.domain.networks.peft_config import OWN
+from autopeft.domain.recipes.stopping import EarlyStopping
 from autopeft.domain.space import Json
-from autopeft.domain.stopping import EarlyStopping
-from autopeft.domain.strategies import BEFORE_TRAINING
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.export.configs import config_arguments

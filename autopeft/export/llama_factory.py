@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from autopeft.domain.peft_fields import TRAINER_DEFAULTS
+from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.space import Json
 from autopeft.export.foreign import Asked, Word, only, refuse, translated, whole, with_defaults
 from autopeft.export.script import yaml_text

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from autopeft.domain.data_inits import DATA_INITS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import OWN
+from autopeft.domain.networks.data_inits import DATA_INITS
+from autopeft.domain.networks.peft_config import OWN
 from autopeft.domain.space import Json
 from autopeft.export.beside import package_files
 from autopeft.export.configs import config_class

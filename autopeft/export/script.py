@@ -10,10 +10,10 @@ from string import Template
 
 from ruamel.yaml import YAML
 
-from autopeft.domain.describe import describe
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
-from autopeft.domain.recipe import recipe_as_run, trainer_arguments
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.recipes.recipe import recipe_as_run, trainer_arguments
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial

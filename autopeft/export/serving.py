@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autopeft.domain.counting.count import matching
 from autopeft.domain.errors import ExportError
-from autopeft.domain.serving import LARGEST_RANK, RANKS
+from autopeft.domain.networks.counting.count import matching
+from autopeft.domain.rules.serving import LARGEST_RANK, RANKS
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _PREFIX = "base_model.model."

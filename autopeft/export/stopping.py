@@ -1,7 +1,7 @@
 """Early stopping of a trial in its train.py, and the file that it needs."""
 
-from autopeft.domain.recipe import recipe_as_run
-from autopeft.domain.stopping import EarlyStopping, settled_at
+from autopeft.domain.recipes.recipe import recipe_as_run
+from autopeft.domain.recipes.stopping import EarlyStopping, settled_at
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.export.beside import renamed_file

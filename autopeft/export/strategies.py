@@ -5,11 +5,11 @@ That is its allocation strategy and a start by data.
 
 from collections.abc import Mapping
 
-from autopeft.domain.allocation import growth, rank_budget
 from autopeft.domain.architecture import Architecture
-from autopeft.domain.data_inits import data_init, rewrites_base
+from autopeft.domain.methods.strategies import STRATEGIES
+from autopeft.domain.networks.allocation import growth, rank_budget
+from autopeft.domain.networks.data_inits import data_init, rewrites_base
 from autopeft.domain.space import Json
-from autopeft.domain.strategies import STRATEGIES
 from autopeft.domain.trial import Trial
 from autopeft.export.beside import package_files
 from autopeft.export.source import literal

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autopeft.domain.describe import describe
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
+from autopeft.domain.networks.describe import describe
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
 
 _TYPES = ("peft_type", "method")
 _ALIASES = {

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autopeft.domain.architecture import Architecture, Configuration, canonical
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import StudyError
-from autopeft.domain.layer_sizes import size_field
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Objective
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.space import Branch, Space
 from autopeft.domain.study import Budget, Resources, SearchSettings, StudySpec
 from autopeft.domain.trial import Rung, State, Trial

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from autopeft.domain.layer_sizes import size_field
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
 
 _WHOLE = ("init_r", "num_virtual_tokens", "r", "target_r")
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from autopeft.domain.front import best_baselines, first_measured, front, outcomes
 from autopeft.domain.pareto import epsilon_net
-from autopeft.domain.replicates import fresh, searched
+from autopeft.domain.results.front import best_baselines, first_measured, front, outcomes
+from autopeft.domain.results.replicates import fresh, searched
 from autopeft.domain.study import Confirm, StudySpec
 from autopeft.domain.trial import State, Trial
 

@@ -8,7 +8,7 @@ left, and a search that goes on meanwhile changes nothing of it.
 """
 
 from autopeft.domain.ports import Store
-from autopeft.domain.replicates import fresh
+from autopeft.domain.results.replicates import fresh
 from autopeft.domain.study import Confirm, StudySpec
 from autopeft.domain.trial import Failure, Segment, State
 from autopeft.orchestrator import events, giving_up

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.networks.describe import describe, flat_params
 from autopeft.domain.ports import Event
-from autopeft.domain.scoreboard import Leading
+from autopeft.domain.results.scoreboard import Leading
 from autopeft.domain.trial import State, Trial
 
 

@@ -4,8 +4,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from autopeft.domain.ports import Event, Store
-from autopeft.domain.replicates import searched
-from autopeft.domain.scoreboard import Leading, Scoreboard
+from autopeft.domain.results.replicates import searched
+from autopeft.domain.results.scoreboard import Leading, Scoreboard
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator import events

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autopeft.domain.front import baseline_metrics, outcomes
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import epsilon_net, non_domination_rank
+from autopeft.domain.results.front import baseline_metrics, outcomes
 from autopeft.domain.trial import Rung, State, Trial
 
 _Count = Callable[[Trial], int]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration, fingerprint
-from autopeft.domain.baselines import own_problem
-from autopeft.domain.figures import share
+from autopeft.domain.budget.baselines import own_problem
 from autopeft.domain.ports import Problem, Sampler, Suggestion
+from autopeft.domain.results.figures import share
 from autopeft.domain.space import Point
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial

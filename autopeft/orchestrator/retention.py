@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autopeft.domain.front import best_baselines, feasible, front, outcomes
 from autopeft.domain.pareto import non_dominated
-from autopeft.domain.replicates import averaged, grouped, searched
+from autopeft.domain.results.front import best_baselines, feasible, front, outcomes
+from autopeft.domain.results.replicates import averaged, grouped, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.home import StudyFolder

@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.ports import Problem, Sampler, Store
+from autopeft.domain.results.front import front, normalised_hypervolume
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Result, Segment, State, Trial
 from autopeft.orchestrator import events, giving_up

@@ -13,8 +13,8 @@ gain together was .8 times, and off by 2.3.
 
 from collections.abc import Sequence
 
-from autopeft.domain.figures import share
-from autopeft.domain.replicates import searched
+from autopeft.domain.results.figures import share
+from autopeft.domain.results.replicates import searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.orchestrator.confirm_plan import spent

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.peft_config import OWN, peft_arguments
+from autopeft.domain.networks.peft_config import OWN, peft_arguments
 from autopeft.domain.trial import Trial
 from autopeft.report.layer_maps import split
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount, seeds
-from autopeft.domain.front import best_baselines, front
+from autopeft.domain.networks.describe import describe
 from autopeft.domain.objective import Objective
-from autopeft.domain.pick import pick
+from autopeft.domain.results.figures import amount, seeds
+from autopeft.domain.results.front import best_baselines, front
+from autopeft.domain.results.pick import pick
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 

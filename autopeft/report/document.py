@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.front import baseline_metrics, best_baselines, front
-from autopeft.domain.insight import Insight
+from autopeft.domain.networks.describe import describe, flat_params
 from autopeft.domain.objective import METRICS, Objective
-from autopeft.domain.pick import pick
 from autopeft.domain.ports import StudyRecord
-from autopeft.domain.progress import progress
-from autopeft.domain.replicates import averaged, grouped, searched, seeds_told, standing
+from autopeft.domain.results.front import baseline_metrics, best_baselines, front
+from autopeft.domain.results.insight import Insight
+from autopeft.domain.results.pick import pick
+from autopeft.domain.results.progress import progress
+from autopeft.domain.results.replicates import averaged, grouped, searched, seeds_told, standing
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.report.architectures import Architectures

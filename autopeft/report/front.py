@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.networks.describe import describe, flat_params
 from autopeft.domain.objective import Objective
-from autopeft.domain.replicates import confirmed, merged, seeds_told
+from autopeft.domain.results.replicates import confirmed, merged, seeds_told
 from autopeft.domain.trial import Trial
 from autopeft.report.document import finite
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autopeft.domain.allocation import with_ranks
 from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.describe import module_name, short_kind
+from autopeft.domain.networks.allocation import with_ranks
+from autopeft.domain.networks.describe import module_name, short_kind
 from autopeft.domain.trial import State, Trial
 
 Json = Any

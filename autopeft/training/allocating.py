@@ -12,10 +12,10 @@ from autopeft.allocation.probing import probe_batches
 from autopeft.allocation.random_ranks import random_ranks
 from autopeft.allocation.spt import spt_ranks
 from autopeft.allocation.strategy import UpdateStrategy
-from autopeft.domain.allocation import growth, rank_budget
 from autopeft.domain.architecture import Architecture, Module
+from autopeft.domain.methods.strategies import STRATEGIES
+from autopeft.domain.networks.allocation import growth, rank_budget
 from autopeft.domain.space import Json
-from autopeft.domain.strategies import STRATEGIES
 
 
 def strategy_of(

@@ -9,11 +9,11 @@ from transformers import PrinterCallback, TrainerCallback
 
 from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import inject_by_data
-from autopeft.domain.allocation import found_before_training
-from autopeft.domain.fit import loads_quantised
-from autopeft.domain.recipe import trainer_arguments
-from autopeft.domain.stopping import EarlyStopping
-from autopeft.domain.trainer_rules import refuse_unmixed, refuse_untrainable
+from autopeft.domain.networks.allocation import found_before_training
+from autopeft.domain.recipes.recipe import trainer_arguments
+from autopeft.domain.recipes.stopping import EarlyStopping
+from autopeft.domain.rules.fit import loads_quantised
+from autopeft.domain.rules.trainer_rules import refuse_unmixed, refuse_untrainable
 from autopeft.domain.trial import Segment
 from autopeft.training.allocating import ranks_before_training, strategy_of
 from autopeft.training.bench import Bench

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autopeft.domain.architecture import Configuration
+from autopeft.domain.recipes.stopping import EarlyStopping, settled_at
 from autopeft.domain.space import Json
-from autopeft.domain.stopping import EarlyStopping, settled_at
 from autopeft.training.inject import refusals
 from autopeft.training.own_metrics import OwnMetrics, predicted
 from autopeft.training.stopping import Patience

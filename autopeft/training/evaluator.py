@@ -16,7 +16,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.infrastructure import infrastructure
 from autopeft.domain.ports import Report
-from autopeft.domain.recipe import halved, micro_batch
+from autopeft.domain.recipes.recipe import halved, micro_batch
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from autopeft.domain.ports import Report
-from autopeft.domain.processes import spread_out
+from autopeft.domain.recipes.processes import spread_out
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.training.evaluator import TrialEvaluator

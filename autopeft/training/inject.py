@@ -9,9 +9,9 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from transformers import set_seed
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.data_inits import data_init
-from autopeft.domain.peft_config import peft_arguments
-from autopeft.domain.recipe import MICRO_BATCH, batches, planned_steps
+from autopeft.domain.networks.data_inits import data_init
+from autopeft.domain.networks.peft_config import peft_arguments
+from autopeft.domain.recipes.recipe import MICRO_BATCH, batches, planned_steps
 from autopeft.domain.space import Json
 from autopeft.training.model import Base
 from autopeft.tuners.composite import inject_composite

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from autopeft.domain.fit import loads_quantised
-from autopeft.domain.serving import unmerged_because
+from autopeft.domain.rules.fit import loads_quantised
+from autopeft.domain.rules.serving import unmerged_because
 from autopeft.domain.trial import Segment
 from autopeft.training.asked import asked_metrics
 from autopeft.training.bench import Bench

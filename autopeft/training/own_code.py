@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.errors import OutcomeError
 from autopeft.domain.infrastructure import infrastructure
 from autopeft.domain.model import ModelShape
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.own_code import MissingError, Returned, read_returned
 from autopeft.domain.ports import Report
 from autopeft.domain.study import StudySpec

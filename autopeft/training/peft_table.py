@@ -1,4 +1,4 @@
-"""Make `domain/peft_fields.json`: the field names and defaults of PEFT and the trainers.
+"""Make `domain/methods/peft_fields.json`: the field names and defaults of PEFT and the trainers.
 
     python -m autopeft.training.peft_table
 
@@ -23,7 +23,7 @@ _TAKEN = {
 """What the trainers compare texts with, where no enumeration of theirs has it."""
 
 _LIST = re.compile(r"\[[^\[\]{}]*\]")
-PATH = Path(__file__).parents[1] / "domain" / "peft_fields.json"
+PATH = Path(__file__).parents[1] / "domain" / "methods" / "peft_fields.json"
 
 
 def table() -> dict[str, Any]:

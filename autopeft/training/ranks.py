@@ -37,7 +37,7 @@ def gathered(value: Any) -> list[Any]:
 
 
 def own_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What this process does of a recipe that `domain.processes.spread_out` made.
+    """What this process does of a recipe that `domain.recipes.processes.spread_out` made.
 
     Parameters without a gradient in a step (of a layer that an allocation froze) are looked for:
     the reduction would wait for them.

@@ -15,9 +15,9 @@ from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import initial_adapter
 from autopeft.allocation.increlora import IncreLora
 from autopeft.allocation.strategy import UpdateStrategy
-from autopeft.domain.data_inits import rewrites_base
+from autopeft.domain.networks.data_inits import rewrites_base
 from autopeft.domain.ports import Report
-from autopeft.domain.recipe import micro_batch
+from autopeft.domain.recipes.recipe import micro_batch
 from autopeft.domain.trial import Segment
 from autopeft.home import StudyFolder
 from autopeft.training.assembly import model_of, ranks_of, strategy_in, trainer_of

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount
-from autopeft.domain.front import first_measured
-from autopeft.domain.replicates import completed
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.results.figures import amount
+from autopeft.domain.results.front import first_measured
+from autopeft.domain.results.replicates import completed
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 

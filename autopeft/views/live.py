@@ -18,8 +18,8 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.results.figures import amount
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.confirm_session import ConfirmSession

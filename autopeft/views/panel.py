@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.domain.describe import describe
-from autopeft.domain.figures import amount
-from autopeft.domain.front import first_measured
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.results.figures import amount
+from autopeft.domain.results.front import first_measured
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 from autopeft.terminal import clock, counts, paused

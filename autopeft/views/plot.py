@@ -15,8 +15,8 @@ from itertools import groupby, pairwise
 
 from rich.text import Text
 
-from autopeft.domain.figures import amount
 from autopeft.domain.objective import Objective
+from autopeft.domain.results.figures import amount
 from autopeft.domain.trial import Trial
 from autopeft.report.values import axes
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopeft.domain.front import front, normalised_hypervolume
-from autopeft.domain.replicates import averaged, fresh, searched
-from autopeft.domain.savings import saved_hours
+from autopeft.domain.budget.savings import saved_hours
+from autopeft.domain.results.front import front, normalised_hypervolume
+from autopeft.domain.results.replicates import averaged, fresh, searched
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.orchestrator.confirm_plan import spent

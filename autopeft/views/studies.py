@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopeft.domain.ports import Store, StudyRecord
-from autopeft.domain.replicates import searched
+from autopeft.domain.results.replicates import searched
 from autopeft.domain.trial import State
 from autopeft.namespaces import namespace_of
 

@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autopeft.domain.describe import describe, flat_params
-from autopeft.domain.figures import amount, seeds, share
-from autopeft.domain.front import baseline_metrics, front
-from autopeft.domain.replicates import averaged, fresh
+from autopeft.domain.networks.describe import describe, flat_params
+from autopeft.domain.results.figures import amount, seeds, share
+from autopeft.domain.results.front import baseline_metrics, front
+from autopeft.domain.results.replicates import averaged, fresh
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial
 from autopeft.namespaces import file_name, of_owner

@@ -10,7 +10,7 @@ from math import sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from autopeft.domain.intervals import Z95, t95
+from autopeft.domain.results.intervals import Z95, t95
 
 Row = Mapping[str, Any]
 BASELINES = {

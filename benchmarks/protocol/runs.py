@@ -12,7 +12,7 @@ _SAME = ("kind", "task", "study", "source", "party", "trial", "seed")
 def of_study(task: str, study: str) -> Iterator[dict[str, Any]]:
     """A row for every trial of a study that has ended; none where the store has no such study."""
     from autopeft import build
-    from autopeft.domain.describe import describe
+    from autopeft.domain.networks.describe import describe
     from autopeft.home import Home
 
     store = build.open_store(Home.from_environment())

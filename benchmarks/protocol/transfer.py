@@ -19,9 +19,9 @@ from protocol_table import best_searched
 
 from autopeft import build, config
 from autopeft.domain.architecture import Configuration, canonical
-from autopeft.domain.describe import describe
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.describe import describe
 from autopeft.domain.trial import Failure, Segment, Stop
 from autopeft.study import load_study
 

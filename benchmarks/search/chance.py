@@ -23,10 +23,10 @@ from landscapes import Landscape
 from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import Array
-from autopeft.domain.progress import Axes, volumes_of
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.front import outcomes
+from autopeft.domain.results.progress import Axes, volumes_of
+from autopeft.domain.results.replicates import averaged
 from autopeft.domain.trial import Trial
 from autopeft.search.insight.chance import chance_level
 from autopeft.search.model.memory import Memory

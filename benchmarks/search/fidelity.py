@@ -31,8 +31,8 @@ from table import TABLES
 from verbs import obey, verbs
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front
 from autopeft.domain.ports import Forecaster, Problem, Sampler, StudyRecord, Suggestion
+from autopeft.domain.results.front import front
 from autopeft.domain.study import Budget, Rungs
 from autopeft.domain.trial import Result, Segment, State, Trial
 from autopeft.orchestrator.session import StudySession

@@ -13,11 +13,11 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import outcomes
 from autopeft.domain.model import ModelShape
 from autopeft.domain.objective import Objective
 from autopeft.domain.pareto import Array, hypervolume, non_dominated
 from autopeft.domain.ports import Problem
+from autopeft.domain.results.front import outcomes
 from autopeft.domain.space import Branch, Choice, Point, Space
 from autopeft.domain.trial import Rung, Trial
 

@@ -8,11 +8,11 @@ import numpy as np
 from hidden import ALLOCATIONS, LAYERS, LOG_RATES, METHODS, Array
 
 from autopeft.domain.architecture import Configuration, canonical
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.expression import Expr
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Objective
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.space import Bits, Branch, Choice, Point, Range, Space, Subset

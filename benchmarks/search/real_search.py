@@ -28,9 +28,9 @@ import worker
 
 from autopeft import build, config
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front
 from autopeft.domain.objective import Objective
 from autopeft.domain.pareto import Array, hypervolume
+from autopeft.domain.results.front import front
 from autopeft.domain.trial import Failure, Segment, State, Stop, Trial
 from autopeft.home import Home
 

@@ -27,9 +27,9 @@ from summary import CHECKPOINTS
 import autopeft.search
 from autopeft.domain.architecture import fingerprint
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front
 from autopeft.domain.pareto import Array
 from autopeft.domain.ports import Event, Problem, Sampler, StudyRecord, Suggestion
+from autopeft.domain.results.front import front
 from autopeft.domain.study import Budget, Resources, Rungs, SearchSettings, StudySpec
 from autopeft.domain.trial import Result, Segment, Trial
 from autopeft.orchestrator.session import StudySession

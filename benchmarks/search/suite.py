@@ -16,9 +16,9 @@ from landscapes import Landscape, Row, over_rows
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
 from autopeft.domain.errors import AutopeftError
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.objective import Objective
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.roles import role_of
 from autopeft.importing.suite import read_suite, recipe
 

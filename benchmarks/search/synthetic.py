@@ -35,7 +35,7 @@ from layered_space import (
 )
 
 from autopeft.domain.architecture import Configuration, Module
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 
 SD, TOLD = 0.01, 0.01  # of accuracy between two seeds; its standard error

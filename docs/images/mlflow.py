@@ -21,7 +21,7 @@ sys.path = [path for path in sys.path if Path(path or ".").resolve() != HERE] + 
 
 from explorer import document, searched  # noqa: E402
 
-from autopeft.domain.front import front  # noqa: E402
+from autopeft.domain.results.front import front  # noqa: E402
 from autopeft.report.description import description  # noqa: E402
 from autopeft.report.front import front_json  # noqa: E402
 from autopeft.report.layer_map import layer_map  # noqa: E402

@@ -8,10 +8,10 @@ from peft import PeftModel
 from tiny_models import make_model
 
 from autopeft.allocation.adalora import AdaLoraCallback, allocator_state, restore_allocator
-from autopeft.domain.allocation import deployed, schedule
 from autopeft.domain.architecture import Architecture, Module, canonical
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.allocation import deployed, schedule
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.training.inject import build
 from autopeft.training.model import load_base
 from autopeft.training.shapes import model_shape

@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, record_of, study_spec
 
 from autopeft.commands.completing import study_names, trial_numbers
-from autopeft.domain.describe import describe
+from autopeft.domain.networks.describe import describe
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore
 

@@ -10,8 +10,8 @@ from fakes import bert_shape, fake_problem
 
 from autopeft.config import bind, load, parse, widens
 from autopeft.config.reading import read
+from autopeft.domain.budget.plan import count, count_architectures
 from autopeft.domain.errors import SpecError
-from autopeft.domain.plan import count, count_architectures
 from autopeft.domain.space import Choice
 
 GOOD = Path(__file__).with_name("good.yaml")

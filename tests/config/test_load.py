@@ -15,7 +15,7 @@ from autopeft import build
 from autopeft.config import bind, difference, load, parse, widens
 from autopeft.config.reading import read
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import (
+from autopeft.domain.methods.peft_fields import (
     PEFT_DEFAULTS,
     PEFT_TARGETS,
     TRAINER_DEFAULTS,

@@ -22,7 +22,7 @@ from autopeft.config import bind, load, parse
 from autopeft.config.recipe import check_recipe
 from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
 
 HEAD = """\
 autopeft: 1

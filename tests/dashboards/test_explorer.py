@@ -9,9 +9,9 @@ from fakes import bert_shape
 from ruamel.yaml import YAML
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.front import front
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.pick import parse_when, pick
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.results.front import front
+from autopeft.domain.results.pick import parse_when, pick
 from autopeft.report.page import explorer_page
 
 
@@ -188,7 +188,7 @@ def test_copied_yaml_builds_the_very_configuration(explorer):
 def test_copied_python_is_the_trials_peft_config(explorer):
     import peft
 
-    from autopeft.domain.peft_config import peft_arguments
+    from autopeft.domain.networks.peft_config import peft_arguments
 
     page = explorer
     trial = next(t for t in explored_trials() if t.configuration.branch == "lora" and t.rungs)

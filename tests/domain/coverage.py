@@ -10,7 +10,7 @@ from pathlib import Path
 import peft
 from domain.matrix import FAMILIES
 
-from autopeft.domain.capabilities import CAPABILITIES
+from autopeft.domain.networks.capabilities import CAPABILITIES
 
 FILE = Path(__file__).parents[2] / "docs" / "coverage.md"
 REFUSED = "refused"

@@ -20,12 +20,12 @@ from transformers import (
 
 import autopeft.tuners  # noqa: F401 - makes our own known to PEFT
 from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.capabilities import BLOCK, CAPABILITIES, MODEL
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.fit import unfit
+from autopeft.domain.methods.placement import match_targets
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_config import named_targets
-from autopeft.domain.placement import match_targets
+from autopeft.domain.networks.capabilities import BLOCK, CAPABILITIES, MODEL
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.networks.peft_config import named_targets
+from autopeft.domain.rules.fit import unfit
 from autopeft.training.shapes import embeddings_of, inside_layers
 
 T5 = T5Config(

@@ -7,12 +7,12 @@ from fakes import bert_shape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autopeft.domain.allocation import deployed, growth, rank_budget, with_ranks
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.fit import refuse_unfit
-from autopeft.domain.peft_config import peft_arguments
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.allocation import deployed, growth, rank_budget, with_ranks
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.networks.peft_config import peft_arguments
+from autopeft.domain.rules.fit import refuse_unfit
 
 SHAPE = bert_shape()
 LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 16, "target_modules": ["query", "value"]}

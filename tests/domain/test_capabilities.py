@@ -12,8 +12,8 @@ from tiny_models import CONFIGS
 from transformers import AutoModelForSequenceClassification
 
 from autopeft.domain.architecture import Module
-from autopeft.domain.capabilities import CAPABILITIES
-from autopeft.domain.fit import unfit
+from autopeft.domain.networks.capabilities import CAPABILITIES
+from autopeft.domain.rules.fit import unfit
 
 REFUSED_FIELDS = [
     ("BOFT", {"boft_block_size": 5}, "BOFT needs a boft_block_size that divides the inputs"),

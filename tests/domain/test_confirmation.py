@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
-from autopeft.domain.confirmation import difference, parties
 from autopeft.domain.objective import Constraint, Objective
+from autopeft.domain.results.confirmation import difference, parties
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
 
 ACCURACY = Objective("accuracy", "maximize")

@@ -10,9 +10,9 @@ from peft import get_peft_model_state_dict
 from tiny_models import CONFIGS, make_model
 
 from autopeft.domain.architecture import Architecture, Configuration, Module, canonical
-from autopeft.domain.capabilities import CAPABILITIES
-from autopeft.domain.counting import COUNTED, UNCOUNTED_TYPES, known_metrics
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.capabilities import CAPABILITIES
+from autopeft.domain.networks.counting import COUNTED, UNCOUNTED_TYPES, known_metrics
 from autopeft.training.inject import build
 from autopeft.training.model import load_base
 from autopeft.training.shapes import model_shape

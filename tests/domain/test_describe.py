@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
-from autopeft.domain.describe import describe, flat_params
+from autopeft.domain.networks.describe import describe, flat_params
 
 BERT = {
     "query": "attention.self.query",

@@ -6,11 +6,11 @@ import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.estimates import ESTIMATED, Corpus, Setting, estimates
 from autopeft.domain.estimates.backward import reached
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import Embeddings
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.training.inject import total_steps
 
 SHAPE = replace(bert_shape(), heads=4)

@@ -8,9 +8,9 @@ from fakes import study_spec
 
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.front import front, normalised_hypervolume
 from autopeft.domain.objective import Constraint
-from autopeft.domain.pick import parse_when, pick
+from autopeft.domain.results.front import front, normalised_hypervolume
+from autopeft.domain.results.pick import parse_when, pick
 from autopeft.domain.trial import Rung, State, Trial
 
 SPEC = study_spec()

@@ -3,7 +3,7 @@
 import pytest
 from scipy.special import stdtrit
 
-from autopeft.domain.intervals import Z95, t95
+from autopeft.domain.results.intervals import Z95, t95
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30, 31, 100])

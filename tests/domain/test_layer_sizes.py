@@ -6,14 +6,14 @@ from peft import get_peft_model_state_dict
 from tiny_models import make_model
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.capabilities import CAPABILITIES, MODEL, SEARCHABLE
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.describe import describe, flat_params
 from autopeft.domain.expression import Expr
-from autopeft.domain.fit import refuse_unfit
-from autopeft.domain.layer_sizes import group_of, size_field
-from autopeft.domain.peft_config import peft_arguments
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.layer_sizes import group_of, size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.capabilities import CAPABILITIES, MODEL, SEARCHABLE
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.networks.describe import describe, flat_params
+from autopeft.domain.networks.peft_config import peft_arguments
+from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.domain.space import Branch, Choice, Space
 from autopeft.training.inject import build
 from autopeft.training.model import load_base

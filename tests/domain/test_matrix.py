@@ -13,9 +13,9 @@ from domain.matrix import FAMILIES, base_of, logits, placed, steps
 from peft import PeftModel, PeftType
 from safetensors.torch import load_file
 
-from autopeft.domain.capabilities import CAPABILITIES
-from autopeft.domain.fit import unmergeable
-from autopeft.domain.peft_config import OWN
+from autopeft.domain.networks.capabilities import CAPABILITIES
+from autopeft.domain.networks.peft_config import OWN
+from autopeft.domain.rules.fit import unmergeable
 
 WRITING = "AUTOPEFT_WRITE_COVERAGE" in os.environ
 CASES = [(kind, family) for kind in CAPABILITIES for family in FAMILIES]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.describe import describe, flat_params
 from autopeft.domain.errors import OutcomeError
+from autopeft.domain.networks.describe import describe, flat_params
 from autopeft.domain.objective import Metric
 from autopeft.domain.own_code import MissingError, read_returned
 

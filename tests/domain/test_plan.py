@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from autopeft.domain.plan import count, count_architectures
+from autopeft.domain.budget.plan import count, count_architectures
 from autopeft.domain.space import Bits, Choice, Range, Subset
 
 SIZES = Choice((0, 1, 3))

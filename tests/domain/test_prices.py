@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.figures import amount
 from autopeft.domain.objective import Metric, Objective
-from autopeft.domain.pick import parse_when, pick
-from autopeft.domain.prices import difference, neighbours, prices
+from autopeft.domain.results.figures import amount
+from autopeft.domain.results.pick import parse_when, pick
+from autopeft.domain.results.prices import difference, neighbours, prices
 from autopeft.domain.trial import Rung, State, Trial
 
 ACCURACY = Objective("accuracy", "maximize")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.processes import shares, spread_out
-from autopeft.domain.recipe import halved
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.recipes.processes import shares, spread_out
+from autopeft.domain.recipes.recipe import halved
 
 SIZES = st.integers(1, 12)
 

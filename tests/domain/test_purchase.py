@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fakes import study_spec
 
-from autopeft.domain.purchase import purchase, share_of_run
+from autopeft.domain.budget.purchase import purchase, share_of_run
 from autopeft.domain.study import Budget, Confirm, Resources, Rungs
 
 

@@ -12,9 +12,9 @@ from fakes import bert_shape, study_spec
 from autopeft.build import problem
 from autopeft.config import bind, parse
 from autopeft.config.reading import read
-from autopeft.domain.capabilities import SEARCHABLE
 from autopeft.domain.errors import SpecError
-from autopeft.domain.fit import loads_quantised
+from autopeft.domain.networks.capabilities import SEARCHABLE
+from autopeft.domain.rules.fit import loads_quantised
 from autopeft.domain.space import Choice
 
 LORA = {"peft_type": "LORA", "r": 2, "target_modules": ["query"]}

@@ -6,10 +6,15 @@ import pytest
 from fakes import study_spec
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import baseline_metrics, best_baselines, front, normalised_hypervolume
 from autopeft.domain.objective import Constraint
-from autopeft.domain.pick import pick
-from autopeft.domain.replicates import averaged, grouped, merged, seed_factor, seeds_told
+from autopeft.domain.results.front import (
+    baseline_metrics,
+    best_baselines,
+    front,
+    normalised_hypervolume,
+)
+from autopeft.domain.results.pick import pick
+from autopeft.domain.results.replicates import averaged, grouped, merged, seed_factor, seeds_told
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
 
 OBJECTIVES = study_spec().objectives

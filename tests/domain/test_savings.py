@@ -3,7 +3,7 @@
 from fakes import study_spec
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.savings import saved_hours
+from autopeft.domain.budget.savings import saved_hours
 from autopeft.domain.study import Rungs
 from autopeft.domain.trial import Rung, State, Trial
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.objective import Constraint
-from autopeft.domain.scoreboard import Scoreboard, leading
+from autopeft.domain.results.scoreboard import Scoreboard, leading
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
 
 SPEC = study_spec()

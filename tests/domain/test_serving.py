@@ -6,9 +6,9 @@ import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import canonical
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.objective import Constraint
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.serving import servable_metrics, unmerged_because, unserved_by_vllm
+from autopeft.domain.rules.serving import servable_metrics, unmerged_because, unserved_by_vllm
 
 DECODER = replace(bert_shape(), head=(), head_parameters=0)
 LORA = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]}

@@ -3,8 +3,8 @@
 import pytest
 
 from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.recipe import trainer_arguments
-from autopeft.domain.stopping import EarlyStopping, settled_at
+from autopeft.domain.recipes.recipe import trainer_arguments
+from autopeft.domain.recipes.stopping import EarlyStopping, settled_at
 
 PATIENT = {"early_stopping_patience": 3, "learning_rate": 1e-3}
 

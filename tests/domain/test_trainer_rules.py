@@ -7,7 +7,7 @@ import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
-from autopeft.domain.trainer_rules import _TAKING, refuse_too_long, refuse_untrainable
+from autopeft.domain.rules.trainer_rules import _TAKING, refuse_too_long, refuse_untrainable
 
 
 def refuse(trainer="transformers.Trainer", **recipe):

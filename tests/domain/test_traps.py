@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from autopeft.domain.architecture import Architecture, Configuration, canonical
-from autopeft.domain.capabilities import CAPABILITIES, SEARCHABLE
-from autopeft.domain.fit import unmergeable
-from autopeft.domain.peft_config import OWN
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.capabilities import CAPABILITIES, SEARCHABLE
+from autopeft.domain.networks.peft_config import OWN
+from autopeft.domain.rules.fit import unmergeable
 from autopeft.domain.tasks import KINDS
 from autopeft.training.data import load_data
 from autopeft.training.inject import build

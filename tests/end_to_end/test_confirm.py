@@ -11,7 +11,7 @@ import pytest
 from command_line import AUTOPEFT, environment, here
 from tiny_study import write_study
 
-from autopeft.domain.replicates import averaged, fresh, searched
+from autopeft.domain.results.replicates import averaged, fresh, searched
 from autopeft.domain.trial import State
 from autopeft.study import load_study
 

@@ -6,7 +6,7 @@ import pytest
 from command_line import here
 from tiny_models import make_model
 
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.replicates import averaged
 from autopeft.study import load_study
 
 SPACE = """

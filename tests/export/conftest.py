@@ -11,9 +11,9 @@ from scarce_memory import room_for
 from tiny_models import chats, make_model
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Result, Rung, Segment, Stop, Trial
 from autopeft.export import Prepared, export_trial

@@ -20,12 +20,12 @@ from trl.trainer.utils import get_peft_config
 
 from autopeft.allocation.data_inits import initial_adapter, save_plain_lora
 from autopeft.domain.architecture import Architecture, Configuration, Module, canonical
-from autopeft.domain.capabilities import CAPABILITIES
-from autopeft.domain.data_inits import rewrites_base
 from autopeft.domain.errors import ExportError
-from autopeft.domain.fit import unfit
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.serving import unserved_after_folding
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.capabilities import CAPABILITIES
+from autopeft.domain.networks.data_inits import rewrites_base
+from autopeft.domain.rules.fit import unfit
+from autopeft.domain.rules.serving import unserved_after_folding
 from autopeft.domain.trial import State, Trial
 from autopeft.export import Prepared, export_adapter, export_suite, export_trial
 from autopeft.export.configs import config_arguments, config_class

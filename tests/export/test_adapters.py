@@ -106,7 +106,7 @@ def test_uneven_scalings_go_into_the_weights_and_peft_loads_the_same_network(tmp
 
 def test_ranks_that_were_found_keep_one_scaling(exported):
     """`eva`, `spt` and `random` spread ranks: alphas follow them, so vLLM needs no rewriting."""
-    from autopeft.domain.allocation import with_ranks
+    from autopeft.domain.networks.allocation import with_ranks
 
     module = Module("LORA", {"r": 4, "lora_alpha": 6}, ("a", "b", "c"), (0, 1, 2))
     fields = with_ranks(module, {"a": 1, "b": 7, "c": 4}).fields

@@ -15,8 +15,8 @@ from transformers import (
 from autopeft import tuners
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.errors import ExportError
-from autopeft.domain.peft_config import OWN
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.peft_config import OWN
 from autopeft.domain.trial import Failure, FailureReason
 from autopeft.export import export_trial, peft_config
 from autopeft.export.card import card

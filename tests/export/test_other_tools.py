@@ -16,7 +16,7 @@ import trl
 from export.test_recipes import LORA, SPREAD, of_trial, with_tree, written
 from transformers import AutoModelForCausalLM, HfArgumentParser
 
-from autopeft.domain.peft_config import peft_arguments
+from autopeft.domain.networks.peft_config import peft_arguments
 
 TREES = {
     "lora": {"modules": [LORA]},

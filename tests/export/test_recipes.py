@@ -17,7 +17,7 @@ from trl.trainer.utils import get_peft_config
 
 from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import ExportError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.export import RECIPES, export_recipe, peft_config
 from autopeft.export.recipes import recipe_files
 

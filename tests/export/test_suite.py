@@ -11,8 +11,8 @@ from transformers import AutoConfig
 
 from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import ExportError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
-from autopeft.domain.stopping import ARGUMENTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS, TRAINER_DEFAULTS
+from autopeft.domain.recipes.stopping import ARGUMENTS
 from autopeft.domain.trial import State, Trial
 from autopeft.export import Prepared, export_suite
 from autopeft.importing.study import _module

@@ -10,9 +10,9 @@ from tiny_study import write_study
 from typer.testing import CliRunner
 
 from autopeft.cli import app, main
-from autopeft.domain.layer_sizes import size_field
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
-from autopeft.domain.replicates import averaged
+from autopeft.domain.methods.layer_sizes import size_field
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.results.replicates import averaged
 from autopeft.importing.fields import literal, split
 from autopeft.importing.found import Wanted
 from autopeft.importing.study import trials_of

@@ -15,10 +15,10 @@ from fakes import (
     study_spec,
 )
 
-from autopeft.domain.confirmation import parties
-from autopeft.domain.front import fallen, front
 from autopeft.domain.objective import Constraint
-from autopeft.domain.replicates import averaged, fresh, searched
+from autopeft.domain.results.confirmation import parties
+from autopeft.domain.results.front import fallen, front
+from autopeft.domain.results.replicates import averaged, fresh, searched
 from autopeft.domain.study import Confirm, Resources, Rungs
 from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator import confirm_plan

@@ -5,8 +5,8 @@ import pytest
 from fakes import FakeEvaluator, RandomSampler, drive, fake_problem, study_spec
 from orchestrator.test_session import open_session
 
-from autopeft.domain.figures import share
 from autopeft.domain.ports import Suggestion
+from autopeft.domain.results.figures import share
 from autopeft.orchestrator.proposal import propose
 from autopeft.search import make_sampler
 

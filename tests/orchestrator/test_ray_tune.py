@@ -20,7 +20,7 @@ from fakes import MemoryStore, RandomSampler, drive, fake_problem, record_of, st
 
 from autopeft import build
 from autopeft.domain.errors import StudyError
-from autopeft.domain.replicates import fresh
+from autopeft.domain.results.replicates import fresh
 from autopeft.domain.study import Confirm, Resources, Rungs
 from autopeft.domain.trial import Failure, FailureReason, Result, State
 from autopeft.orchestrator import fair_shares, leaving, ray_tune

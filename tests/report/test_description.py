@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from explored import explored_spec, explored_trials, with_maps
 
-from autopeft.domain.front import best_values, front
-from autopeft.domain.pick import pick
+from autopeft.domain.results.front import best_values, front
+from autopeft.domain.results.pick import pick
 from autopeft.report.description import description
 from autopeft.report.layer_map import layer_map
 from autopeft.report.layer_maps import split

@@ -7,11 +7,11 @@ import pytest
 from explored import explored_document, explored_spec, explored_trials, hostile, with_maps
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import front, normalised_hypervolume
-from autopeft.domain.insight import mute
 from autopeft.domain.objective import Objective
-from autopeft.domain.pick import pick
 from autopeft.domain.ports import StudyRecord
+from autopeft.domain.results.front import front, normalised_hypervolume
+from autopeft.domain.results.insight import mute
+from autopeft.domain.results.pick import pick
 from autopeft.domain.trial import State
 from autopeft.report.document import reason, study_document
 from autopeft.report.layer_maps import split

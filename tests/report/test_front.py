@@ -6,7 +6,7 @@ from dataclasses import replace
 from explored import explored_spec, explored_trials
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.front import front
+from autopeft.domain.results.front import front
 from autopeft.report.front import front_json
 
 

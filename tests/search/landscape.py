@@ -12,11 +12,11 @@ import numpy as np
 from fakes import bert_shape
 
 from autopeft.domain.architecture import Configuration, canonical
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.expression import Expr
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.pareto import hypervolume
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem, Sampler
 from autopeft.domain.space import Bits, Branch, Choice, Range, Space
 from autopeft.domain.trial import Failure, FailureReason, Rung, Trial

@@ -16,9 +16,9 @@ from search.landscape import (
     with_estimates,
 )
 
-from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import hypervolume
 from autopeft.domain.ports import Forecaster
+from autopeft.domain.results.front import outcomes
 from autopeft.domain.trial import State
 from autopeft.search import make_sampler
 from autopeft.search.gain.closed_form import Model

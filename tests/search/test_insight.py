@@ -17,8 +17,8 @@ from search.landscape import (
     with_estimates,
 )
 
-from autopeft.domain.progress import Axes, progress
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.progress import Axes, progress
+from autopeft.domain.results.replicates import averaged
 from autopeft.domain.space import Space
 from autopeft.search.insight.insights import Insights
 

@@ -14,7 +14,7 @@ from search.landscape import (
     told,
 )
 
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.replicates import averaged
 from autopeft.domain.space import Space
 from autopeft.domain.trial import Rung, State
 from autopeft.search import make_sampler

@@ -7,7 +7,7 @@ import pytest
 from fakes import fake_problem, study_spec
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.front import best_baselines, front
+from autopeft.domain.results.front import best_baselines, front
 from autopeft.domain.trial import Failure, FailureReason, Rung, State, Trial
 from autopeft.search.model.trimming import trimmed
 

@@ -25,7 +25,7 @@ from autopeft.config.reading import read
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.expression import Expr, evaluated
 from autopeft.domain.objective import Constraint
-from autopeft.domain.pick import parse_when
+from autopeft.domain.results.pick import parse_when
 
 PATIENCE_S = 5.0
 _TOP = Path(__file__).parents[2]

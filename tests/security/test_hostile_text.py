@@ -11,7 +11,7 @@ from autopeft.config import load
 from autopeft.domain.errors import AutopeftError, SpecError
 from autopeft.domain.expression import Expr, evaluated
 from autopeft.domain.objective import Constraint
-from autopeft.domain.pick import parse_when
+from autopeft.domain.results.pick import parse_when
 
 MINIMAL = (fuzzing.FILES[0].parent / "minimal.yaml").read_text()
 

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from autopeft import entry
 from autopeft.domain.errors import StudyError
-from autopeft.domain.front import front
+from autopeft.domain.results.front import front
 from autopeft.domain.trial import State
 from autopeft.orchestrator.session import StudySession
 from autopeft.store import SqlStore

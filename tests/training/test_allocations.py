@@ -3,7 +3,7 @@
 import pytest
 from benches import make_bench
 
-from autopeft.domain.counting import known_metrics
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.trial import Failure, Result
 
 RECIPE = {"learning_rate": 1e-2, "per_device_train_batch_size": 2, "num_train_epochs": 1}

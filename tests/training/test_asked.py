@@ -9,8 +9,8 @@ from fakes import study_spec
 from tiny_models import chats, make_model
 
 from autopeft.domain.architecture import canonical
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.objective import Constraint, Objective
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.asked import forward_ms, merged

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from benches import make_bench
 
-from autopeft.domain.counting import known_metrics
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.trial import Failure, Result
 from autopeft.training.inject import build
 from autopeft.tuners.composite import is_composite

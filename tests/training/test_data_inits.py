@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 from benches import make_bench
 
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.fit import refuse_unfit, unfit
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.rules.fit import refuse_unfit, unfit
 from autopeft.domain.trial import Failure, FailureReason, Result
 from autopeft.training.inject import UnfitError, build
 

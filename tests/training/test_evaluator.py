@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from scarce_memory import room_for
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training import evaluator as evaluator_module
 from autopeft.training.data import load_data

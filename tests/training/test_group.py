@@ -23,7 +23,7 @@ from autopeft import build
 from autopeft.config import parse
 from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import SpecError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.group import GroupEvaluator, _cause
 

@@ -13,7 +13,7 @@ from autopeft import build
 from autopeft.config import parse
 from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import AutopeftError
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training import harness
 

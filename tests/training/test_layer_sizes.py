@@ -5,8 +5,8 @@ from benches import make_bench
 from safetensors.torch import load_file
 
 from autopeft.config.layer_sizes import spread
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.expression import Expr
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.space import Branch, Choice, Space
 from autopeft.domain.trial import Result
 from autopeft.training.inject import build

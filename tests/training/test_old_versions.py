@@ -4,7 +4,7 @@ import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.training import old_versions
 from autopeft.training.inject import UnfitError
 

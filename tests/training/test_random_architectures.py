@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import make_model
 
-from autopeft.domain.allocation import found_before_training
 from autopeft.domain.architecture import Configuration, canonical
-from autopeft.domain.counting import known_metrics
-from autopeft.domain.fit import refuse_unfit
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.allocation import found_before_training
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.training.inject import build
 from autopeft.training.model import load_base
 from autopeft.training.shapes import model_shape

@@ -7,8 +7,8 @@ import torch
 import transformers as hf
 
 from autopeft.domain.architecture import canonical
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.training.shapes import inside_layers
 
 SIZES = {

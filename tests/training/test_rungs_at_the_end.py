@@ -7,7 +7,7 @@ from task_data import write_task
 from autopeft import build
 from autopeft.config import parse
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Segment, Stop
 
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny_models import chats, make_model
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.shapes import model_shape

@@ -6,9 +6,9 @@ from domain.matrix import module_of, placed, tiny_shape
 from training.test_sft import no_report, segment, shape, spec  # noqa: F401 - two are fixtures
 
 from autopeft.domain.architecture import Architecture, Configuration
-from autopeft.domain.capabilities import SEARCHABLE
-from autopeft.domain.fit import unfit
-from autopeft.domain.trainer_rules import refuse_untrainable
+from autopeft.domain.networks.capabilities import SEARCHABLE
+from autopeft.domain.rules.fit import unfit
+from autopeft.domain.rules.trainer_rules import refuse_untrainable
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
 

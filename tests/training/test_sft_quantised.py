@@ -7,7 +7,7 @@ from tiny_models import make_model
 from training.test_sft import no_report, spec  # noqa: F401 - a fixture
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.shapes import model_shape

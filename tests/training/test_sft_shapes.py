@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from tiny_models import chats, make_model
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.generation import Generation
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Constraint, Objective
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.shapes import model_shape

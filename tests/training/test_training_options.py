@@ -8,7 +8,7 @@ from task_data import write_task
 from torch._dynamo.utils import counters
 
 from autopeft.domain.architecture import canonical
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.shapes import model_shape

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from explored import explored_spec, explored_trials
 
-from autopeft.domain.front import front
+from autopeft.domain.results.front import front
 from autopeft.domain.trial import State
 from autopeft.views.standing import standing
 

@@ -7,8 +7,8 @@ from explored import explored_spec, explored_trials
 from rich.console import Console
 
 from autopeft.domain.architecture import Architecture
-from autopeft.domain.front import front
 from autopeft.domain.objective import Metric
+from autopeft.domain.results.front import front
 from autopeft.domain.trial import Failure, FailureReason, State
 from autopeft.views.sentences import failure_lines, saved_line
 from autopeft.views.standing import standing

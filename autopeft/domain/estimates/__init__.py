@@ -7,12 +7,12 @@ measured is taken to be an estimate times a factor that the measurements tell.
 from collections.abc import Mapping
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.counting import known_metrics
 from autopeft.domain.estimates.memory import peak_gib
 from autopeft.domain.estimates.time import step_seconds
 from autopeft.domain.estimates.workload import LANGUAGE_LENGTH, Corpus, Setting, Workload
 from autopeft.domain.model import ModelShape
-from autopeft.domain.recipe import planned_epochs, planned_steps
+from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.recipes.recipe import planned_epochs, planned_steps
 
 __all__ = ["ESTIMATED", "GROWING", "LANGUAGE_LENGTH", "Corpus", "Setting", "estimates"]
 

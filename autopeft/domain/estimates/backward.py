@@ -8,10 +8,10 @@ to a leaf that requires a gradient).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopeft.domain.allocation import deployed
 from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.capabilities import CAPABILITIES, MODEL
 from autopeft.domain.model import ModelShape, TargetModule
+from autopeft.domain.networks.allocation import deployed
+from autopeft.domain.networks.capabilities import CAPABILITIES, MODEL
 
 
 @dataclass(frozen=True)

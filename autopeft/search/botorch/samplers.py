@@ -23,9 +23,9 @@ from math import ceil, sqrt
 import numpy as np
 
 from autopeft.domain.errors import OutcomeError
-from autopeft.domain.front import baseline_metrics
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.results.front import baseline_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search.botorch.acquisition import (

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autopeft.domain.ports import Problem, Suggestion
-from autopeft.domain.replicates import grouped
+from autopeft.domain.results.replicates import grouped
 from autopeft.domain.space import Branch, Json, Range
 from autopeft.domain.trial import Trial
 from autopeft.search.model.encoding import Array, Encoding

@@ -8,10 +8,10 @@ from itertools import islice
 
 import numpy as np
 
-from autopeft.domain.front import outcomes
 from autopeft.domain.pareto import Array, non_dominated
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import merged
+from autopeft.domain.results.front import outcomes
+from autopeft.domain.results.replicates import merged
 from autopeft.domain.space import Branch, Point, Space
 from autopeft.domain.trial import State, Trial
 from autopeft.search.model.outcomes import known_limits

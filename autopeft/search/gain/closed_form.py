@@ -21,9 +21,9 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.estimates import ESTIMATED
-from autopeft.domain.front import outcomes
 from autopeft.domain.objective import one_quality
 from autopeft.domain.ports import Problem
+from autopeft.domain.results.front import outcomes
 from autopeft.domain.trial import Trial
 from autopeft.search.gain.odds import make_odds
 from autopeft.search.gain.staircase import LEAST, gain_over, rising, staircase, volume

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.front import feasible
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import averaged, completed
+from autopeft.domain.results.front import feasible
+from autopeft.domain.results.replicates import averaged, completed
 from autopeft.domain.trial import State, Trial
 from autopeft.search.gain import closed_form
 from autopeft.search.gain.box_gain import Boxes, exactly, normally

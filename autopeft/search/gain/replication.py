@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autopeft.domain.front import feasible
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import averaged, completed, grouped
+from autopeft.domain.results.front import feasible
+from autopeft.domain.results.replicates import averaged, completed, grouped
 from autopeft.domain.trial import State, Trial
 from autopeft.search.gain.closed_form import Model
 from autopeft.search.model.encoding import Array

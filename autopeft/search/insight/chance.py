@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autopeft.domain.front import feasible, outcomes
-from autopeft.domain.insight import Level
 from autopeft.domain.ports import Problem
-from autopeft.domain.progress import Axes, ended, volumes_of
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.front import feasible, outcomes
+from autopeft.domain.results.insight import Level
+from autopeft.domain.results.progress import Axes, ended, volumes_of
+from autopeft.domain.results.replicates import averaged
 from autopeft.domain.trial import Trial
 from autopeft.search.gain import closed_form
 from autopeft.search.gain.odds import make_odds

@@ -21,10 +21,10 @@ from dataclasses import replace
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.insight import Effect, Effects
-from autopeft.domain.intervals import Z95
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem
+from autopeft.domain.results.insight import Effect, Effects
+from autopeft.domain.results.intervals import Z95
 from autopeft.domain.space import Bits, Branch, Choice, Json, Parameter, Point, Range, Subset
 from autopeft.domain.trial import State, Trial
 from autopeft.search.gain import closed_form

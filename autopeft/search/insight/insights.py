@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autopeft.domain.insight import Insight
 from autopeft.domain.ports import Problem
+from autopeft.domain.results.insight import Insight
 from autopeft.domain.trial import Trial
 from autopeft.search.model.memory import Memory
 from autopeft.search.model.threads import on_one_thread

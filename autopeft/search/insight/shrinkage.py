@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import averaged
+from autopeft.domain.results.replicates import averaged
 from autopeft.domain.trial import Trial
 from autopeft.search.gain import closed_form
 from autopeft.search.model.memory import Memory

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.domain.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Json, Range
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.errors import OutcomeError
-from autopeft.domain.front import baseline_metrics, feasible
 from autopeft.domain.objective import Constraint
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import merged, seed_factor
+from autopeft.domain.results.front import baseline_metrics, feasible
+from autopeft.domain.results.replicates import merged, seed_factor
 from autopeft.domain.trial import State, Trial
 from autopeft.search.model.costs import estimated, log_estimates, log_ratio
 from autopeft.search.model.encoding import Array

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.front import outcomes, reference_point
 from autopeft.domain.objective import Objective
 from autopeft.domain.ports import Problem
-from autopeft.domain.replicates import merged
+from autopeft.domain.results.front import outcomes, reference_point
+from autopeft.domain.results.replicates import merged
 from autopeft.domain.trial import Trial
 from autopeft.search.model.encoding import Array
 from autopeft.search.model.progress import at_the_end

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autopeft.domain.front import best_baselines, outcomes
 from autopeft.domain.pareto import non_domination_rank
 from autopeft.domain.ports import Problem
+from autopeft.domain.results.front import best_baselines, outcomes
 from autopeft.domain.trial import State, Trial
 
 _MOST = 750  # configurations of those that ended

@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 
 from autopeft.domain.errors import AutopeftError, OutcomeError
-from autopeft.domain.front import baseline_metrics
 from autopeft.domain.ports import Problem, Suggestion
+from autopeft.domain.results.front import baseline_metrics
 from autopeft.domain.space import Point
 from autopeft.domain.trial import State, Trial
 from autopeft.search.optuna.parameters import Distributions, Parameters, Params

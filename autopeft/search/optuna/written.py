@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autopeft.domain.describe import describe
 from autopeft.domain.errors import ExportError
-from autopeft.domain.front import baseline_metrics
+from autopeft.domain.networks.describe import describe
+from autopeft.domain.results.front import baseline_metrics
 from autopeft.domain.space import Choice, Json, Range, Variable
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import State, Trial

@@ -1,0 +1,1 @@
+"""PEFT's methods: their fields and defaults, their sizes, where they go in a model."""
