@@ -70,7 +70,8 @@ class Range:
     def at(self, unit: float) -> float | int:
         """Map unit in [0, 1] to a value of the range."""
         if self.log:
-            value = float(np.exp(np.log(self.low) + unit * (np.log(self.high) - np.log(self.low))))
+            low, high = self._logs
+            value = float(np.exp(low + unit * (high - low)))
         else:
             value = self.low + unit * (self.high - self.low)
         if self.step is not None:
@@ -84,9 +85,13 @@ class Range:
     def unit(self, value: float) -> float:
         """Map a value of the range to [0, 1]: the inverse of `at`."""
         if self.log:
-            span = np.log(self.high) - np.log(self.low)
-            return float((np.log(value) - np.log(self.low)) / span)
+            low, high = self._logs
+            return float((np.log(value) - low) / (high - low))
         return float((value - self.low) / (self.high - self.low))
+
+    @cached_property
+    def _logs(self) -> tuple[np.float64, np.float64]:
+        return np.log(self.low), np.log(self.high)
 
     def draw(self, rng: np.random.Generator) -> float | int:
         return self.at(float(rng.random()))

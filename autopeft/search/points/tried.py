@@ -18,7 +18,8 @@ from autopeft.domain.space import Json, Range
 _APART = 0.03  # of a range, in one of the numbers at least
 _NUMBERED = ("training", "parameters")
 
-_Options = tuple[tuple[str, str], ...]
+_Name = tuple[str, str]  # of a recipe's field or a parameter: which of the two, and its own
+_Options = tuple[tuple[_Name, str], ...]
 
 
 class Tried:
@@ -53,33 +54,31 @@ class Tried:
         """What its recipe and parameters name, and where their numbers lie in the ranges."""
         kept, numbers = [], []
         parts = (configuration.recipe, configuration.parameters)
-        named = {
-            f"{part}.{name}": value
-            for part, values in zip(_NUMBERED, parts, strict=True)
-            for name, value in values.items()
-        }
-        for name, value in sorted(named.items()):
-            if name in self._ranges and _fits(self._ranges[name], value):
-                numbers.append(self._ranges[name].unit(value))
-                kept.append((name, ""))
-            else:
-                kept.append((name, str(value)))
+        for part, values in zip(_NUMBERED, parts, strict=True):
+            for name, value in sorted(values.items()):
+                variable = self._ranges.get((part, name))
+                if variable is not None and _fits(variable, value):
+                    numbers.append(variable.unit(value))
+                    kept.append(((part, name), ""))
+                else:
+                    kept.append(((part, name), str(value)))
         return tuple(kept), tuple(numbers)
 
 
-def _ranges(problem: Problem) -> Mapping[str, Range]:
+def _ranges(problem: Problem) -> Mapping[_Name, Range]:
     """The continuous ranges of recipe fields and parameters; of several branches' the widest."""
-    found: dict[str, Range] = {}
+    found: dict[_Name, Range] = {}
     for branch in problem.space.branches:
         for parameter in branch.parameters:
-            variable, name = parameter.variable, parameter.name
+            variable = parameter.variable
+            part, _, name = parameter.name.partition(".")
             if (
-                name.partition(".")[0] in _NUMBERED
+                part in _NUMBERED
                 and isinstance(variable, Range)
                 and variable.continuous
-                and (name not in found or _width(variable) > _width(found[name]))
+                and ((part, name) not in found or _width(variable) > _width(found[part, name]))
             ):
-                found[name] = variable
+                found[part, name] = variable
     return found
 
 
