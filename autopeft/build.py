@@ -14,6 +14,7 @@ from autopeft.builders.exports import (
 )
 from autopeft.builders.imports import ImportedStudy, import_study
 from autopeft.builders.logged import log_model
+from autopeft.builders.needs import needs
 from autopeft.builders.places import adapter_folder, delete_study, place_of
 from autopeft.builders.problems import bound, check_own_code, own_shape, problem, shape_of
 from autopeft.builders.reach import check_reach
@@ -53,6 +54,7 @@ __all__ = [
     "log_model",
     "make_evaluator",
     "modelled",
+    "needs",
     "open_search",
     "open_store",
     "own_shape",

@@ -113,7 +113,7 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     build.check_sampler(spec, shape)
     never = build.check_reach(spec, shape, space)
     lacking = build.store_remarks(spec, Home.from_environment())
-    for remark in (*model_remarks(spec), *data_remarks(spec), *never, *lacking):
+    for remark in (*model_remarks(spec), *data_remarks(spec), *build.needs(spec), *never, *lacking):
         print(visible(remark), file=sys.stderr)
     names = ", ".join(branch.name for branch in spec.space.searched)
     model = f"{shape.model_type} with {shape.layers} layers" if spec.model else "no model"
@@ -134,6 +134,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     remarks = {
         "model": model_remarks(spec),
         "data": data_remarks(spec),
+        "training": build.needs(spec),
         "search": build.store_remarks(spec, Home.from_environment()),
     }
     if as_json:

@@ -15,9 +15,12 @@ from collections.abc import Iterable
 
 from autopeft.domain.errors import AutopeftError, StudyError
 
-NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"  # it is the name of a folder
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"  # it is the name of a folder
 STUDY = re.compile(rf"({NAME}/)?{NAME}")
-"""Of a study. A name never leaves its folder: no part of it begins with a point."""
+"""Of a study. A name never leaves its folder, and no command takes it for an option: no part of it
+begins with a point or a dash."""
+RULE = "letters, digits, _ and (not first) - and ."
+"""What a part of a name takes, in words."""
 
 
 def own_namespace() -> str:
@@ -29,8 +32,7 @@ def own_namespace() -> str:
     found = os.environ.get("AUTOPEFT_NAMESPACE", "")
     if found and not re.fullmatch(NAME, found):
         raise AutopeftError(
-            "AUTOPEFT_NAMESPACE takes letters, digits, - _ and (not first) ., got "
-            f"{found!r}: name another, or unset it"
+            f"AUTOPEFT_NAMESPACE takes {RULE}, got {found!r}: name another, or unset it"
         )
     return found
 

@@ -42,7 +42,7 @@ def test_a_name_without_a_namespace_is_of_ones_own_and_a_whole_one_of_its_own(mo
     ]
 
 
-@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "/", "a b", "-\n", "ü", "~"])
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "/", "a b", "-\n", "-nlp", "ü", "~"])
 def test_a_namespace_that_could_leave_the_folder_is_refused(monkeypatch, name):
     monkeypatch.setenv("AUTOPEFT_NAMESPACE", name)
     with pytest.raises(AutopeftError, match=r"AUTOPEFT_NAMESPACE takes letters.*unset it"):
@@ -55,6 +55,15 @@ def test_a_namespace_that_could_leave_the_folder_is_refused(monkeypatch, name):
 def test_a_study_whose_name_could_leave_the_folder_is_refused(tmp_path, name):
     with pytest.raises(SpecError, match="a study takes letters"):
         loaded(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["-x", "--all", "nlp/-x", "-nlp/x"])
+def test_a_study_that_commands_would_take_for_an_option_is_refused(tmp_path, name):
+    with pytest.raises(
+        SpecError, match=r"a study takes letters, digits, _ and \(not first\) - and"
+    ):
+        loaded(tmp_path, name)
+    assert loaded(tmp_path, "a-x").name == "a-x"
 
 
 def test_a_file_is_of_ones_own_namespace_and_so_is_what_it_starts_from(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from autopeft import config
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.ports import Store, StudyRecord
 from autopeft.domain.tasks import KINDS
-from autopeft.namespaces import check_free, own_name
+from autopeft.namespaces import RULE, check_free, own_name
 
 if TYPE_CHECKING:
     from autopeft.importing import Source
@@ -67,12 +67,12 @@ def _store_import(
 
     folder = os.getcwd()
     if not config.is_study_name(name):
-        raise AutopeftError(f"a study takes letters, digits, - _ and (not first) ., got {name!r}")
+        raise AutopeftError(f"a study takes {RULE}, got {name!r}")
     if model["task_type"] not in KINDS:
         raise AutopeftError(f"--task takes {', '.join(KINDS)}, got {model['task_type']!r}")
     now = time.time()
     shape = model_shape(model, folder=folder, num_labels=2)
-    trials, left_out = trials_of(found.results, shape, now=now)
+    trials, left_out = trials_of(found.results, shape, objectives=found.objectives, now=now)
     left_out = [*found.left_out, *left_out]
     if not trials:
         why = f": {left_out[0]}" if left_out else ""

@@ -36,7 +36,11 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
         shape = own_shape(spec) if spec.evaluator is not None else _shape(spec)
     except AutopeftError as error:
         raise config.relocated(error, source, spec.document) from error
-    return config.bind(spec, shape, source=source), shape
+    if spec.trainer != "trl.SFTTrainer" or spec.evaluator is not None:
+        return config.bind(spec, shape, source=source), shape
+    from autopeft.training.template import refusal_of
+
+    return config.bind(spec, shape, source=source, refusal=refusal_of(spec)), shape
 
 
 def _shape(spec: StudySpec) -> ModelShape:

@@ -103,10 +103,10 @@ def _kind(kind: "TaskKind") -> dict[str, str]:
 
 def _check_name(study: str) -> None:
     from autopeft.config import is_study_name
+    from autopeft.namespaces import RULE
 
     if not is_study_name(study):
-        rule = "--study takes letters, digits, - _ and (not first) ."
-        raise AutopeftError(f"{rule}, got {study!r}")
+        raise AutopeftError(f"--study takes {RULE}, got {study!r}")
 
 
 def _name_for(data: str, task: str) -> str:

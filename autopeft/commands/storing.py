@@ -41,14 +41,14 @@ def restore(
 ) -> None:
     """Copy the studies of a backup into the store, beside those that are there: all or none."""
     from autopeft.config import is_study_name
+    from autopeft.namespaces import RULE
     from autopeft.store.backup import names_in
     from autopeft.store.backup import restore as copied
 
     for name in names_in(file):  # a folder is named by it
         if not all(is_study_name(part) for part in name.split("/")):
             raise AutopeftError(
-                f"{file} is no store of autopeft: a study's name takes letters, digits, - _ and "
-                f"(not first) ., got {name!r}"
+                f"{file} is no store of autopeft: a study's name takes {RULE}, got {name!r}"
             )
     home = Home.from_environment()
     home.folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The checks that need the model: its layers, its modules, its widths."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,13 @@ from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.nearest import nearest
 from autopeft.domain.networks.capabilities import CAPABILITIES
 from autopeft.domain.networks.counting import known_metrics
+from autopeft.domain.recipes.recipe import RecipeError
 from autopeft.domain.rules.fit import wrapped_as
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
+
+Refusal = Callable[[str, Json, Mapping[str, Json]], str]
+"""refusal(field, value, recipe) -> a reason; "": there is none"""
 
 _LOW_RANK = ("LORA", "ADALORA", "LOHA", "DELORA", "HRA")
 _PREFIX_SHAPE = ("num_layers", "token_dim", "num_attention_heads", "num_transformer_submodules")
@@ -32,10 +36,18 @@ _HEADS_OF_PEFT = ("classifier", "score")  # in every SEQ_CLS config that PEFT wr
 _DRAWS = 32
 
 
-def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> StudySpec:
+def bind(
+    spec: StudySpec,
+    shape: ModelShape,
+    *,
+    source: Path | None = None,
+    refusal: Refusal = lambda field, value, recipe: "",
+) -> StudySpec:
     """The spec on this model: layer bits get their length, and everything is checked against it.
 
     source: the file that the spec came from, for the places of mistakes.
+    refusal: why no trial trains with a value of a field, beside the others of its recipe, for what
+        neither the file nor the shape shows.
 
     Raises:
         SpecError: every target that matches nothing, layer that is not there, size too large.
@@ -55,8 +67,16 @@ def bind(spec: StudySpec, shape: ModelShape, *, source: Path | None = None) -> S
     for branch in spec.space.branches:
         path, before = _path(branch, spec), len(mistakes)
         bound = _branch(branch, f"{path}." if path else "", shape, complain)
+        recipe = branch.tree.get("training", {})
+        for field, value in recipe.items():
+            for suffix, option in options_of(value):
+                if reason := refusal(field, option, recipe):
+                    at = _recipe_path(field, branch, spec)
+                    complain(f"{at}{suffix}" if at else path, reason)
         if len(mistakes) == before and (error := _refused(bound, spec, shape)):
-            complain(path or "modules", f"this model takes no configuration of it: {error}")
+            at = _recipe_path(error.field, branch, spec) if isinstance(error, RecipeError) else ""
+            rule = str(error) if at else f"this model takes no configuration of it: {error}"
+            complain(at or path or "modules", rule)
         branches.append(bound)
     if mistakes:
         found = sorted(mistakes.values(), key=lambda m: (m.line is None, m.line or 0))
@@ -68,6 +88,15 @@ def _path(branch: Branch, spec: StudySpec) -> str:
     if branch.baseline:
         return f"baselines.{branch.name}"
     return f"space.{branch.name}" if "space" in spec.document else ""
+
+
+def _recipe_path(field: str, branch: Branch, spec: StudySpec) -> str:
+    """Where the file has a field of a branch's recipe; "": nowhere."""
+    group = "baselines" if branch.baseline else "space"
+    own = (spec.document.get(group) or {}).get(branch.name) or {}
+    if field in (own.get("training") or {}):
+        return f"{group}.{branch.name}.training.{field}"
+    return f"training.{field}" if field in (spec.document.get("training") or {}) else ""
 
 
 def _branch(branch: Branch, path: str, shape: ModelShape, complain: Complain) -> Branch:
@@ -220,16 +249,16 @@ def _patterns(
                     )
 
 
-def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> str:
+def _refused(branch: Branch, spec: StudySpec, shape: ModelShape) -> Exception | None:
     """The first refusal where every drawn point is refused, else nothing."""
-    rng, first = np.random.default_rng(0), ""
+    rng, first = np.random.default_rng(0), None
     spec = replace(spec, space=Space((branch,)))
     for _ in range(_DRAWS if branch.parameters else 1):
         try:
             configuration = configured(spec, shape, spec.space.draw(rng))
             known_metrics(configuration.architecture, shape)
         except (ArithmeticError, TypeError, ValueError) as error:
-            first = first or str(error)
+            first = first or error
         else:
-            return ""
+            return None
     return first

@@ -30,7 +30,7 @@ from autopeft.domain.errors import Mistake, SpecError
 from autopeft.domain.estimates import ESTIMATED
 from autopeft.domain.objective import METRICS
 from autopeft.domain.study import StudySpec, asked
-from autopeft.namespaces import STUDY, namespace_of, whole_name
+from autopeft.namespaces import RULE, STUDY, namespace_of, whole_name
 
 KEYS = (
     *("autopeft", "study", "model", "trainer", "data", "training", "space", "objectives"),
@@ -41,7 +41,7 @@ KEYS = (
 
 
 def is_study_name(name: Any) -> bool:
-    """Letters, digits, - _ and, not first, a point; a namespace before it, and a /."""
+    """Letters, digits, _ and, not first, a dash or a point; a namespace before it, and a /."""
     return isinstance(name, str) and STUDY.fullmatch(name) is not None
 
 
@@ -221,5 +221,5 @@ class _Parser:
             self.complain("autopeft", message, "write `autopeft: 1`")
         name = document.get("study")
         if not is_study_name(name):
-            message = f"a study takes letters, digits, - _ and (not first) ., got {told(name)}"
+            message = f"a study takes {RULE}, got {told(name)}"
             self.complain("study", message, "name the study")

@@ -30,6 +30,7 @@ LEAST: Mapping[str, float] = {
     "max_grad_norm": 0,
     "max_length": 2,  # a token is told by the one before it
     "neftune_noise_alpha": 0,
+    "pad_to_multiple_of": 1,
     "per_device_eval_batch_size": 1,
     "per_device_train_batch_size": 1,
     "tfinal": 0,
@@ -42,7 +43,7 @@ MOST: Mapping[str, float] = {"lora_dropout": 1, "num_train_epochs": 1_000_000}
 _NO_STEPS = -1
 """The `max_steps` of a run that counts epochs."""
 
-_NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_length", "neftune_noise_alpha"}
+_NEVER_NULL = (ABOVE.keys() | LEAST) - {"max_length", "neftune_noise_alpha", "pad_to_multiple_of"}
 """Fields that a trial cannot do without; of most others null is the library's own default."""
 
 

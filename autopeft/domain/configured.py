@@ -4,7 +4,7 @@ from autopeft.domain.architecture import Configuration, canonical
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
 from autopeft.domain.own_code import refuse_unreachable
-from autopeft.domain.recipes.processes import spread_out
+from autopeft.domain.recipes.processes import refuse_alone, spread_out
 from autopeft.domain.rules.fit import loads_quantised, refuse_unfit
 from autopeft.domain.rules.trainer_rules import refuse_too_long, refuse_untrainable
 from autopeft.domain.space import Point
@@ -15,7 +15,7 @@ def configured(spec: StudySpec, shape: ModelShape, point: Point) -> Configuratio
     """What no worker would refuse for what is known before.
 
     Raises:
-        ValueError: no trial can train it.
+        ValueError: no trial can train it; a RecipeError where a field of the recipe is to blame.
     """
     found = canonical(
         spec.space.realise(point),
@@ -34,6 +34,7 @@ def configured(spec: StudySpec, shape: ModelShape, point: Point) -> Configuratio
     if spec.evaluator is not None:
         refuse_unreachable(found.architecture)
     else:
+        refuse_alone(found, spec.resources.processes_per_trial)
         refuse_untrainable(found, shape, spec.trainer)
         refuse_too_long(found, shape, int(spec.data.get("max_length", 0)))
     return found

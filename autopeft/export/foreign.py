@@ -22,6 +22,7 @@ from autopeft.domain.trial import State, Trial
 from autopeft.export.configs import config_arguments
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import training_arguments
+from autopeft.export.template import template_argument
 
 _SFT = "trl.SFTTrainer"
 _NOT_ASKED = ("report_to", "disable_tqdm", "label_names", "eval_strategy", "logging_steps")
@@ -76,7 +77,8 @@ class Asked:
     def checkpoint_dtype(self) -> str | None:
         from transformers import AutoConfig
 
-        passed = {k: self.model[k] for k in ("revision", "trust_remote_code") if k in self.model}
+        source = ("revision", "subfolder", "trust_remote_code")
+        passed = {k: self.model[k] for k in source if k in self.model}
         try:
             found = AutoConfig.from_pretrained(self.name, **passed).dtype
         except (OSError, ValueError):
@@ -154,11 +156,12 @@ def asked_of(spec: StudySpec, trial: Trial, shape: ModelShape, prepared: Prepare
     ]
     row = next(iter(prepared.splits["train"]), {})
     columns = tuple(name for name, value in row.items() if value is not None)
+    training = {**training_arguments(trial), **template_argument(spec, trial)}
     return Asked(
         number=trial.number,
         name=prepared.model,
         module=described[0] if len(described) == 1 else {},
-        training={k: v for k, v in training_arguments(trial).items() if k not in _NOT_ASKED},
+        training={k: v for k, v in training.items() if k not in _NOT_ASKED},
         model=dict(prepared.load_arguments),
         columns=columns,
         conversations=isinstance(row.get("prompt"), list),

@@ -13,7 +13,7 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.space import Json
 from autopeft.domain.tasks import TaskKind
 from autopeft.export.prepared import Prepared
-from autopeft.export.source import constant, literal
+from autopeft.export.source import constant, further, literal
 
 _FRAGMENTS = Path(__file__).with_name("templates") / "kinds"
 _HEAD = """
@@ -159,12 +159,11 @@ def _load(kind: TaskKind, prepared: Prepared) -> str:
 
 def _process(kind: TaskKind, prepared: Prepared, reader: str) -> str:
     """The lines of main that load what makes rows into inputs."""
-    trust = ", trust_remote_code=True" if prepared.load_arguments.get("trust_remote_code") else ""
+    options = further(prepared.processor_arguments)
     if reader == "processor":
-        return f'    processor = AutoImageProcessor.from_pretrained(MODEL{trust}, backend="pil")'
-    options = "".join(f", {k}={v!r}" for k, v in prepared.processor_arguments.items())
+        return f'    processor = AutoImageProcessor.from_pretrained(MODEL{options}, backend="pil")'
     return (
-        f"    tokenizer = AutoTokenizer.from_pretrained(MODEL{trust}{options})\n"
+        f"    tokenizer = AutoTokenizer.from_pretrained(MODEL{options})\n"
         "    if tokenizer.pad_token is None:\n"
         "        tokenizer.pad_token = tokenizer.eos_token"
     )

@@ -13,6 +13,7 @@ from autopeft.export.foreign import asked_of, refuse_unfinished
 from autopeft.export.llama_factory import llama_factory_files
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import title
+from autopeft.export.template import template_files
 from autopeft.export.trl_sft import trl_files
 
 RECIPES = ("axolotl", "llama-factory", "trl")
@@ -65,6 +66,8 @@ def export_recipe(
     """
     refuse_unfinished(tool, spec, trial)
     files = recipe_files(tool, spec, trial, shape, prepared)
+    if tool == "trl":
+        files |= template_files(spec, trial)
     for name, rows in prepared.splits.items():
         files[f"data/{name}.jsonl"] = json_lines(list(rows))
     files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"

@@ -22,9 +22,10 @@ from autopeft.export.kinds import kind_values
 from autopeft.export.modules import peft_values, tuner_files
 from autopeft.export.own_metrics import own_files, own_requirements, own_values
 from autopeft.export.prepared import Prepared
-from autopeft.export.source import constant, remark
+from autopeft.export.source import constant, further, remark
 from autopeft.export.stopping import stopping_files, stopping_values
 from autopeft.export.strategies import allocation_files, start_values, strategy_values
+from autopeft.export.template import template_argument, template_files
 
 TEMPLATES = Path(__file__).with_name("templates")
 _BY_TRAINER = {
@@ -59,6 +60,8 @@ def script_files(
         raise ExportError(f"train.py can be written for {known}, got {spec.trainer!r}")
     packages = _packages(spec, trial)
     training = training_arguments(trial)
+    template = template_files(spec, trial)
+    training |= template_argument(spec, trial)
     architecture = trial.configuration.architecture
     strategy = architecture.allocation[0]
     values = {
@@ -67,7 +70,7 @@ def script_files(
         "columns": remark(", ".join(columns)),
         "model": constant("MODEL", prepared.model),
         "model_arguments": constant("MODEL_ARGUMENTS", dict(prepared.load_arguments)),
-        "tokenizer_arguments": _tokenizer_arguments(prepared),
+        "tokenizer_arguments": further(prepared.processor_arguments),
         "seed": repr(trial.seed),
         "threads": repr(trial.provenance["threads"]),
         "eval_loss": repr(trial.metrics["eval_loss"]),
@@ -84,6 +87,8 @@ def script_files(
         "keep_initial": "",
         "add_callback": "",
     }
+    for name in template:
+        values["training"] += f'\nTRAINING["chat_template_path"] = str(HERE / "{name}")'
     described: tuple[dict[str, Json], ...] = ()
     if not architecture.full_fine_tuning:
         described = config_arguments(
@@ -110,13 +115,13 @@ def script_files(
     ours = [values.pop(name) for name in beside]
     values["import_beside"] = "".join(f"\n{lines}" for lines in ours if lines)
     values["import_beside"] += "\n" if any(ours) else ""
-    template = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
+    script = Template((TEMPLATES / _BY_TRAINER[spec.trainer]).read_text(encoding="utf-8"))
     files = {
-        "train.py": template.substitute(values),
+        "train.py": script.substitute(values),
         "training_args.yaml": yaml_text(training),
         "requirements.txt": _requirements(packages, trial, own_requirements(spec)),
     }
-    files |= own_files(spec, prepared) | stopping_files(trial)
+    files |= own_files(spec, prepared) | stopping_files(trial) | template
     return files | allocation_files(architecture, strategy) | tuner_files(described)
 
 
@@ -147,12 +152,6 @@ def training_arguments(trial: Trial) -> dict[str, Json]:
     )
     del arguments["disable_tqdm"]
     return arguments
-
-
-def _tokenizer_arguments(prepared: Prepared) -> str:
-    if prepared.load_arguments.get("trust_remote_code"):
-        return ", trust_remote_code=True"
-    return ""
 
 
 def _packages(spec: StudySpec, trial: Trial) -> list[str]:

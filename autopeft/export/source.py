@@ -1,7 +1,7 @@
 """Values as Python source, laid out as ruff and black do: on one line where it fits."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from autopeft.domain.model import ModelShape
 from autopeft.domain.space import Json
@@ -47,6 +47,11 @@ def constant(name: str, value: Json) -> str:
 def call(name: str, arguments: Iterable[tuple[str, str]]) -> str:
     """`name(key=source, ...)`, an argument a line; the sources are given."""
     return _lines(f"{name}(", [f"{key}={source}" for key, source in arguments], ")", 0)
+
+
+def further(arguments: Mapping[str, Json]) -> str:
+    """Arguments behind the first of a call."""
+    return "".join(f", {name}={literal(value)}" for name, value in arguments.items())
 
 
 def module_names(constant_name: str, names: Sequence[str], shape: ModelShape) -> str:

@@ -10,6 +10,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.objective import METRICS, Goal, Objective
 
 _SIZES = ("parameters", "bytes")
+_COUNTED = ("adapter_params", "trainable_params", "adapter_bytes")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Wanted:
                 f"--metric {name}{'=' + found['column'] if found['column'] else ''}:maximize"
             )
         return cls(name, found["column"] or name, "maximize" if goal == "maximize" else "minimize")
+
+    @property
+    def counted(self) -> bool:
+        """Whether the model tells it, where no column of its name does."""
+        return self.name == self.column and self.name in _COUNTED
 
     @property
     def objective(self) -> Objective:

@@ -30,11 +30,11 @@ _BYTES = 4  # of a stored parameter, where only bytes are known: PEFT keeps adap
 
 
 def trials_of(
-    found: Sequence[Found], shape: ModelShape, *, now: float
+    found: Sequence[Found], shape: ModelShape, *, objectives: Sequence[Objective] = (), now: float
 ) -> tuple[list[Trial], list[str]]:
     """The results as completed trials, and why each of the others was left out.
 
-    now: when they were imported, in seconds since the epoch.
+    objectives: what each has to have; now: when they were imported, in seconds since the epoch.
     """
     trials: list[Trial] = []
     left_out: list[str] = []
@@ -44,6 +44,7 @@ def trials_of(
             configuration = _configuration(result, shape)
             seed = times[configuration.key]
             known = _known(result, configuration.architecture, shape)
+            _refuse_lacking({**known, **result.metrics}, objectives)
         except ValueError as error:
             left_out.append(f"{result.name}: {error}")
             continue
@@ -116,6 +117,15 @@ def _known(result: Found, architecture: Architecture, shape: ModelShape) -> dict
     if "adapter_params" not in known and "adapter_bytes" in known:
         known["adapter_params"] = known["adapter_bytes"] / _BYTES
     return known
+
+
+def _refuse_lacking(values: Mapping[str, float], objectives: Sequence[Objective]) -> None:
+    """
+    Raises:
+        ValueError: an objective has no value.
+    """
+    for name in (o.metric for o in objectives if o.metric not in values):
+        raise ValueError(f"{name} is not counted for this configuration: give it a column {name}")
 
 
 def document_of(

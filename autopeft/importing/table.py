@@ -18,8 +18,8 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
     A column is a metric, its standard error (`accuracy_stderr`), or a parameter.
 
     Raises:
-        AutopeftError: no such file, no header, one name for two columns, or a metric's column is
-            not in it.
+        AutopeftError: no such file, no header, one name for two columns, or the column of a metric
+            that the model does not tell is not in it.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -31,7 +31,7 @@ def read_csv(path: Path, wanted: Sequence[Wanted]) -> tuple[list[Found], list[st
     except csv.Error as error:
         raise AutopeftError(f"import cannot read {path}: {error}") from error
     columns = [name for name in names or () if name]
-    if missing := [w.column for w in wanted if w.column not in columns]:
+    if missing := [w.column for w in wanted if w.column not in columns and not w.counted]:
         raise AutopeftError(
             f"{path.name} has no column {missing[0]!r}, it has {', '.join(columns) or 'none'}: "
             "name it as in --metric accuracy=test_accuracy"
@@ -62,7 +62,9 @@ def _found(name: str, row: Mapping[str, Any], wanted: Sequence[Wanted]) -> Found
     errors = {w.name: f"{w.column}_stderr" for w in wanted}
     taken = {*(w.column for w in wanted), *errors.values()}
     values = {
-        w.name: in_bounds(w.name, _number(row.get(w.column), w.column), w.column) for w in wanted
+        w.name: in_bounds(w.name, _number(row.get(w.column), w.column), w.column)
+        for w in wanted
+        if w.column in row or not w.counted
     }
     stderr = {
         metric: _number(row[column], column)

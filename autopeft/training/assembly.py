@@ -1,11 +1,13 @@
 """What a segment trains: ranks, model, trainer, and the strategy that acts meanwhile."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from peft import PeftConfig
 from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import is_torch_tf32_available
 
 from autopeft.allocation.adalora import AdaLoraCallback
 from autopeft.allocation.data_inits import inject_by_data
@@ -23,6 +25,7 @@ from autopeft.training.old_versions import refuse_what_is_broken
 from autopeft.training.pausing import pausing
 from autopeft.training.ranks import average_over_processes, on_one_device, own_recipe
 from autopeft.training.stopping import judged
+from autopeft.training.template import template_path
 
 
 def ranks_of(bench: Bench, segment: Segment, steps: int, scratch: str) -> dict[str, int] | None:
@@ -84,6 +87,11 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
         raise UnfitError("fp16 needs a GPU, and this worker has none: take bf16: true, or neither")
     if arguments.get("activation_offloading") and not torch.cuda.is_available():
         raise UnfitError("activation_offloading needs a GPU, and this worker has none: remove it")
+    if arguments.get("tf32") and not is_torch_tf32_available():
+        raise UnfitError("tf32 needs a GPU of NVIDIA's Ampere or newer: remove it")
+    if template := arguments.get("chat_template_path"):
+        folder = bench.spec.folder
+        arguments["chat_template_path"] = template_path(template, folder=folder)
     trainer_class, arguments_class = bench.task.trainer()
     if EarlyStopping.of(segment.configuration.recipe) is not None:
         trainer_class = judged(trainer_class)
@@ -94,7 +102,7 @@ def trainer_of(bench: Bench, segment: Segment, model: Any, steps: int, scratch: 
             args=on_one_device(arguments_class(output_dir=scratch, **arguments)),
             train_dataset=bench.train,
             eval_dataset=_evaluated(bench, segment),
-            processing_class=bench.base.processor,
+            processing_class=copy.deepcopy(bench.base.processor),  # TRL changes it by the recipe
             data_collator=bench.task.collator(model, bench.base.processor),
         )
     if loads_quantised(bench.spec.model) and not (trainer.args.bf16 or trainer.args.fp16):

@@ -192,7 +192,9 @@ def provenance(bench: Bench, data: Data) -> dict[str, Any]:
     return {
         "versions": versions(*quantised, *harness),
         "model": bench.base.path,
-        "model_fingerprint": model_fingerprint(bench.base.path),
+        "model_fingerprint": model_fingerprint(
+            bench.base.path, bench.spec.model.get("subfolder", "")
+        ),
         "data_fingerprint": data.fingerprint,
         "processor": platform.processor() or platform.machine(),
         "system": platform.platform(),

@@ -8,9 +8,9 @@ from transformers import AutoConfig
 from autopeft.domain.estimates import LANGUAGE_LENGTH, Corpus
 from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
-from autopeft.training.model import resolve_model
+from autopeft.training.model import load_processor, resolve_model
 from autopeft.training.tasks import task_of
-from autopeft.training.trust import trusted
+from autopeft.training.trust import source
 
 _SAMPLE = 512  # rows that are counted, evenly spaced
 
@@ -22,16 +22,15 @@ def corpus_of(spec: StudySpec) -> Corpus:
     length.
     """
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
-    path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
     task = task_of(spec.task)
-    code = trusted(spec.model)
     if "image" in spec.task.columns:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=code)
+        path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
+        config = AutoConfig.from_pretrained(path, **source(spec.model))
         side, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
         if not isinstance(side, int) or not isinstance(patch, int):
             return Corpus(len(data.train))
         return Corpus(len(data.train), ((side // patch) ** 2 + 1,))
-    processor = task.processor(path, trust_remote_code=code)
+    processor = load_processor(spec.model, folder=spec.folder)
     count = len(data.train)
     sample = data.train.select(range(0, count, max(1, count // _SAMPLE)))
     rows = task.inputs(sample, processor, spec.data)

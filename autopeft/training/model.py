@@ -15,7 +15,7 @@ from transformers import set_seed
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import task_kind
 from autopeft.training.tasks import Task, task_of
-from autopeft.training.trust import refuse_pickles, trusted
+from autopeft.training.trust import place, refuse_pickles, source, trusted
 
 _MISSING_SEED = 0  # of weights that the checkpoint lacks: the same bits in every worker
 _OURS = ("model_name_or_path", "task_type", "problem_type", "max_length")
@@ -62,9 +62,16 @@ def load_arguments(model: Mapping[str, Any], head: Sequence[str]) -> dict[str, A
 
 
 def processor_arguments(model: Mapping[str, Any], *, folder: str) -> dict[str, Any]:
-    """What the tokenizer is given to load besides."""
+    """What the tokenizer is loaded with."""
     path = resolve_model(model["model_name_or_path"], folder=folder)
-    return _task(model).processor_options(path, trust_remote_code=trusted(model))
+    trust = {"trust_remote_code": True} if trusted(model) else {}
+    return {**trust, **place(model), **_task(model).processor_options(path, **source(model))}
+
+
+def load_processor(model: Mapping[str, Any], *, folder: str) -> Any:
+    """What makes the inputs of the file's model."""
+    path = resolve_model(model["model_name_or_path"], folder=folder)
+    return _task(model).processor(path, **source(model))
 
 
 def bits_and_bytes(model: Mapping[str, Any]) -> bool:
@@ -117,7 +124,7 @@ def load_base(
     refuse_pickles(path, model)
     passed = {**load_arguments(model, head), "trust_remote_code": trusted(model), **extra}
     built = task.auto_class().from_pretrained(path, **passed)
-    processor = task.processor(path, trust_remote_code=trusted(model))
+    processor = load_processor(model, folder=folder)
     if getattr(built.config, "pad_token_id", None) is None:
         built.config.pad_token_id = getattr(processor, "pad_token_id", None)
     built.requires_grad_(False)
@@ -136,11 +143,11 @@ def load_base(
 
 
 @lru_cache(maxsize=8)
-def model_fingerprint(path: str) -> str:
+def model_fingerprint(path: str, subfolder: str = "") -> str:
     """SHA-256 over config and weights of a local folder; the name itself for a hub model."""
     import hashlib
 
-    folder = Path(path)
+    folder = Path(path) / subfolder
     if not folder.is_dir():
         return path
     digest = hashlib.sha256()

@@ -39,7 +39,7 @@ def measured(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
     more, their_errors = judge(
         bench.spec,
         trainer.model,
-        bench.base.processor,
+        trainer.processing_class,
         bench.rows[split or "validation"],
         batch_size=trainer.args.per_device_eval_batch_size,
         precision=trainer.accelerator.autocast(),
@@ -53,7 +53,7 @@ def measured(bench: Bench, trainer: Any, split: str | None = None) -> Measures:
     of_tasks, errors_of_tasks = harness_measures(
         bench.spec,
         trainer.model,
-        bench.base.processor,
+        trainer.processing_class,
         batch_size=trainer.args.per_device_eval_batch_size,
         precision=trainer.accelerator.autocast(),
     )

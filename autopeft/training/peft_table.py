@@ -13,7 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+_LOG_LEVELS = ["detail", "debug", "info", "warning", "error", "critical", "passive"]
 _TAKEN = {
+    "dataloader_multiprocessing_context": ["fork", "spawn", "forkserver"],
+    "log_level": _LOG_LEVELS,
+    "log_level_replica": _LOG_LEVELS,
     "logging_strategy": ["no", "steps", "epoch"],
     "loss_type": ["nll", "dft", "chunked_nll"],
     "packing_strategy": ["bfd", "bfd_split", "wrapped"],

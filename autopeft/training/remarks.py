@@ -2,7 +2,7 @@
 
 from autopeft.domain.study import StudySpec
 from autopeft.training.data import load_data
-from autopeft.training.model import resolve_model
+from autopeft.training.model import load_processor
 from autopeft.training.tasks import task_of
 from autopeft.training.trust import trusted
 
@@ -24,8 +24,7 @@ def data_remarks(spec: StudySpec) -> list[str]:
         return []
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     task = task_of(spec.task)
-    path = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
-    processor = task.processor(path, trust_remote_code=trusted(spec.model))
+    processor = load_processor(spec.model, folder=spec.folder)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return [
         f"data.{name}: {remark}"

@@ -15,7 +15,7 @@ from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.tasks import task_kind
 from autopeft.training.model import bits_and_bytes, resolve_model
 from autopeft.training.tasks import task_of
-from autopeft.training.trust import refuse_pickles, trusted
+from autopeft.training.trust import refuse_pickles, source
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _POSITIONS = re.compile(r"(^|\.)(position_embeddings?|embed_positions|wpe)$")
@@ -63,11 +63,9 @@ def _config(model: Mapping[str, Any], folder: str, num_labels: int) -> Any:
     name = resolve_model(model["model_name_or_path"], folder=folder)
     # Any names will do: shapes need their number.
     extra = task_of(task_kind(model)).head_arguments(tuple(map(str, range(num_labels))))
-    passed = {"trust_remote_code": trusted(model)}
-    passed |= {k: model[k] for k in ("revision",) if k in model}
     refuse_pickles(name, model)
     try:
-        return AutoConfig.from_pretrained(name, **passed, **extra)
+        return AutoConfig.from_pretrained(name, **source(model), **extra)
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise AutopeftError(

@@ -1,4 +1,5 @@
-"""What of a model may run: its own code where the file says so, and nothing out of its weights."""
+"""Where a model comes from, and what of it may run: its own code where the file says so, and
+nothing out of its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 
 from autopeft.domain.errors import AutopeftError
 
+_PLACE = ("revision", "subfolder", "code_revision", "cache_dir", "token", "local_files_only")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")  # weights that are never read
 
 
@@ -15,6 +17,16 @@ def trusted(model: Mapping[str, Any]) -> bool:
     Always given to transformers: where it is not, that asks on the terminal.
     """
     return model.get("trust_remote_code", False) is True
+
+
+def place(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the file's `model:` says where its files are, beside their path."""
+    return {name: model[name] for name in _PLACE if name in model}
+
+
+def source(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What its config, its tokenizer and its weights are all loaded with."""
+    return {**place(model), "trust_remote_code": trusted(model)}
 
 
 def refuse_pickles(path: str, model: Mapping[str, Any]) -> None:

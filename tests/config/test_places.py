@@ -71,6 +71,49 @@ def test_what_only_the_model_shows_has_its_place_too(tmp_path):
     assert mistake.suggestion == "did you mean query?"
 
 
+def test_a_field_that_no_trial_trains_with_is_shown_where_it_stands(tmp_path):
+    path = tmp_path / "space.yaml"
+    sound = SPACE.replace("SEQ_CLASS", "SEQ_CLS").replace("four", "4").replace("quary", "query")
+    sound = sound.replace("trials: 0", "trials: 3").replace("epoch: 4", "epochs: 4")
+
+    def mistakes(text):
+        path.write_text(text)
+        with pytest.raises(SpecError) as caught:
+            bind(load(path), bert_shape(), source=path)
+        return caught.value.mistakes
+
+    shared = sound.replace("epochs: 4", "epochs: 4\n  lr_scheduler_type: greedy")
+    (mistake,) = mistakes(shared)  # of the branch and of its baseline
+    assert str(mistake).startswith("line 9: training.lr_scheduler_type: lr_scheduler_type greedy")
+    assert mistake.span.text[mistake.span.column - 1 :][: mistake.span.width] == "greedy"
+    modules = next(line for line in sound.splitlines() if line.startswith("modules"))
+    branch = "space:\n  a:\n    " + modules + "\n    training: {ddp_backend: gloo}"
+    (mistake,) = mistakes(sound.replace(modules, branch))
+    assert mistake.path == "space.a.training.ddp_backend"
+    assert (mistake.span.line, mistake.span.column) == (12, 29)
+    assert "got gloo and one process" in mistake.message
+
+
+def test_what_is_wrong_by_default_is_shown_at_the_branch(tmp_path):
+    """`gradient_checkpointing`, which the file does not name, is on in TRL's trainer."""
+    rows = {"path": "json", "data_files": "rows.jsonl"}
+    document = {
+        "autopeft": 1,
+        "study": "chat",
+        "model": {"model_name_or_path": "m", "task_type": "CAUSAL_LM"},
+        "data": {"train": rows, "validation": rows},
+        "objectives": ["eval_loss"],
+        "budget": {"trials": 3},
+        "modules": [{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}],
+        "baselines": False,
+    }
+    path = tmp_path / "space.yaml"
+    path.write_text(json.dumps(document))
+    with pytest.raises(SpecError, match="modules: this model takes no configuration of it") as told:
+        bind(load(path), bert_shape(), source=path)
+    assert "put gradient_checkpointing: false into training" in str(told.value)
+
+
 def test_data_that_are_not_there_are_shown_where_they_are_named(tmp_path):
     path = tmp_path / "space.yaml"
     sound = SPACE.replace("SEQ_CLASS", "SEQ_CLS").replace("epoch:", "epochs:")

@@ -7,6 +7,7 @@ import pytest
 from fakes import bert_shape
 
 from autopeft.domain.architecture import Architecture, Configuration, Module
+from autopeft.domain.recipes.recipe import RecipeError
 from autopeft.domain.rules.trainer_rules import _TAKING, refuse_too_long, refuse_untrainable
 
 
@@ -127,9 +128,32 @@ def test_rows_of_a_language_model_have_a_length_that_its_packing_can_keep():
         refuse(sft, padding_free=True)
 
 
-def test_a_chat_template_is_found_from_any_folder():
-    refuse("trl.SFTTrainer", chat_template_path="/chats/plain.jinja")
-    refuse("trl.SFTTrainer", chat_template_path="HuggingFaceTB/SmolLM3-3B")
-    for relative in ("plain.jinja", "./tokenizer"):
-        with pytest.raises(ValueError, match="chat_template_path takes a full path"):
-            refuse("trl.SFTTrainer", chat_template_path=relative)
+def test_rows_of_a_study_are_texts_that_the_trainer_prepares():
+    refuse("trl.SFTTrainer", dataset_kwargs={"skip_prepare_dataset": False})
+    with pytest.raises(RecipeError, match="skip_prepare_dataset trains on rows of tokens"):
+        refuse("trl.SFTTrainer", dataset_kwargs={"skip_prepare_dataset": True})
+
+
+def test_arguments_of_an_optimiser_are_names_and_values():
+    refuse(optim_args="rank=8, scale=0.5")
+    for given in ("foo", "rank=8,", "rank=8 scale=2"):
+        with pytest.raises(RecipeError, match="optim_args takes name=value, name=value, got"):
+            refuse(optim_args=given)
+
+
+@pytest.mark.parametrize(
+    ("field", "recipe"),
+    [
+        ("lr_scheduler_type", {"lr_scheduler_type": "greedy"}),
+        ("lr_scheduler_type", {"lr_scheduler_type": "warmup_stable_decay"}),
+        ("lr_scheduler_kwargs", {"lr_scheduler_kwargs": {"power": 2.0}}),
+        ("learning_rate", {"lr_scheduler_type": "polynomial", "learning_rate": 1e-8}),
+        ("dataloader_prefetch_factor", {"dataloader_prefetch_factor": 2}),
+        ("fsdp", {"fsdp": "full_shard"}),
+        ("optim_args", {"optim_args": "foo"}),
+    ],
+)
+def test_a_refusal_names_the_field_that_is_wrong(field, recipe):
+    with pytest.raises(RecipeError) as caught:
+        refuse(**recipe)
+    assert caught.value.field == field

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from autopeft.cli import app, main
 from autopeft.domain.methods.layer_sizes import size_field
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.objective import Objective
 from autopeft.domain.results.replicates import averaged
 from autopeft.importing.fields import literal, split
-from autopeft.importing.found import Wanted
+from autopeft.importing.found import Found, Wanted
 from autopeft.importing.study import trials_of
 from autopeft.importing.table import found_in
 from autopeft.importing.values import module_values
@@ -84,6 +85,26 @@ def test_a_csv_is_a_study_with_a_front_and_says_what_it_left_out(folder):
     assert [row["objectives"]["accuracy"] for row in front["front"]] == [0.9]
     assert "trial 4" in run("best", "imported")
     assert "imported" in run("studies")
+
+
+def test_a_size_is_counted_where_no_column_has_it(folder):
+    (folder / "sizes.csv").write_text("r,targets,acc\n2,q_proj,0.5\n4,q_proj,0.6\n")
+    given = ("sizes.csv", "--model", "llama", "--metric", "accuracy=acc")
+    run("import", *given, "--metric", "adapter_params")
+    front = json.loads(run("front", "imported", "--json"))["front"]
+    sizes = [row["objectives"]["adapter_params"] for row in front]
+    assert sorted(sizes) == [min(sizes), 2 * min(sizes)]
+
+
+def test_a_size_that_cannot_be_counted_is_asked_for_as_a_column(monkeypatch):
+    monkeypatch.setattr("autopeft.importing.study.known_metrics", lambda *_: {})
+    row = Found("row 1", {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"]}, {}, {})
+    sizes = (Objective("adapter_params", "minimize"),)
+    trials, refused = trials_of([row], tiny_shape("llama"), objectives=sizes, now=1.0)
+    assert trials == []
+    assert refused == [
+        "row 1: adapter_params is not counted for this configuration: give it a column adapter_params"
+    ]
 
 
 def test_the_trials_of_an_optuna_storage_become_a_study(folder):
@@ -189,7 +210,14 @@ def test_result_files_of_the_comparison_suite_are_taken_batch_by_batch(folder):
     [
         (("none.csv", *WANTED), "import cannot read none.csv"),
         (("runs.csv", "--model", "llama"), "a CSV needs --metric for each objective"),
-        (("runs.csv", *WANTED), "has no column 'adapter_params', it has peft_type, r, alpha"),
+        (
+            ("runs.csv", *WANTED, "--metric", "eval_loss"),
+            "has no column 'eval_loss', it has peft_type, r, alpha",
+        ),
+        (
+            ("runs.csv", *WANTED[:4], "--metric", "adapter_params=size"),
+            "has no column 'size', it has peft_type, r, alpha",
+        ),
         (
             ("runs.csv", "--model", "llama", "--metric", "rouge=test_accuracy"),
             "--metric rouge needs a direction, got none: --metric rouge=test_accuracy:maximize",

@@ -1,7 +1,10 @@
 """Finding, describing and loading base models."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from fakes import study_spec
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from task_data import write_task
@@ -18,8 +21,14 @@ from transformers import (
 
 from autopeft import build
 from autopeft.config import parse
+from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import AutopeftError, SpecError
-from autopeft.training.model import load_base, resolve_model
+from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
+from autopeft.domain.trial import Result, Segment, Stop
+from autopeft.training.evaluator import TrialEvaluator
+from autopeft.training.lengths import corpus_of
+from autopeft.training.model import load_base, processor_arguments, resolve_model
+from autopeft.training.remarks import data_remarks
 from autopeft.training.shapes import model_shape, positions_of
 
 HEADS = {
@@ -47,6 +56,34 @@ def described(family, folder, task_type="SEQ_CLS", num_labels=2):
     make_model(family, folder / family, task_type)
     model = {"model_name_or_path": family, "task_type": task_type}
     return model, model_shape(model, folder=str(folder), num_labels=num_labels)
+
+
+@pytest.mark.parametrize("task_type", ["SEQ_CLS", "TOKEN_CLS", "IMAGE_CLS"])
+def test_all_of_a_model_comes_from_its_subfolder_and_variant(tmp_path, task_type):
+    found = write_task(tmp_path, task_type)
+    inner = tmp_path / "whole" / "inner"
+    inner.parent.mkdir()
+    (tmp_path / found["model"]["model_name_or_path"]).rename(inner)
+    (inner / "model.safetensors").rename(inner / "model.half.safetensors")
+    model = {**found["model"], "model_name_or_path": "whole"}
+    model |= {"subfolder": "inner", "variant": "half"}
+    spec = replace(study_spec(), folder=str(tmp_path), training={}, **{**found, "model": model})
+    assert data_remarks(spec)
+    assert corpus_of(spec).lengths
+    shape = model_shape(model, folder=str(tmp_path), num_labels=2)
+    target = [shape.modules[0].name]
+    configuration = canonical(
+        {"modules": [{"peft_type": "LORA", "r": 2, "target_modules": target}]},
+        branch="b",
+        shape=shape,
+        training={"learning_rate": 1e-3, "max_steps": 1},
+        defaults=PEFT_DEFAULTS,
+    )
+    work = Segment(spec.name, 0, configuration, 0, 0, Stop(), False, True)
+    result = TrialEvaluator(spec, tmp_path / "home").run(work, lambda step, metrics: None)
+    assert isinstance(result, Result), result
+    assert len(result.provenance["model_fingerprint"]) == 16
+    assert processor_arguments(model, folder=str(tmp_path))["subfolder"] == "inner"
 
 
 @pytest.mark.parametrize("family", HEADS)

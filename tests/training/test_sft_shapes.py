@@ -159,6 +159,20 @@ def test_whose_tokens_count_is_what_the_options_say(folder, tmp_path):
     )
 
 
+def test_what_a_trial_asks_of_the_tokenizer_is_its_own(folder, tmp_path):
+    """Its template is found from the space file's folder, and is not that of the trials after."""
+    (folder / "turns.jinja").write_text(_TURNS)
+    still = {"learning_rate": 1e-12, "max_steps": 1}
+    bench = Bench(folder, tmp_path, "messages")
+    before = bench.run(0, **still)
+    asked = {"chat_template_path": "turns.jinja", "assistant_only_loss": True}
+    answers = bench.run(1, eos_token="<|user|>", **asked, **still)
+    marked = Bench(folder, tmp_path, "messages", model={"model_name_or_path": "marked"})
+    same = marked.run(2, eos_token="<|user|>", assistant_only_loss=True, **still)
+    assert answers.metrics["eval_loss"] == same.metrics["eval_loss"]
+    assert bench.run(3, **still).metrics["eval_loss"] == before.metrics["eval_loss"]
+
+
 def test_packing_changes_how_it_trains_and_not_what_it_is_judged_by(folder, tmp_path):
     still = {"learning_rate": 1e-12, "max_steps": 1}
     bench = Bench(folder, tmp_path, "messages")

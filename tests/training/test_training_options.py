@@ -95,6 +95,14 @@ def test_a_batch_that_no_rows_fill_is_unfit(run):
     assert "rows fill none of 1024: lower per_device_train_batch_size" in failure.message
 
 
+def test_tf32_without_a_gpu_that_has_it_is_unfit(run, monkeypatch):
+    monkeypatch.setattr("autopeft.training.assembly.is_torch_tf32_available", lambda: False)
+    failure = run(tf32=True)
+    assert isinstance(failure, Failure), failure
+    assert failure.reason is FailureReason.UNFIT
+    assert failure.message == "tf32 needs a GPU of NVIDIA's Ampere or newer: remove it"
+
+
 def test_fp16_without_a_gpu_is_unfit_and_says_what_to_take(run, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     failure = run(fp16=True)

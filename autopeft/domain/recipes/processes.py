@@ -9,7 +9,7 @@ import math
 from dataclasses import replace
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.recipes.recipe import MICRO_BATCH
+from autopeft.domain.recipes.recipe import MICRO_BATCH, RecipeError
 
 _OF_ONE_PROCESS = {
     "auto_find_batch_size": "changes the batch of one process",
@@ -25,17 +25,32 @@ def shares(rows: int, accumulated: int, processes: int) -> tuple[int, int]:
     Accumulation gives first, as that costs no memory and saves time; then the rows.
 
     Raises:
-        ValueError: the rows of a step cannot be shared out evenly.
+        RecipeError: the rows of a step cannot be shared out evenly.
     """
     common = math.gcd(accumulated, processes)
     left = processes // common
     if rows % left:
-        raise ValueError(
+        raise RecipeError(
+            MICRO_BATCH[0],
             f"the {rows * accumulated} rows of a step ({' x '.join(MICRO_BATCH)}: {rows} x "
             f"{accumulated}) have to be shared out evenly by {processes} processes: take a "
-            f"multiple of {processes}"
+            f"multiple of {processes}",
         )
     return rows // left, accumulated // common
+
+
+def refuse_alone(configuration: Configuration, processes: int) -> None:
+    """Nothing, unless a field needs several processes, and there is one.
+
+    Raises:
+        RecipeError: it does.
+    """
+    if processes == 1 and (backend := configuration.recipe.get("ddp_backend")):
+        raise RecipeError(
+            "ddp_backend",
+            f"ddp_backend is what processes of a trial talk by, got {backend} and one process: "
+            "leave it out, or raise resources.processes_per_trial",
+        )
 
 
 def spread_out(configuration: Configuration, processes: int) -> Configuration:
@@ -44,23 +59,24 @@ def spread_out(configuration: Configuration, processes: int) -> Configuration:
     Each process then takes every n-th micro-batch.
 
     Raises:
-        ValueError: the rows of a step cannot be shared out evenly, others would be dropped, or a
+        RecipeError: the rows of a step cannot be shared out evenly, others would be dropped, or a
             field is for one process.
     """
     if processes == 1:
         return configuration
     for name, why in _OF_ONE_PROCESS.items():
         if configuration.recipe.get(name):
-            raise ValueError(f"{name} {why}, got {processes} processes: leave it out")
+            raise RecipeError(name, f"{name} {why}, got {processes} processes: leave it out")
     rows, accumulated = (
         int(configuration.recipe.get(name, default))
         for name, default in zip(MICRO_BATCH, (8, 1), strict=True)
     )
     each, of_each = shares(rows, accumulated, processes)
     if configuration.recipe.get("dataloader_drop_last") and each * processes != rows:
-        raise ValueError(
+        raise RecipeError(
+            "dataloader_drop_last",
             f"dataloader_drop_last drops up to {each * processes - 1} rows of an epoch on "
-            f"{processes} processes and {rows - 1} on one: leave it out"
+            f"{processes} processes and {rows - 1} on one: leave it out",
         )
     changed = dict(zip(MICRO_BATCH, (each, of_each * processes), strict=True))
     return replace(configuration, recipe={**configuration.recipe, **changed})

@@ -13,6 +13,17 @@ _CURVE_POINTS = 20
 MICRO_BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
+class RecipeError(ValueError):
+    """A recipe that no trial can train with.
+
+    field: the one that is wrong.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def micro_batch(configuration: Configuration) -> dict[str, Json]:
     """What the recipe says of it; None where it leaves that to the trainer."""
     return {name: configuration.recipe.get(name) for name in MICRO_BATCH}

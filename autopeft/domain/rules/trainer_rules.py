@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from autopeft.domain.architecture import Configuration
 from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.model import ModelShape
+from autopeft.domain.recipes.recipe import RecipeError
 from autopeft.domain.space import Json
 
 _IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")
@@ -53,7 +54,6 @@ _OF_WORKERS = (
 )
 """Fields that PyTorch's DataLoader takes with workers alone."""
 
-_TEMPLATES = (".j2", ".jinja")
 _SHARDING = ("fsdp", "parallelism_config")
 
 
@@ -61,14 +61,15 @@ def refuse_untrainable(configuration: Configuration, shape: ModelShape, trainer:
     """Nothing, unless the trainer cannot train the modules, or anything, with this recipe.
 
     Raises:
+        RecipeError: a field that no trial trains with.
         ValueError: why not.
     """
     recipe = {**TRAINER_DEFAULTS[trainer], **configuration.recipe}
     _refuse_schedule(recipe)
     for kind in (module.peft_type for module in configuration.architecture.modules):
-        reason = _not_by_sft(kind, shape) if trainer == _SFT else None
-        if reason := reason or _not_with(recipe, kind, trainer):
+        if trainer == _SFT and (reason := _not_by_sft(kind, shape)):
             raise ValueError(reason)
+        _refuse_beside(recipe, kind, trainer)
     _refuse_recipe(recipe, trainer)
 
 
@@ -107,15 +108,17 @@ def refuse_unmixed(configuration: Configuration, trainer: str) -> None:
 def _refuse_schedule(recipe: Mapping[str, Json]) -> None:
     name, given = recipe.get("lr_scheduler_type"), recipe.get("lr_scheduler_kwargs") or {}
     if name in _BY_EVALUATIONS and recipe.get("early_stopping_patience") is None:
-        raise ValueError(
+        raise RecipeError(
+            "lr_scheduler_type",
             f"lr_scheduler_type {name} follows evaluations, which a trial has with "
-            "early_stopping_patience alone: add it to training, or take another schedule"
+            "early_stopping_patience alone: add it to training, or take another schedule",
         )
     wanted = _ASKING.get(str(name), ())
     if wanted and isinstance(given, Mapping) and not set(wanted) & set(given):
-        raise ValueError(
+        raise RecipeError(
+            "lr_scheduler_type",
             f"lr_scheduler_type {name} needs {' or '.join(wanted)}: "
-            f"add lr_scheduler_kwargs: {{{wanted[0]}: ...}} to training"
+            f"add lr_scheduler_kwargs: {{{wanted[0]}: ...}} to training",
         )
     if isinstance(given, Mapping):
         _refuse_arguments(str(name), given, recipe["learning_rate"])
@@ -124,55 +127,71 @@ def _refuse_schedule(recipe: Mapping[str, Json]) -> None:
 def _refuse_arguments(name: str, given: Mapping[str, Json], learning_rate: Json) -> None:
     """
     Raises:
-        ValueError: the schedule fails with these of its arguments.
+        RecipeError: the schedule fails with these of its arguments.
     """
+    field = "lr_scheduler_kwargs"
     taken = _TAKING.get(name)
     if taken is not None and (unknown := [key for key in given if key not in taken]):
-        raise ValueError(
+        raise RecipeError(
+            field,
             f"lr_scheduler_type {name} takes {', '.join(taken) or 'nothing'} as "
-            f"lr_scheduler_kwargs, got {', '.join(unknown)}: remove it, or take another schedule"
+            f"{field}, got {', '.join(unknown)}: remove it, or take another schedule",
         )
     if taken and {"min_lr", "min_lr_rate"} <= {k for k, v in given.items() if v is not None}:
-        raise ValueError(
-            f"lr_scheduler_type {name} takes min_lr or min_lr_rate, got both: remove one of them"
+        raise RecipeError(
+            field,
+            f"lr_scheduler_type {name} takes min_lr or min_lr_rate, got both: remove one of them",
         )
     end = given.get("lr_end", _LR_END)
     if name == "polynomial" and isinstance(end, int | float) and end >= learning_rate:
-        raise ValueError(
+        raise RecipeError(
+            field if "lr_end" in given else "learning_rate",
             f"lr_scheduler_type polynomial ends below learning_rate, got lr_end {end:g} and "
-            f"learning_rate {learning_rate:g}: lower lr_end, or raise learning_rate"
+            f"learning_rate {learning_rate:g}: lower lr_end, or raise learning_rate",
         )
 
 
 def _refuse_recipe(recipe: Mapping[str, Json], trainer: str) -> None:
     """
     Raises:
-        ValueError: fields that fail in every trial.
+        RecipeError: a field that fails in every trial.
     """
     for name in _SHARDING:
         if recipe.get(name):
-            raise ValueError(f"{name} shards the model, which every process has whole: remove it")
+            raise RecipeError(
+                name, f"{name} shards the model, which every process has whole: remove it"
+            )
     if not recipe.get("dataloader_num_workers"):
         for name in _OF_WORKERS:
             if recipe.get(name):
-                raise ValueError(
+                raise RecipeError(
+                    name,
                     f"{name} is that of the loader's workers, and dataloader_num_workers is 0: "
-                    "add dataloader_num_workers: 2, or remove it"
+                    "add dataloader_num_workers: 2, or remove it",
                 )
+    given = str(recipe.get("optim_args") or "")
+    if given and not all(part.count("=") == 1 for part in given.split(",")):
+        raise RecipeError(
+            "optim_args", f"optim_args takes name=value, name=value, got {given!r}: correct it"
+        )
     if trainer != _SFT:
         return
-    template = str(recipe["chat_template_path"] or "")
-    if template.startswith(".") or (template.endswith(_TEMPLATES) and template[0] != "/"):
-        raise ValueError(
-            f"chat_template_path takes a full path, as trials and an export's train.py run "
-            f"elsewhere, got {template!r}: write the path from /"
-        )
     if recipe["packing"] and recipe["max_length"] is None:
-        raise ValueError("packing fills rows up to max_length, got null: give a max_length")
+        raise RecipeError(
+            "packing", "packing fills rows up to max_length, got null: give a max_length"
+        )
     if recipe["padding_free"] and not recipe["packing"] and recipe["max_length"] is not None:
-        raise ValueError(
+        raise RecipeError(
+            "padding_free",
             "padding_free without packing does not cut what is longer than max_length, got "
-            f"max_length {recipe['max_length']}: add packing: true, or max_length: null"
+            f"max_length {recipe['max_length']}: add packing: true, or max_length: null",
+        )
+    prepared = recipe["dataset_kwargs"]
+    if isinstance(prepared, Mapping) and prepared.get("skip_prepare_dataset"):
+        raise RecipeError(
+            "dataset_kwargs",
+            "skip_prepare_dataset trains on rows of tokens, and those of a study are texts: "
+            "remove it",
         )
 
 
@@ -196,23 +215,30 @@ def _not_by_sft(kind: str, shape: ModelShape) -> str | None:
     return None
 
 
-def _not_with(recipe: Mapping[str, Json], kind: str, trainer: str) -> str | None:
-    """Why PEFT's prompts do not go with a field of the recipe."""
+def _refuse_beside(recipe: Mapping[str, Json], kind: str, trainer: str) -> None:
+    """
+    Raises:
+        RecipeError: a field that does not go with PEFT's prompts.
+    """
     name = "gradient_checkpointing"
     if kind in _IN_CACHE and recipe[name]:
-        return f"{kind} does not work with gradient checkpointing: put {name}: false into training"
+        raise RecipeError(
+            name,
+            f"{kind} does not work with gradient checkpointing: put {name}: false into training",
+        )
     if kind not in _IN_CACHE + _BEFORE:
-        return None
+        return
     for name in ("packing", "padding_free"):
         if recipe.get(name):
-            return (
+            raise RecipeError(
+                name,
                 f"texts in one row see each other under {kind}, got {name} {recipe[name]}: "
-                "remove it, or take LAYER_PREFIX"
+                "remove it, or take LAYER_PREFIX",
             )
-    name = "label_smoothing_factor"
-    if recipe[name] and (trainer != _SFT or kind in _BEFORE):
-        return f"the trainer's {name} does not work with {kind}, got {recipe[name]}: remove it"
-    name = "neftune_noise_alpha"
-    if recipe[name]:
-        return f"the trainer's {name} does not work with {kind}, got {recipe[name]}: remove it"
-    return None
+    smooths = trainer != _SFT or kind in _BEFORE
+    for name in (*(("label_smoothing_factor",) if smooths else ()), "neftune_noise_alpha"):
+        if recipe[name]:
+            raise RecipeError(
+                name,
+                f"the trainer's {name} does not work with {kind}, got {recipe[name]}: remove it",
+            )

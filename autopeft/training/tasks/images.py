@@ -34,11 +34,9 @@ class ImageClassification(Task):
     def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
         return named_labels(labels)
 
-    def processor(self, path: str, *, trust_remote_code: bool) -> Any:
+    def processor(self, path: str, **source: Any) -> Any:
         # With torchvision there is another backend, whose resized pixels differ a little.
-        return AutoImageProcessor.from_pretrained(
-            path, trust_remote_code=trust_remote_code, backend="pil"
-        )
+        return AutoImageProcessor.from_pretrained(path, **source, backend="pil")
 
     def rows(
         self, splits: Mapping[str, Dataset], columns: Mapping[str, Any]

@@ -28,12 +28,14 @@ class Task(Protocol):
     def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
         """What the model's config is told of the labels; {} where it gets no new head."""
 
-    def processor(self, path: str, *, trust_remote_code: bool) -> Any:
-        """What turns raw rows into inputs: a tokenizer, an image processor."""
-        options = self.processor_options(path, trust_remote_code=trust_remote_code)
-        return tokenizer(path, trust_remote_code=trust_remote_code, **options)
+    def processor(self, path: str, **source: Any) -> Any:
+        """What turns raw rows into inputs: a tokenizer, an image processor.
 
-    def processor_options(self, path: str, *, trust_remote_code: bool) -> dict[str, Any]:
+        source: see `autopeft.training.trust.source`; here and below.
+        """
+        return tokenizer(path, **source, **self.processor_options(path, **source))
+
+    def processor_options(self, path: str, **source: Any) -> dict[str, Any]:
         """What a tokenizer is given to load besides."""
         return {}
 

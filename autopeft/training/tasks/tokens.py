@@ -46,8 +46,8 @@ class TokenClassification(Task):
     def head_arguments(self, labels: tuple[str, ...]) -> dict[str, Any]:
         return named_labels(labels)
 
-    def processor(self, path: str, *, trust_remote_code: bool) -> Any:
-        found = super().processor(path, trust_remote_code=trust_remote_code)
+    def processor(self, path: str, **source: Any) -> Any:
+        found = super().processor(path, **source)
         if not found.is_fast:
             raise AutopeftError(
                 f"TOKEN_CLS needs a tokenizer that knows which word a token is of, a fast one, got "
@@ -55,8 +55,8 @@ class TokenClassification(Task):
             )
         return found
 
-    def processor_options(self, path: str, *, trust_remote_code: bool) -> dict[str, Any]:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    def processor_options(self, path: str, **source: Any) -> dict[str, Any]:
+        config = AutoConfig.from_pretrained(path, **source)
         return {"add_prefix_space": True} if config.model_type in _SPACED else {}
 
     def rows(
