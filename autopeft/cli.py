@@ -106,7 +106,7 @@ def validate(space: SpaceFile, overrides: Overrides = None) -> None:
     """Check a space file, first alone, then against its model and data. Trains nothing."""
     from autopeft import build
     from autopeft.config import load
-    from autopeft.training.remarks import data_remarks, model_remarks
+    from autopeft.training.loading.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     build.check_own_code(spec)
@@ -127,7 +127,7 @@ def plan(space: SpaceFile, overrides: Overrides = None, as_json: AsJson = False)
     from autopeft import build
     from autopeft.config import load
     from autopeft.plan_view import plan_of, print_plan
-    from autopeft.training.remarks import data_remarks, model_remarks
+    from autopeft.training.loading.remarks import data_remarks, model_remarks
 
     spec, shape = build.bound(load(space, overrides or ()), space)
     found = plan_of(spec, build.problem(spec, shape))
@@ -228,7 +228,7 @@ def data_docstrings(
     seed: int = 0,
 ) -> None:
     """Build the pairs of the quickstart (signature, docstring) from packages of your own."""
-    from autopeft.training.docstrings import build_docstrings, write
+    from autopeft.training.loading.docstrings import build_docstrings, write
 
     for path in write(build_docstrings(package, seed=seed), to):
         print(path)

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from autopeft.training.docstrings import PACKAGES, SHARES, load_split
+from autopeft.training.loading.docstrings import PACKAGES, SHARES, load_split
 
 MORE = ("transformers", "accelerate", "trl", "gpytorch", "matplotlib")
 LEAST = 80  # characters of a text worth reading

@@ -17,7 +17,7 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.domain.space import Bits, Branch, Choice, Space
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.shapes import model_shape
 
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
 _SIZE = Choice((0, 1, 3, 6, 12, 24, 48, 96, 192, 384, 768))

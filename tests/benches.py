@@ -17,8 +17,8 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import Base, load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.model import Base, load_base
+from autopeft.training.loading.shapes import model_shape
 from autopeft.tuners.composite import load_composite
 
 

@@ -17,8 +17,8 @@ def converter(spec: StudySpec, trial: Trial, adapter: Path) -> "Convert":
     from peft import PeftModel
 
     from autopeft.export.converted import told_of, write_lora
-    from autopeft.training.data import load_data
     from autopeft.training.evaluator import open_bench
+    from autopeft.training.loading.data import load_data
     from autopeft.training.pausing import NotFiniteError
     from autopeft.training.trial import remeasure
 

@@ -161,8 +161,8 @@ def _own_way(spec: StudySpec, trial: Trial) -> str:
 
 def _prepared(spec: StudySpec, shape: ModelShape) -> "Prepared":
     from autopeft.export import Prepared
-    from autopeft.training.data import load_data
-    from autopeft.training.model import load_arguments, processor_arguments, resolve_model
+    from autopeft.training.loading.data import load_data
+    from autopeft.training.loading.model import load_arguments, processor_arguments, resolve_model
     from autopeft.training.tasks.language import trained_columns
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
@@ -183,8 +183,8 @@ def _prepared(spec: StudySpec, shape: ModelShape) -> "Prepared":
 
 def _steps(spec: StudySpec, trial: Trial) -> int:
     """Optimiser steps of a trial's full run."""
-    from autopeft.training.data import load_data
     from autopeft.training.inject import total_steps
+    from autopeft.training.loading.data import load_data
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     return total_steps(trial.configuration.recipe, len(data.train))

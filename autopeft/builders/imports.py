@@ -63,7 +63,7 @@ def _store_import(
     store: Store, name: str, found: "Source", model: Mapping[str, Any]
 ) -> ImportedStudy:
     from autopeft.importing import document_of, trials_of
-    from autopeft.training.shapes import model_shape
+    from autopeft.training.loading.shapes import model_shape
 
     folder = os.getcwd()
     if not config.is_study_name(name):

@@ -44,10 +44,10 @@ def bound(spec: StudySpec, source: Path | None = None) -> tuple[StudySpec, Model
 
 
 def _shape(spec: StudySpec) -> ModelShape:
-    from autopeft.training.data import load_data
-    from autopeft.training.harness import check_harness_tasks
-    from autopeft.training.judging import check_judged
-    from autopeft.training.shapes import model_shape
+    from autopeft.training.loading.data import load_data
+    from autopeft.training.loading.shapes import model_shape
+    from autopeft.training.measuring.harness import check_harness_tasks
+    from autopeft.training.measuring.judging import check_judged
 
     data = load_data(spec.data, folder=spec.folder, task=spec.task)
     check_harness_tasks(spec)
@@ -57,7 +57,7 @@ def _shape(spec: StudySpec) -> ModelShape:
 
 def shape_of(model: Mapping[str, str], *, folder: str) -> ModelShape:
     """The shape of a `model:` whose labels nobody has counted: two of them."""
-    from autopeft.training.shapes import model_shape
+    from autopeft.training.loading.shapes import model_shape
 
     return model_shape(model, folder=folder, num_labels=2)
 
@@ -66,7 +66,7 @@ def own_shape(spec: StudySpec) -> ModelShape:
     """The shape of the model that an evaluator's study names, if any."""
     if not spec.model:
         return NO_MODEL
-    from autopeft.training.shapes import model_shape
+    from autopeft.training.loading.shapes import model_shape
 
     labels = int(spec.model.get("num_labels", 2))
     return model_shape(spec.model, folder=spec.folder, num_labels=labels)
@@ -83,7 +83,7 @@ def check_own_code(spec: StudySpec) -> None:
 
         find_function(spec.evaluator, folder=spec.folder)
     if spec.own_metrics:
-        from autopeft.training.own_metrics import check_own_metrics
+        from autopeft.training.measuring.own_metrics import check_own_metrics
 
         check_own_metrics(spec)
 
@@ -125,7 +125,7 @@ def _estimates(
 
     @cache
     def corpus() -> Corpus:
-        from autopeft.training.lengths import corpus_of
+        from autopeft.training.loading.lengths import corpus_of
 
         return corpus_of(spec)
 
@@ -139,6 +139,6 @@ def _estimates(
 
 def earlier_problem(spec: StudySpec) -> Problem:
     """The problem of an earlier study; its data may be gone."""
-    from autopeft.training.shapes import model_shape
+    from autopeft.training.loading.shapes import model_shape
 
     return problem(spec, model_shape(spec.model, folder=spec.folder, num_labels=2))

@@ -5,7 +5,7 @@ before November 2026 have none, and looked at few rows.
 """
 
 ALL_ROWS = "rows-1:"
-"""Of every value of every row: see `autopeft.training.content`."""
+"""Of every value of every row: see `autopeft.training.loading.content`."""
 
 
 def other_rows(then: str | None, now: str | None) -> bool:

@@ -26,8 +26,8 @@ _TAKEN = ("allocation", "early_stopping", "generating", "study_metrics", "tuners
 _GENERATING = {
     "domain.errors": "errors",
     "domain.generation": "config",
-    "training.batches": "batches",
-    "training.generating": "texts",
+    "training.scoring.batches": "batches",
+    "training.scoring.generating": "texts",
     "training.ranks": "ranks",
 }
 _LOGITS = '''def predicted(trainer, rows, reader):

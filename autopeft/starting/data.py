@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, Image
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.starting.seen import Column, Holds, SeenData
-from autopeft.training.data import rows_of_source
+from autopeft.training.loading.data import rows_of_source
 
 _SAMPLE = 1000
 _BUILDERS: Mapping[str, Mapping[str, Any]] = {

@@ -17,7 +17,7 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import TaskKind
 from autopeft.starting.data import relative
 from autopeft.starting.seen import Family, SeenModel
-from autopeft.training.model import resolve_model
+from autopeft.training.loading.model import resolve_model
 from autopeft.training.tasks.task import tokenizer
 
 _LOOKED_AT = 500

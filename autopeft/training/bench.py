@@ -9,9 +9,9 @@ from autopeft.domain.model import ModelShape
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Segment
 from autopeft.home import StudyFolder
-from autopeft.training.asked import General
-from autopeft.training.model import Base
-from autopeft.training.own_metrics import OwnMetrics
+from autopeft.training.loading.model import Base
+from autopeft.training.measuring.asked import General
+from autopeft.training.measuring.own_metrics import OwnMetrics
 from autopeft.training.tasks import Task
 
 

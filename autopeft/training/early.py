@@ -8,7 +8,7 @@ from autopeft.domain.architecture import Configuration
 from autopeft.domain.recipes.stopping import EarlyStopping, settled_at
 from autopeft.domain.space import Json
 from autopeft.training.inject import refusals
-from autopeft.training.own_metrics import OwnMetrics, predicted
+from autopeft.training.measuring.own_metrics import OwnMetrics, predicted
 from autopeft.training.stopping import Patience
 from autopeft.training.tasks import Task
 

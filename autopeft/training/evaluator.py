@@ -20,19 +20,19 @@ from autopeft.domain.recipes.recipe import halved, micro_batch
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder
-from autopeft.training.asked import General
 from autopeft.training.bench import Bench
-from autopeft.training.data import Data, load_data
 from autopeft.training.inject import UnfitError
-from autopeft.training.measure import release_memory
-from autopeft.training.model import bits_and_bytes, load_base, model_fingerprint
+from autopeft.training.loading.data import Data, load_data
+from autopeft.training.loading.model import bits_and_bytes, load_base, model_fingerprint
+from autopeft.training.loading.shapes import model_shape
+from autopeft.training.loading.trust import trusted
+from autopeft.training.measuring.asked import General
+from autopeft.training.measuring.own_metrics import OwnMetrics, code_of
 from autopeft.training.own_function import OwnCodeError
-from autopeft.training.own_metrics import OwnMetrics, code_of
 from autopeft.training.pausing import NotFiniteError, progress_of
-from autopeft.training.shapes import model_shape
+from autopeft.training.scoring.measure import release_memory
 from autopeft.training.tasks import task_of
 from autopeft.training.trial import origin_of, run_segment
-from autopeft.training.trust import trusted
 
 _CPU_FULL = "DefaultCPUAllocator: "  # torch raises a plain RuntimeError when the host is full
 

@@ -13,7 +13,7 @@ from autopeft.domain.networks.data_inits import data_init
 from autopeft.domain.networks.peft_config import peft_arguments
 from autopeft.domain.recipes.recipe import MICRO_BATCH, batches, planned_steps
 from autopeft.domain.space import Json
-from autopeft.training.model import Base
+from autopeft.training.loading.model import Base
 from autopeft.tuners.composite import inject_composite
 
 _REFUSALS = (AssertionError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError)

@@ -7,8 +7,8 @@ from peft import PeftModel
 from transformers.utils import logging
 
 from autopeft.domain.study import StudySpec
-from autopeft.training.data import load_data
-from autopeft.training.model import load_base
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_base
 
 
 def merged(spec: StudySpec, adapter: Path, *, head: tuple[str, ...], seed: int) -> dict[str, Any]:

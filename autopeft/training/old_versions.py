@@ -6,7 +6,7 @@ from typing import Any
 
 from autopeft.domain.architecture import Architecture
 from autopeft.training.inject import UnfitError
-from autopeft.training.model import bits_and_bytes
+from autopeft.training.loading.model import bits_and_bytes
 
 _DORA_UNDER_QLORA = (1, 15)  # of TRL: its issue 7268
 

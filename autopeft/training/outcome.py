@@ -8,12 +8,12 @@ from typing import Any
 from autopeft.domain.rules.fit import loads_quantised
 from autopeft.domain.rules.serving import unmerged_because
 from autopeft.domain.trial import Segment
-from autopeft.training.asked import asked_metrics
 from autopeft.training.bench import Bench
-from autopeft.training.costs import costs
-from autopeft.training.harness import harness_measures
-from autopeft.training.judging import judge
-from autopeft.training.own_metrics import predicted
+from autopeft.training.measuring.asked import asked_metrics
+from autopeft.training.measuring.costs import costs
+from autopeft.training.measuring.harness import harness_measures
+from autopeft.training.measuring.judging import judge
+from autopeft.training.measuring.own_metrics import predicted
 from autopeft.training.pausing import NotFiniteError
 from autopeft.training.tasks import Measures
 

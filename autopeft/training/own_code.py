@@ -23,7 +23,6 @@ from autopeft.domain.trial import Failure, FailureReason, Result, Segment
 from autopeft.home import StudyFolder
 from autopeft.training.evaluator import versions
 from autopeft.training.inject import UnfitError
-from autopeft.training.measure import release_memory
 from autopeft.training.own_context import Context
 from autopeft.training.own_function import (
     OwnCodeError,
@@ -33,6 +32,7 @@ from autopeft.training.own_function import (
     their_traceback,
     told,
 )
+from autopeft.training.scoring.measure import release_memory
 
 _NEVER_PAUSED = (
     "search.rungs pauses trials, and the evaluator never asked whether to: call "

@@ -85,7 +85,7 @@ def _placed(start: Start) -> StudySpec:
     """The spec with a quantised base on this process's own GPU: it cannot be moved later."""
     import torch
 
-    from autopeft.training.model import bits_and_bytes
+    from autopeft.training.loading.model import bits_and_bytes
 
     spec = start.spec
     if not (bits_and_bytes(spec.model) and torch.cuda.is_available()):

@@ -8,9 +8,9 @@ from typing import Any
 
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
-from autopeft.training.data import load_data
 from autopeft.training.inject import UnfitError
-from autopeft.training.model import load_processor
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_processor
 
 _FILES = (".j2", ".jinja")
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")

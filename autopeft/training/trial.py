@@ -25,11 +25,11 @@ from autopeft.training.bench import Bench
 from autopeft.training.callbacks import Curve, SegmentStop
 from autopeft.training.early import notes_told, patience_of, progress_told
 from autopeft.training.inject import total_steps
-from autopeft.training.measure import PeakMemory
 from autopeft.training.outcome import costs_of, measured
 from autopeft.training.pausing import carry_on, progress_of
 from autopeft.training.ranks import OwnDraws, barrier, peak_of_all, rank, world
 from autopeft.training.saving import save_adapter
+from autopeft.training.scoring.measure import PeakMemory
 from autopeft.training.tasks import Measures
 
 _NOTHING_YET: Mapping[str, Any] = {

@@ -17,8 +17,8 @@ def frozen(task: str, space: Path, overrides: Sequence[str] = ()) -> dict[str, A
     from sklearn.preprocessing import StandardScaler
 
     from autopeft import config
-    from autopeft.training.data import load_data
-    from autopeft.training.model import resolve_model
+    from autopeft.training.loading.data import load_data
+    from autopeft.training.loading.model import resolve_model
 
     spec = config.load(space, overrides)
     data = load_data(spec.data, folder=spec.folder, task=spec.task)

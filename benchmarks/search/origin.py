@@ -18,8 +18,8 @@ def origin(spec: StudySpec) -> dict[str, Any]:
 
     Rungs are in it; what only a search reads (objectives, budget, sampler) is not.
     """
-    from autopeft.training.data import load_data
-    from autopeft.training.model import model_fingerprint, resolve_model
+    from autopeft.training.loading.data import load_data
+    from autopeft.training.loading.model import model_fingerprint, resolve_model
 
     model = resolve_model(spec.model["model_name_or_path"], folder=spec.folder)
     data = load_data(spec.data, folder=spec.folder, task=spec.task)

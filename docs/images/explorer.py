@@ -30,7 +30,7 @@ from autopeft.report.page import explorer_page  # noqa: E402
 from autopeft.search import make_sampler  # noqa: E402
 from autopeft.search.insight.insights import Insights  # noqa: E402
 from autopeft.store import SqlStore  # noqa: E402
-from autopeft.training.shapes import model_shape  # noqa: E402
+from autopeft.training.loading.shapes import model_shape  # noqa: E402
 
 TRIALS = 60
 

@@ -37,7 +37,7 @@ from autopeft.home import Home  # noqa: E402
 from autopeft.orchestrator.session import StudySession  # noqa: E402
 from autopeft.search import make_sampler  # noqa: E402
 from autopeft.study import load_study  # noqa: E402
-from autopeft.training.shapes import model_shape  # noqa: E402
+from autopeft.training.loading.shapes import model_shape  # noqa: E402
 from autopeft.views.live import LiveView  # noqa: E402
 
 WIDTH = 80

@@ -13,8 +13,8 @@ from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.networks.allocation import deployed, schedule
 from autopeft.domain.networks.counting import known_metrics
 from autopeft.training.inject import build
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
 
 STEPS = 10
 LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 16, "target_modules": ["query", "value"]}

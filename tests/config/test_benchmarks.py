@@ -7,7 +7,7 @@ from autopeft.config import parse
 from autopeft.domain.benchmarks import BENCHMARKS
 from autopeft.domain.errors import SpecError
 from autopeft.domain.tasks import task_kind
-from autopeft.training.data import load_data
+from autopeft.training.loading.data import load_data
 
 CASES = [(key, name) for key, benchmark in BENCHMARKS.items() for name in benchmark.tasks]
 TEXTS = {  # the columns of the data sets on the hub, but label and idx

@@ -26,7 +26,7 @@ from autopeft.domain.networks.capabilities import BLOCK, CAPABILITIES, MODEL
 from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.networks.peft_config import named_targets
 from autopeft.domain.rules.fit import unfit
-from autopeft.training.shapes import embeddings_of, inside_layers
+from autopeft.training.loading.shapes import embeddings_of, inside_layers
 
 T5 = T5Config(
     vocab_size=96, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, pad_token_id=0,

@@ -14,8 +14,8 @@ from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.networks.capabilities import CAPABILITIES
 from autopeft.domain.networks.counting import COUNTED, UNCOUNTED_TYPES, known_metrics
 from autopeft.training.inject import build
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
 
 _ELSEWHERE = ("t5", "bart", "vit")  # two of them have an encoder and a decoder, one no tokens
 MODELS = [(family, "SEQ_CLS") for family in CONFIGS if family not in _ELSEWHERE]

@@ -16,8 +16,8 @@ from autopeft.domain.networks.peft_config import peft_arguments
 from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.domain.space import Branch, Choice, Space
 from autopeft.training.inject import build
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "target_modules": ["query", "value"]}
 SERIAL = {"peft_type": "SERIAL_ADAPTER"}

@@ -23,10 +23,10 @@ from autopeft.domain.networks.capabilities import CAPABILITIES, SEARCHABLE
 from autopeft.domain.networks.peft_config import OWN
 from autopeft.domain.rules.fit import unmergeable
 from autopeft.domain.tasks import KINDS
-from autopeft.training.data import load_data
 from autopeft.training.inject import build
-from autopeft.training.model import Base
-from autopeft.training.shapes import inside_layers
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import Base
+from autopeft.training.loading.shapes import inside_layers
 from autopeft.tuners import register
 from autopeft.tuners.ssf import SSFConfig, SSFTuner
 

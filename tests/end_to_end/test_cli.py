@@ -13,7 +13,7 @@ from command_line import autopeft, environment, here
 from mlflow import MlflowClient
 
 from autopeft.study import load_study
-from autopeft.training.model import resolve_model
+from autopeft.training.loading.model import resolve_model
 
 SPACE = """
 autopeft: 1

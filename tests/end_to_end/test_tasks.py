@@ -26,7 +26,7 @@ from autopeft.domain.trial import State
 from autopeft.orchestrator import local
 from autopeft.orchestrator.session import StudySession
 from autopeft.search import make_sampler
-from autopeft.training.data import load_data
+from autopeft.training.loading.data import load_data
 from autopeft.training.tasks import task_of
 
 RUFF = Path(sys.executable).parent / "ruff"

@@ -17,10 +17,10 @@ from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Result, Rung, Segment, Stop, Trial
 from autopeft.export import Prepared, export_trial
-from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import load_arguments, resolve_model
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_arguments, resolve_model
+from autopeft.training.loading.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "r": 4, "lora_dropout": 0.2, "target_modules": ["query", "value"]}
 SFT_LORA = LORA | {"target_modules": ["q_proj", "down_proj"]}

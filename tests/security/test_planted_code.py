@@ -20,11 +20,11 @@ from autopeft.domain.trial import Failure, Stop
 from autopeft.importing import read_source
 from autopeft.importing.suite import found_of, read_suite
 from autopeft.search.optuna.storage import read_storage
-from autopeft.training.data import rows_of_source
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.data import rows_of_source
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
+from autopeft.training.loading.trust import refuse_pickles
 from autopeft.training.tasks.task import tokenizer
-from autopeft.training.trust import refuse_pickles
 from autopeft.tuners.composite import load_composite
 
 MODEL = {"model_name_or_path": "model", "task_type": "SEQ_CLS"}

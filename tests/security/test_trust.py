@@ -8,7 +8,7 @@ from benches import make_bench
 from command_line import here
 
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.remarks import model_remarks
+from autopeft.training.loading.remarks import model_remarks
 
 SPACE = """
 autopeft: 1

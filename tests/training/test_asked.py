@@ -13,12 +13,12 @@ from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.study import Resources
 from autopeft.domain.trial import Result, Segment, Stop
-from autopeft.training.asked import forward_ms, merged
-from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
 from autopeft.training.inject import build
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
+from autopeft.training.measuring.asked import forward_ms, merged
 
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
 SERIAL = {"peft_type": "SERIAL_ADAPTER", "bottleneck_size": 4}

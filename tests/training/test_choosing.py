@@ -9,7 +9,7 @@ from tiny_models import make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.training.choosing import choice_metrics, completion, likelihoods
+from autopeft.training.scoring.choosing import choice_metrics, completion, likelihoods
 from autopeft.training.tasks.language import Language, trained_columns
 
 CHOICES = ["4", "after 3 comes 4", " 7 comes"]
@@ -71,7 +71,7 @@ def test_messages_are_scored_behind_the_generation_prompt(loaded):
 
 def test_accuracies_compare_sums_and_sums_by_the_byte(monkeypatch):
     scores = [np.array([-4.0, -5.0]), np.array([-2.0, -9.0]), np.array([-3.0, -1.0])]
-    monkeypatch.setattr("autopeft.training.choosing.likelihoods", lambda *a, **k: scores)
+    monkeypatch.setattr("autopeft.training.scoring.choosing.likelihoods", lambda *a, **k: scores)
     rows = [{"choices": ["no", "é, yes"], "answer": 1}] * 3  # 2 and 7 bytes
     metrics, errors = choice_metrics(None, None, rows, batch_size=1)
     # By the byte: -2 against -5/7; -1 against -9/7; -1.5 against -1/7.

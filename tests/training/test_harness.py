@@ -15,7 +15,7 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Result, Segment, Stop
-from autopeft.training import harness
+from autopeft.training.measuring import harness
 
 ACC = "lm_eval/next_number/acc"
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": "all-linear"}

@@ -8,7 +8,7 @@ from fakes import study_spec
 from task_data import write_task
 from tiny_models import chats, make_model
 
-from autopeft.training.lengths import corpus_of
+from autopeft.training.loading.lengths import corpus_of
 
 
 def spec_of(folder, task_type, rows, *, training=None, **data):

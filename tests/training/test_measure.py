@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from autopeft.training.measure import (
+from autopeft.training.scoring.measure import (
     PeakMemory,
     calibration_error,
     classification_metrics,

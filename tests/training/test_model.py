@@ -26,10 +26,10 @@ from autopeft.domain.errors import AutopeftError, SpecError
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.lengths import corpus_of
-from autopeft.training.model import load_base, processor_arguments, resolve_model
-from autopeft.training.remarks import data_remarks
-from autopeft.training.shapes import model_shape, positions_of
+from autopeft.training.loading.lengths import corpus_of
+from autopeft.training.loading.model import load_base, processor_arguments, resolve_model
+from autopeft.training.loading.remarks import data_remarks
+from autopeft.training.loading.shapes import model_shape, positions_of
 
 HEADS = {
     "bert": ("classifier",),

@@ -13,8 +13,8 @@ from autopeft import build
 from autopeft.config import parse
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
+from autopeft.training.measuring.own_metrics import OwnMetrics
 from autopeft.training.own_function import OwnCodeError
-from autopeft.training.own_metrics import OwnMetrics
 from autopeft.training.pausing import NotFiniteError
 
 GIVEN = (np.array([[0.0, 1.0], [2.0, 0.0]]), np.array([1, 1]))

@@ -12,8 +12,8 @@ from autopeft.domain.networks.allocation import found_before_training
 from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.rules.fit import refuse_unfit
 from autopeft.training.inject import build
-from autopeft.training.model import load_base
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.model import load_base
+from autopeft.training.loading.shapes import model_shape
 from autopeft.tuners.composite import is_composite, save_composite
 
 STEPS = 60

@@ -13,7 +13,7 @@ from autopeft.domain.architecture import Architecture, Configuration
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.trial import Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.remarks import data_remarks
+from autopeft.training.loading.remarks import data_remarks
 
 MODEL = {"model_name_or_path": "model", "task_type": "SEQ_CLS"}
 SOURCE = {"path": "json", "data_files": "rows.jsonl"}

@@ -9,7 +9,7 @@ import transformers as hf
 from autopeft.domain.architecture import canonical
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
-from autopeft.training.shapes import inside_layers
+from autopeft.training.loading.shapes import inside_layers
 
 SIZES = {
     "hidden_size": 32,

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn
 
-from autopeft.training.measure import classification_metrics, language_metrics
-from autopeft.training.scores import (
+from autopeft.training.scoring.measure import classification_metrics, language_metrics
+from autopeft.training.scoring.scores import (
     Tagged,
     entities,
     multi_label_metrics,

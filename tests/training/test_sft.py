@@ -12,7 +12,7 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.shapes import model_shape
 
 RECIPE = {
     "learning_rate": 5e-3,

@@ -10,7 +10,7 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj", "v_proj"]}
 RECIPE = {"learning_rate": 1e-3, "per_device_train_batch_size": 4, "max_steps": 4, "max_length": 48}

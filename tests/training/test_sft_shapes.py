@@ -16,7 +16,7 @@ from autopeft.domain.networks.counting import known_metrics
 from autopeft.domain.objective import Constraint, Objective
 from autopeft.domain.trial import Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "v_proj"]}
 RECIPE = {

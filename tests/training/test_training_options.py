@@ -11,7 +11,7 @@ from autopeft.domain.architecture import canonical
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.trial import Failure, FailureReason, Result, Segment, Stop
 from autopeft.training.evaluator import TrialEvaluator
-from autopeft.training.shapes import model_shape
+from autopeft.training.loading.shapes import model_shape
 
 LORA = {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}
 RECIPE = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "num_train_epochs": 1}

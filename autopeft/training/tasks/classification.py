@@ -11,8 +11,8 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 from autopeft.domain.tasks import KINDS
-from autopeft.training.measure import classification_metrics, classify
 from autopeft.training.ranks import over_ranks
+from autopeft.training.scoring.measure import classification_metrics, classify
 from autopeft.training.tasks.labels import Hints, label_ids
 from autopeft.training.tasks.task import Measures, Task, named_labels, only_texts
 from autopeft.training.tasks.texts import share_remark, text_remarks, tokenize

@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.training.measure import classification_metrics, classify
 from autopeft.training.ranks import over_ranks
+from autopeft.training.scoring.measure import classification_metrics, classify
 from autopeft.training.tasks.labels import label_ids
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
 from autopeft.training.tasks.texts import share_remark

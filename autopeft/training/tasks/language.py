@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.choosing import answer_index, completion
-from autopeft.training.measure import language_losses, language_metrics
 from autopeft.training.ranks import over_ranks
+from autopeft.training.scoring.choosing import answer_index, completion
+from autopeft.training.scoring.measure import language_losses, language_metrics
 from autopeft.training.tasks.task import Measures, Task, checked_column, renamed
 
 _COLUMNS = KINDS["CAUSAL_LM"].columns

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, List, Value
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.ranks import over_ranks
-from autopeft.training.scores import multi_label_metrics, predicted_labels
+from autopeft.training.scoring.scores import multi_label_metrics, predicted_labels
 from autopeft.training.tasks.classification import Classification, labelled, length
 from autopeft.training.tasks.labels import classes_of, ids_of, numbers_of
 from autopeft.training.tasks.task import Measures, checked_column, named_labels

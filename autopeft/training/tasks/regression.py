@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.training.ranks import over_ranks
-from autopeft.training.scores import predicted_numbers, regression_metrics
+from autopeft.training.scoring.scores import predicted_numbers, regression_metrics
 from autopeft.training.tasks.classification import Classification, labelled, length
 from autopeft.training.tasks.task import Measures
 from autopeft.training.tasks.texts import text_remarks

@@ -17,7 +17,7 @@ from transformers import (
 
 from autopeft.domain.tasks import KINDS
 from autopeft.training.ranks import over_ranks
-from autopeft.training.scores import target_losses, target_metrics
+from autopeft.training.scoring.scores import target_losses, target_metrics
 from autopeft.training.tasks.task import Measures, Task, only_texts
 from autopeft.training.tasks.texts import (
     cut_remark,

@@ -31,7 +31,7 @@ class Task(Protocol):
     def processor(self, path: str, **source: Any) -> Any:
         """What turns raw rows into inputs: a tokenizer, an image processor.
 
-        source: see `autopeft.training.trust.source`; here and below.
+        source: see `autopeft.training.loading.trust.source`; here and below.
         """
         return tokenizer(path, **source, **self.processor_options(path, **source))
 

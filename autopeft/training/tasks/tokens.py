@@ -19,9 +19,9 @@ from transformers import (
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import KINDS
-from autopeft.training.batches import UNLABELLED
 from autopeft.training.ranks import over_ranks
-from autopeft.training.scores import tag_metrics, tagged
+from autopeft.training.scoring.batches import UNLABELLED
+from autopeft.training.scoring.scores import tag_metrics, tagged
 from autopeft.training.tasks.labels import classes_of, ids_of, numbers_of
 from autopeft.training.tasks.task import Measures, Task, named_labels, only
 from autopeft.training.tasks.texts import (

@@ -1,10 +1,10 @@
 """What is worth knowing of a study's data before anything is trained."""
 
 from autopeft.domain.study import StudySpec
-from autopeft.training.data import load_data
-from autopeft.training.model import load_processor
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_processor
+from autopeft.training.loading.trust import trusted
 from autopeft.training.tasks import task_of
-from autopeft.training.trust import trusted
 
 
 def model_remarks(spec: StudySpec) -> list[str]:

@@ -12,10 +12,10 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from autopeft.domain.study import StudySpec
-from autopeft.training.batches import UNLABELLED
-from autopeft.training.data import general_rows
-from autopeft.training.measure import language_losses
-from autopeft.training.model import Base
+from autopeft.training.loading.data import general_rows
+from autopeft.training.loading.model import Base
+from autopeft.training.scoring.batches import UNLABELLED
+from autopeft.training.scoring.measure import language_losses
 from autopeft.tuners.composite import is_composite
 
 _WARM_UP, _TIMED = 5, 15  # forward passes

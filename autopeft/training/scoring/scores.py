@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from autopeft.training.batches import UNLABELLED, outputs
-from autopeft.training.measure import Scores, macro_f1, resampled, with_perplexity
+from autopeft.training.scoring.batches import UNLABELLED, outputs
+from autopeft.training.scoring.measure import Scores, macro_f1, resampled, with_perplexity
 
 Array = NDArray[Any]
 

@@ -22,8 +22,8 @@ from sklearn.model_selection import train_test_split
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import TaskKind
-from autopeft.training.content import content_fingerprint
-from autopeft.training.docstrings import SOURCE, load_split
+from autopeft.training.loading.content import content_fingerprint
+from autopeft.training.loading.docstrings import SOURCE, load_split
 from autopeft.training.tasks import task_of
 
 _FILES = ("json", "csv", "parquet", "text")

@@ -7,9 +7,9 @@ from typing import Any
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import CHOSEN, GENERATED
 from autopeft.domain.study import StudySpec
-from autopeft.training.choosing import choice_metrics
-from autopeft.training.data import Data
-from autopeft.training.generating import check_generated, generation_metrics
+from autopeft.training.loading.data import Data
+from autopeft.training.scoring.choosing import choice_metrics
+from autopeft.training.scoring.generating import check_generated, generation_metrics
 from autopeft.training.tasks.task import Measures
 
 

@@ -16,8 +16,8 @@ from transformers import GenerationConfig
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.generation import GENERATED, Generation
-from autopeft.training.batches import padded
 from autopeft.training.ranks import rows_over_ranks
+from autopeft.training.scoring.batches import padded
 
 Row = Mapping[str, Any]
 Scores = tuple[dict[str, float], dict[str, float]]

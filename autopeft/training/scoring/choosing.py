@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import log_softmax
 
 from autopeft.domain.errors import AutopeftError
-from autopeft.training.batches import padded
 from autopeft.training.ranks import rows_over_ranks
+from autopeft.training.scoring.batches import padded
 
 Row = Mapping[str, Any]
 

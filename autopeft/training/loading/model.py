@@ -14,8 +14,8 @@ from transformers import set_seed
 
 from autopeft.domain.errors import AutopeftError
 from autopeft.domain.tasks import task_kind
+from autopeft.training.loading.trust import place, refuse_pickles, source, trusted
 from autopeft.training.tasks import Task, task_of
-from autopeft.training.trust import place, refuse_pickles, source, trusted
 
 _MISSING_SEED = 0  # of weights that the checkpoint lacks: the same bits in every worker
 _OURS = ("model_name_or_path", "task_type", "problem_type", "max_length")

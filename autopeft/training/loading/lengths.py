@@ -7,10 +7,10 @@ from transformers import AutoConfig
 
 from autopeft.domain.estimates import LANGUAGE_LENGTH, Corpus
 from autopeft.domain.study import StudySpec
-from autopeft.training.data import load_data
-from autopeft.training.model import load_processor, resolve_model
+from autopeft.training.loading.data import load_data
+from autopeft.training.loading.model import load_processor, resolve_model
+from autopeft.training.loading.trust import source
 from autopeft.training.tasks import task_of
-from autopeft.training.trust import source
 
 _SAMPLE = 512  # rows that are counted, evenly spaced
 

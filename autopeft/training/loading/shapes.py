@@ -13,9 +13,9 @@ from autopeft.domain.errors import AutopeftError
 from autopeft.domain.model import Embeddings, ModelShape, TargetModule
 from autopeft.domain.roles import block_role_of, role_of
 from autopeft.domain.tasks import task_kind
-from autopeft.training.model import bits_and_bytes, resolve_model
+from autopeft.training.loading.model import bits_and_bytes, resolve_model
+from autopeft.training.loading.trust import refuse_pickles, source
 from autopeft.training.tasks import task_of
-from autopeft.training.trust import refuse_pickles, source
 
 _LAYER = re.compile(r"^(?P<stack>(?:.*?\.)?(?:layers?|h|blocks?))\.(?P<layer>\d+)\.(?P<kind>.+)$")
 _POSITIONS = re.compile(r"(^|\.)(position_embeddings?|embed_positions|wpe)$")

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from autopeft.training.batches import UNLABELLED, outputs
+from autopeft.training.scoring.batches import UNLABELLED, outputs
 
 Scores = tuple[dict[str, float], dict[str, float]]
 """Metrics by name, and their standard errors."""

@@ -20,8 +20,7 @@ from transformers import EvalPrediction
 from autopeft.domain.errors import OutcomeError
 from autopeft.domain.own_code import MissingError, read_metric
 from autopeft.domain.study import StudySpec
-from autopeft.training.data import load_data
-from autopeft.training.generating import reference, spread
+from autopeft.training.loading.data import load_data
 from autopeft.training.own_function import (
     OwnCodeError,
     code_state,
@@ -31,6 +30,7 @@ from autopeft.training.own_function import (
     told,
 )
 from autopeft.training.pausing import NotFiniteError
+from autopeft.training.scoring.generating import reference, spread
 from autopeft.training.tasks import Measures
 
 _TRIED = 8  # validation rows that a function is tried on before there is a model

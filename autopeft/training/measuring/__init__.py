@@ -1,0 +1,1 @@
+"""What a study asks for beside its task's metrics: cost, judges, a harness, its own."""

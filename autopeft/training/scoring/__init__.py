@@ -1,0 +1,1 @@
+"""What a model says of rows, and metrics of it: logits, likelihoods, texts that it writes."""
