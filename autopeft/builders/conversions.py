@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def converter(spec: StudySpec, trial: Trial, adapter: Path) -> "Convert":
     """Load base and data, and give what converts the trial's adapter and measures both."""
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
     from autopeft.export.converted import told_of, write_lora
     from autopeft.training.evaluator import open_bench
@@ -31,17 +31,19 @@ def converter(spec: StudySpec, trial: Trial, adapter: Path) -> "Convert":
     def convert(rank: float, folder: Path) -> dict[str, Json]:
         try:
             model = _loaded(adapter)
+            ranks = write_lora(model, rank, folder)  # first: what PEFT refuses need not be measured
             before, _ = remeasure(bench, segment, model)
-            ranks = write_lora(model, rank, folder)
             after, _ = remeasure(bench, segment, _loaded(folder))
         except NotFiniteError as error:
             raise ExportError(f"the converted adapter cannot be measured: {error}") from error
         return told_of(rank, ranks, before, after)
 
     def _loaded(folder: Path) -> PeftModel:
-        # Trainable: a trainer takes no quantised model without something to train.
+        # Trainable: a trainer takes no quantised model without something to train; prompts, which
+        # PEFT loads for inference alone, are never measured.
+        trainable = not PeftConfig.from_pretrained(str(folder)).is_prompt_learning
         return PeftModel.from_pretrained(
-            bench.base.copy(trial.seed), str(folder), is_trainable=True
+            bench.base.copy(trial.seed), str(folder), is_trainable=trainable
         )
 
     return convert

@@ -117,9 +117,9 @@ def export_as(
         return exports.export_recipe(kind, spec, trial, **common)
     if kind == "script":
         return exports.export_trial(spec, trial, adapter=None, confirmed=confirmed, **common)
-    common |= {"adapter": adapter, "vllm": servable == "vllm"}
+    common |= {"adapter": adapter, "vllm": servable == "vllm", "confirmed": confirmed}
     if kind == "peft":
-        return exports.export_adapter(spec, trial, confirmed=confirmed, **common)
+        return exports.export_adapter(spec, trial, **common)
     from autopeft.builders.conversions import converter
     from autopeft.export.converted import RANK
 

@@ -70,7 +70,7 @@ def export_adapter(
         ending = vllm_text(fold_scaling(to), prepared.model, file_name(spec.name))
     names = [*weights, *files, "provenance.json"]
     text = card(spec, trial, prepared, names, confirmed=confirmed) + ending
-    said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
+    said = provenance(spec, trial, confirmed)
     return (*written, *written_texts(to, text, said, files))
 
 

@@ -51,13 +51,14 @@ def export_converted(
     convert: Callable[[], Convert],
     rank: float = RANK,
     force: bool = False,
+    confirmed: Mapping[str, Any] | None = None,
     vllm: bool = False,
 ) -> tuple[Path, ...]:
     """Write a completed trial as a plain LoRA.
 
     Args:
         convert: makes the base and the validation split ready, when nothing else is in the way.
-        rank: see `to_lora`. vllm: see `adapter.export_adapter`, and there for the others.
+        rank: see `to_lora`. confirmed, vllm, and the others: see `adapter.export_adapter`.
 
     Raises:
         ExportError: the trial is not complete or lost its adapter, PEFT cannot convert it, vLLM
@@ -77,8 +78,8 @@ def export_converted(
     if vllm:
         ending += vllm_text(fold_scaling(to), prepared.model, file_name(spec.name))
     names = ["adapter_config.json", "adapter_model.safetensors", "provenance.json"]
-    text = card(spec, trial, prepared, names) + ending
-    said = {**provenance(spec, trial), "converted": told}
+    text = card(spec, trial, prepared, names, confirmed=confirmed) + ending
+    said = {**provenance(spec, trial, confirmed), "converted": told}
     return (*written, *written_texts(to, text, said, {}))
 
 

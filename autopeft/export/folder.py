@@ -82,7 +82,7 @@ def export_trial(
     images = {f"data/{path}": image for _, found in apart.values() for path, image in found.items()}
     files = script_files(spec, trial, shape, prepared, tuple(rows["train"][0]))
     files |= {f"data/{name}.jsonl": json_lines(split) for name, split in rows.items()}
-    said = provenance(spec, trial) | ({} if confirmed is None else {"confirmed": dict(confirmed)})
+    said = provenance(spec, trial, confirmed)
     files["provenance.json"] = json.dumps(said, indent=2) + "\n"
     weights = {} if adapter is None else weight_files(adapter)
     names = [*files, *images, *weights]
@@ -124,8 +124,13 @@ def copied(files: Mapping[str, Path], to: Path) -> list[Path]:
     return [to / name for name in files]
 
 
-def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
-    """Where the weights come from, and what it takes to get the same bits again."""
+def provenance(
+    spec: StudySpec, trial: Trial, confirmed: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Where the weights come from, and what it takes to get the same bits again.
+
+    confirmed: see `export_trial`.
+    """
     return {
         "exported_by": f"autopeft {version('autopeft')}",
         "study": spec.name,
@@ -140,6 +145,7 @@ def provenance(spec: StudySpec, trial: Trial) -> dict[str, Any]:
         "stderr": dict(trial.stderr),
         "seconds": trial.seconds,
         **trial.provenance,
+        **({} if confirmed is None else {"confirmed": dict(confirmed)}),
     }
 
 

@@ -6,12 +6,13 @@ transformers' own, everything else is its; what it makes of them is read from
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autopeft.domain.methods.peft_fields import TRAINER_DEFAULTS
 from autopeft.domain.space import Json
 from autopeft.export.foreign import Asked, Word, only, refuse, translated, whole, with_defaults
+from autopeft.export.prepared import Prepared
 from autopeft.export.script import yaml_text
 
 _ATTENTION = {"eager": "disabled", "sdpa": "sdpa", "flash_attention_2": "fa2"}
@@ -106,6 +107,20 @@ def llama_factory_files(asked: Asked) -> dict[str, str]:
         "llama_factory.yaml": yaml_text(told),
         "data/dataset_info.json": json.dumps(info, indent=2) + "\n",
     }
+
+
+def llama_factory_rows(
+    rows: Iterable[Mapping[str, Json]], prepared: Prepared
+) -> list[Mapping[str, Json]]:
+    """The rows with the token that ends an answer: TRL adds it, the template `empty` does not."""
+    from transformers import AutoTokenizer
+
+    found = list(rows)
+    if not found or not isinstance(found[0].get("completion"), str):
+        return found
+    tokenizer = AutoTokenizer.from_pretrained(prepared.model, **prepared.processor_arguments)
+    end = tokenizer.eos_token or ""
+    return [{**row, "completion": str(row["completion"]).removesuffix(end) + end} for row in found]
 
 
 def _model(asked: Asked) -> tuple[dict[str, Any], list[str]]:

@@ -10,7 +10,7 @@ from autopeft.domain.trial import Trial
 from autopeft.export.axolotl import axolotl_yaml
 from autopeft.export.folder import json_lines, make_room, provenance
 from autopeft.export.foreign import asked_of, refuse_unfinished
-from autopeft.export.llama_factory import llama_factory_files
+from autopeft.export.llama_factory import llama_factory_files, llama_factory_rows
 from autopeft.export.prepared import Prepared
 from autopeft.export.script import title
 from autopeft.export.template import template_files
@@ -69,7 +69,8 @@ def export_recipe(
     if tool == "trl":
         files |= template_files(spec, trial)
     for name, rows in prepared.splits.items():
-        files[f"data/{name}.jsonl"] = json_lines(list(rows))
+        read = llama_factory_rows(rows, prepared) if tool == "llama-factory" else list(rows)
+        files[f"data/{name}.jsonl"] = json_lines(read)
     files["provenance.json"] = json.dumps(provenance(spec, trial), indent=2) + "\n"
     install, run = _RUN[tool]
     files["README.md"] = (

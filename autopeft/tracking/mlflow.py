@@ -8,9 +8,12 @@ again, and what is left when the driver ends is delivered by the next one, or by
 import json
 import logging
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
@@ -165,6 +168,7 @@ class MlflowTracker:
 
     def _connected(self) -> StudyRuns:
         if self._runs is None:
+            make_database(self._uri)
             self._runs = StudyRuns(
                 MlflowClient(tracking_uri=self._uri),
                 self._store,
@@ -233,6 +237,27 @@ def prepare() -> None:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def make_database(uri: str) -> None:
+    """Make the SQLite file of a tracking URI where it is missing; nothing else is touched.
+
+    MLflow's migrations are no transaction: a file whose making was cut off, by a second Ctrl-C or
+    kill -9, is one that MLflow refuses for ever. So it gets its name when it is whole.
+    """
+    scheme, _, name = uri.partition(":///")
+    path = Path(name)
+    if scheme != "sqlite" or name in ("", ":memory:") or "?" in name or path.exists():
+        return
+    # A TemporaryDirectory would be deleted at the process's end, under the thread that fills it.
+    folder = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        whole = Path(folder, path.name)
+        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
+        if not path.exists():  # another process may have been first
+            whole.rename(path)
+    finally:
+        shutil.rmtree(folder)
 
 
 def _refused(error: Exception) -> bool:

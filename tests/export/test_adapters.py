@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +15,12 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, RobertaConfig
 
+from autopeft.builders.conversions import converter
 from autopeft.domain.architecture import Architecture, Module
 from autopeft.domain.errors import ExportError
 from autopeft.domain.model import ModelShape
 from autopeft.export import export_adapter, export_converted
-from autopeft.export.converted import to_lora, unconvertible
+from autopeft.export.converted import RANK, to_lora, told_of, unconvertible
 from autopeft.export.hub import push
 from autopeft.export.serving import fold_scaling
 
@@ -215,6 +217,39 @@ def test_a_conversion_that_peft_refuses_leaves_what_is_there(exported, tmp_path)
             force=True,
         )
     assert (tmp_path / "out" / "adapter_model.safetensors").read_text() == "an earlier one"
+
+
+def test_a_prompt_is_no_lora(exported, tmp_path):
+    done = exported("prompt sft")
+    convert = converter(done.spec, done.trial, done.adapter)
+    with pytest.raises(ExportError, match="PEFT cannot convert PROMPT_TUNING: Could not detect"):
+        convert(RANK, tmp_path)
+
+
+def test_a_converted_adapter_says_what_fresh_seeds_measured(exported, tmp_path):
+    done = exported("sft")
+    (module,) = done.trial.configuration.architecture.modules
+    dora = Architecture((replace(module, fields={**module.fields, "use_dora": True}),))
+    trial = replace(done.trial, configuration=replace(done.trial.configuration, architecture=dora))
+    metrics = {objective.metric: 0.25 for objective in done.spec.objectives}
+
+    def convert(rank, folder):
+        shutil.copytree(done.adapter, folder, dirs_exist_ok=True)
+        return told_of(rank, {"v_proj": 4}, metrics, metrics)
+
+    export_converted(
+        done.spec,
+        trial,
+        shape=done.shape,
+        adapter=done.adapter,
+        to=tmp_path,
+        prepared=done.prepared,
+        convert=lambda: convert,
+        confirmed={"seeds": [1000, 1001], "metrics": metrics, "stderr": {}},
+    )
+    said = json.loads((tmp_path / "provenance.json").read_text())
+    assert said["confirmed"]["seeds"] == [1000, 1001]
+    assert "at 2 fresh seeds" in (tmp_path / "README.md").read_text()
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """What the recipes of other tools say, by the tools' own classes where they are installed."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import peft
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl.scripts.sft import main as trl_sft
 from trl.scripts.sft import make_parser
 from trl.trainer.utils import get_peft_config
@@ -265,6 +266,21 @@ def test_rows_in_other_shapes_are_read_as_such(done):
     tools = {"train": [{"messages": [], "tools": "[]"}], "validation": []}
     with pytest.raises(ExportError, match="data.columns.tools"):
         said(done, "llama-factory", splits=tools)
+
+
+@pytest.mark.parametrize(
+    ("tool", "ends"), [("llama-factory", ["b</s>", "c</s>"]), ("axolotl", ["b", "c</s>"])]
+)
+def test_answers_end_where_they_did_in_the_trial(done, tmp_path, tool, ends):
+    """LLaMA-Factory's template `empty` adds no end; Axolotl does, where there is none."""
+    rows = [{"prompt": "a", "completion": text} for text in ("b", "c</s>")]
+    pairs = replace(done, prepared=replace(done.prepared, splits={"train": rows}))
+    written(pairs, tool, tmp_path / "out", with_tree(done, {"modules": [LORA]}))
+    lines = (tmp_path / "out" / "data" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["completion"] for line in lines] == ends
+    tokenizer = AutoTokenizer.from_pretrained(done.prepared.model)
+    ids = tokenizer.encode(ends[1], add_special_tokens=False)
+    assert ids[-1] == tokenizer.eos_token_id, "as LLaMA-Factory reads a text"
 
 
 def test_a_task_that_is_no_language_model_is_refused_by_all(done):

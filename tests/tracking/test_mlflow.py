@@ -479,6 +479,43 @@ def test_pictures_that_cannot_be_made_do_not_stop_the_events(
     ]
 
 
+def test_a_database_whose_making_was_cut_off_takes_the_events_of_the_next_driver(
+    clock: Clock, tmp_path: Path
+) -> None:
+    program = """
+import os
+from sqlalchemy import Engine, event
+from outbox import Clock, MemoryStore, study_started
+from autopeft.tracking.mlflow import deliver
+from autopeft.tracking.shown import Shown
+
+@event.listens_for(Engine, "after_cursor_execute")
+def cut_off(_connection, _cursor, statement, *_):
+    if "CREATE TABLE spans" in statement:
+        os._exit(137)
+
+store = MemoryStore()
+store.commit("tiny", [], [study_started(Clock())])
+deliver(store, "tiny", uri="sqlite:///mlflow.db", experiment="tiny", show=Shown, timeout_s=60)
+"""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment)
+    store = MemoryStore()
+    store.commit("tiny", [], [study_started(clock)])
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    left = deliver(
+        store,
+        "tiny",
+        uri=uri,
+        experiment="tiny",
+        show=Shown,
+        timeout_s=60,
+        artifact_location=tmp_path / "artifacts",
+    )
+    assert (ended.returncode, left) == (137, 0)
+
+
 def test_a_new_database_is_made_without_a_word_and_without_other_files(tmp_path: Path) -> None:
     program = """
 from outbox import Clock, MemoryStore, study_ended, study_started, whole_trial
