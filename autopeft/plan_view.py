@@ -113,12 +113,13 @@ def print_plan(spec: StudySpec, plan: Mapping[str, Any]) -> None:
             )
     counts = [row["architectures"] for row in rows if not row["baseline"]]
     total = "infinitely many" if None in counts else f"{sum(counts):,}"
+    kinds = "architecture" if total == "1" else "architectures"
     sets = [row["parameter_sets"] for row in rows if not row["baseline"]]
     empty = "" if None in sets or sum(sets) == sum(counts) else f" of {sum(sets):,} parameter sets"
     if any(count != 0 for count in counts):
         measured = "" if spec.evaluator else "; memory is that of training at its peak, estimated"
         _say(
-            f"{total} architectures to search{empty}, the recipe apart. Sizes are the extent of "
+            f"{total} {kinds} to search{empty}, the recipe apart. Sizes are the extent of "
             f"{rows[0]['sampled']} random points a branch, without the head{measured}.",
             first=True,
         )
