@@ -114,11 +114,12 @@ def _timed(landscape: Landscape, points: Sequence[Point], timing: Timing) -> Ite
     """Processor seconds of every proposal in the window."""
     told, pending = _parsed(timing.size)
     sampler = simulate.sampler_of(timing.sampler, 2 * told)
+    # Made once: a search has its history in memory, and what is asked of a trial once.
+    numbered = list(enumerate(points[: told + pending]))
+    ended = [_trial(landscape, number, point, told=True) for number, point in numbered]
+    running = [_trial(landscape, number, point, told=False) for number, point in numbered]
     for count in range(max(1, told - timing.window), told + 1):
-        history = [
-            _trial(landscape, number, point, told=number < count)
-            for number, point in enumerate(points[: count + pending])
-        ]
+        history = [*ended[:count], *running[count : count + pending]]
         began = time.process_time()
         sampler.suggest(landscape.problem, history, seed=count)
         if count > told - timing.window:
