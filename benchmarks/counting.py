@@ -1,4 +1,4 @@
-"""Milliseconds to make, hash and count one architecture of a 24-layer model.
+"""Milliseconds to make, hash, count and estimate one architecture of a 24-layer model.
 
 python benchmarks/counting.py          # about 10 seconds
 """
@@ -12,6 +12,7 @@ import numpy as np
 from transformers import BertConfig
 
 from autopeft.domain.architecture import canonical
+from autopeft.domain.estimates import Corpus, Setting, estimates
 from autopeft.domain.methods.peft_fields import PEFT_DEFAULTS
 from autopeft.domain.model import ModelShape
 from autopeft.domain.networks.counting import known_metrics
@@ -36,16 +37,17 @@ _TREES = {
     },
 }
 _ROUNDS = 300
+_CORPUS = Corpus(10_000, tuple(range(16, 528)))  # as many lengths as a search samples
 
 
 def main() -> None:
     shape = _bert_large()
     print(f"{shape.layers} layers, {len(shape.modules)} modules; {_ROUNDS} random architectures")
     for name, tree in _TREES.items():
-        made, hashed, counted, fitted = _measure(Space((Branch("b", tree),)), shape)
+        made, hashed, counted, fitted, estimated = _measure(Space((Branch("b", tree),)), shape)
         print(
             f"{name}: canonical {made:.2f} ms, hash {hashed:.2f} ms, count {counted:.2f} ms, "
-            f"fit {fitted:.2f} ms (medians)"
+            f"fit {fitted:.2f} ms, estimate {estimated:.2f} ms (medians)"
         )
 
 
@@ -55,15 +57,18 @@ def _measure(space: Space, shape: ModelShape) -> tuple[float, ...]:
     for _ in range(_ROUNDS):
         tree = space.realise(space.draw(rng))
         marks = [time.perf_counter()]
-        architecture = canonical(
+        configuration = canonical(
             tree, branch="b", shape=shape, training={}, defaults=PEFT_DEFAULTS
-        ).architecture
+        )
+        architecture = configuration.architecture
         marks.append(time.perf_counter())
         hash(architecture.key)
         marks.append(time.perf_counter())
         known_metrics(architecture, shape)
         marks.append(time.perf_counter())
         refuse_unfit(architecture, shape=shape, task_type="SEQ_CLS")
+        marks.append(time.perf_counter())
+        estimates(configuration, shape=shape, corpus=_CORPUS, setting=Setting())
         marks.append(time.perf_counter())
         rows.append([1000 * (b - a) for a, b in itertools.pairwise(marks)])
     return tuple(median(column) for column in zip(*rows, strict=True))
