@@ -36,8 +36,8 @@ def test_limits_that_every_branch_can_hold_need_no_remark(tmp_path):
 def test_a_branch_that_is_never_tried_is_told(tmp_path):
     (remark,) = reach(tmp_path, "accuracy >= 0.5", "adapter_params <= 1000")
     assert remark == (
-        "no architecture of branch lora holds adapter_params <= 1000 (the nearest drawn has "
-        "3,072): it is never tried"
+        "no architecture of branch lora holds adapter_params <= 1000 (the nearest of 2,000 drawn "
+        "has 3,072): it is never tried"
     )
 
 
@@ -54,5 +54,5 @@ def test_limits_that_no_architecture_holds_together_are_told_together(tmp_path):
     with pytest.raises(SpecError) as error:
         reach(tmp_path, "adapter_params >= 4000", "adapter_params <= 5000")
     lora, ia3 = (mistake.message for mistake in error.value.mistakes)
-    assert "holds adapter_params >= 4000 (the nearest drawn has 6,144) and adapter_params" in lora
+    assert "holds adapter_params >= 4000 (the nearest of 2,000 drawn has 6,144) and" in lora
     assert "<= 5000" not in ia3

@@ -20,15 +20,16 @@ _DRAWS = 2000  # as many as a search draws before it takes a space for used up
 
 
 class _Broken(NamedTuple):
-    """A known limit that a branch breaks; nearest: how near its architectures come to it."""
+    """A known limit that a branch breaks; nearest: of so many drawn how near one comes to it."""
 
     limit: Constraint
     nearest: float
+    drawn: int
 
     def __str__(self) -> str:
         if self.limit.text.startswith("servable"):
             return self.limit.text
-        return f"{self.limit.text} (the nearest drawn has {self.nearest:,.10g})"
+        return f"{self.limit.text} (the nearest of {self.drawn:,} drawn has {self.nearest:,.10g})"
 
 
 def check_reach(spec: StudySpec, shape: ModelShape, source: Path) -> list[str]:
@@ -79,7 +80,7 @@ def _broken(offered: Problem, branch: Branch) -> list[_Broken]:
     if not found:
         return []
     never = [limit for limit in known if not any(map(limit.holds, found))]
-    return [_Broken(limit, _nearest(limit, found)) for limit in never or known]
+    return [_Broken(limit, _nearest(limit, found), len(found)) for limit in never or known]
 
 
 def _nearest(limit: Constraint, found: Sequence[Mapping[str, float]]) -> float:
