@@ -7,7 +7,8 @@ measured is taken to be an estimate times a factor that the measurements tell.
 from collections.abc import Mapping
 
 from autopeft.domain.architecture import Configuration
-from autopeft.domain.estimates.memory import peak_gib
+from autopeft.domain.estimates.backward import reached
+from autopeft.domain.estimates.memory import Kept, peak_gib
 from autopeft.domain.estimates.time import step_seconds
 from autopeft.domain.estimates.workload import LANGUAGE_LENGTH, Corpus, Setting, Workload
 from autopeft.domain.model import ModelShape
@@ -36,11 +37,13 @@ def estimates(
     trained = known_metrics(architecture, shape)["trainable_params"]
     corpus = corpus.as_trained(configuration.recipe)
     work = Workload.of(configuration.recipe, corpus, width=shape.backbone_bytes, cuda=setting.cuda)
-    seconds = step_seconds(architecture, shape, work, setting, trained=trained)
+    found = reached(architecture, shape, checkpointing=work.checkpointing)
+    kept = Kept.of(found, shape, work, setting)
+    seconds = step_seconds(found, kept, shape, work, setting, trained=trained)
     return {
         "steps": float(planned_steps(configuration.recipe, corpus.rows)),
         "epochs": planned_epochs(configuration.recipe, corpus.rows),
-        "peak_memory_gib": peak_gib(architecture, shape, work, setting, trained=trained),
+        "peak_memory_gib": peak_gib(found, kept, shape, work, setting, trained=trained),
         "step_ms": 1000 * seconds,
         "tokens_per_second": corpus.mean * work.rows * work.accumulation / seconds,
         "train_seconds": seconds * work.steps,

@@ -33,9 +33,10 @@ larger by a factor that a search learns (`search.costs`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from autopeft.domain.architecture import Architecture, Module
-from autopeft.domain.estimates.backward import Reached, reached
+from autopeft.domain.architecture import Module
+from autopeft.domain.estimates.backward import Reached
 from autopeft.domain.estimates.workload import Setting, Workload
 from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.roles import SHARED_INPUTS
@@ -70,7 +71,8 @@ _DENSE = frozenset(
 
 
 def peak_gib(
-    architecture: Architecture,
+    found: Reached,
+    kept: "Kept",
     shape: ModelShape,
     work: Workload,
     setting: Setting,
@@ -79,14 +81,13 @@ def peak_gib(
 ) -> float:
     """Peak memory of a trial in GiB; trained: parameters with gradients, head included."""
     work = work.at_peak()
-    found = reached(architecture, shape, checkpointing=work.checkpointing)
     width = shape.backbone_bytes if found.everything else shape.bytes_per_parameter
     per_parameter = 2 * width + _STATES.get(work.optimizer, _ADAM_STATES)
     if found.everything:
         per_parameter -= width  # they are among the weights
     at_work = max(_logits(shape, work, setting), _working(shape, work, setting))
-    kept = kept_bytes(found, shape, work, setting)
-    return (_weights(shape, setting) + trained * per_parameter + kept + at_work) / 2**30
+    held = kept.bytes(shape, work, setting)
+    return (_weights(shape, setting) + trained * per_parameter + held + at_work) / 2**30
 
 
 def dense(module: Module) -> bool:
@@ -104,19 +105,37 @@ def _weights(shape: ModelShape, setting: Setting) -> float:
     return 2 * held if setting.cuda else held
 
 
-def kept_bytes(found: Reached, shape: ModelShape, work: Workload, setting: Setting) -> float:
-    """K of a micro-batch."""
-    tokens = work.positions
-    once = sum(2 * t.inputs * t.outputs * work.kept for m, t in found.adapted if dense(m))
-    by_layer: dict[int, float] = {}
-    for layer, modules in _layers(found.above).items():
-        adapted = [(m, t) for m, t in found.adapted if t.layer == layer]
-        numbers = _of_layer(modules, adapted, shape, work, setting, found.everything)
-        by_layer[layer] = tokens * numbers
-    if work.checkpointing:
-        ends = len(by_layer) * tokens * shape.width * work.kept
-        return once + ends + max(by_layer.values(), default=0.0)
-    return once + sum(by_layer.values())
+@dataclass(frozen=True)
+class Kept:
+    """What the forward pass keeps for the backward pass, whatever the length of the rows.
+
+    once: bytes at any number of tokens. layers: of each layer that gradients pass, bytes per token
+    without attention's matrices, and the number of these.
+    """
+
+    once: float
+    layers: tuple[tuple[float, int], ...]
+
+    @classmethod
+    def of(cls, found: Reached, shape: ModelShape, work: Workload, setting: Setting) -> "Kept":
+        once = sum(2 * t.inputs * t.outputs * work.kept for m, t in found.adapted if dense(m))
+        adapted: dict[int, list[tuple[Module, TargetModule]]] = {}
+        for method, target in found.adapted:
+            adapted.setdefault(target.layer, []).append((method, target))
+        layers = [
+            _of_layer(modules, adapted.get(layer, ()), shape, work, setting, found.everything)
+            for layer, modules in _layers(found.above).items()
+        ]
+        return cls(once, tuple(layers))
+
+    def bytes(self, shape: ModelShape, work: Workload, setting: Setting) -> float:
+        """K of a micro-batch."""
+        tokens, matrix = work.positions, _matrix(shape, work, setting)
+        layers = [tokens * (numbers + matrices * matrix) for numbers, matrices in self.layers]
+        if work.checkpointing:
+            ends = len(layers) * tokens * shape.width * work.kept
+            return self.once + ends + max(layers, default=0.0)
+        return self.once + sum(layers)
 
 
 def _of_layer(
@@ -126,10 +145,10 @@ def _of_layer(
     work: Workload,
     setting: Setting,
     everything: bool,
-) -> float:
-    """Bytes per token that one layer keeps."""
+) -> tuple[float, int]:
+    """What one layer keeps; see `Kept`."""
     kept, mask = work.kept, 1 if setting.cuda else work.kept
-    found = 0.0
+    found, matrices = 0.0, 0
     inputs: dict[str, int] = {}  # by what they read: shared inputs are kept once
     gated = any("gate" in module.role for module in modules)
     for module in modules:
@@ -147,8 +166,8 @@ def _of_layer(
             found += module.outputs * kept
         elif kind == "output":
             found += module.inputs * kept
-            found += _matrix(shape, work, setting)
             found += module.outputs * mask if shape.dropout else 0.0
+            matrices += 1
         if everything and module.linear:
             inputs[_reads(module)] = module.inputs
     for method, target in adapted:
@@ -157,7 +176,7 @@ def _of_layer(
             found += target.inputs * (mask + kept)
         if method.peft_type in _SCALED:
             found += target.outputs * kept
-    return found + sum(inputs.values()) * kept
+    return found + sum(inputs.values()) * kept, matrices
 
 
 def _matrix(shape: ModelShape, work: Workload, setting: Setting) -> float:

@@ -23,9 +23,8 @@ F, B and L are round numbers of a usual machine; that of this one is learned as 
 
 from dataclasses import dataclass
 
-from autopeft.domain.architecture import Architecture
-from autopeft.domain.estimates.backward import Reached, reached
-from autopeft.domain.estimates.memory import dense, kept_bytes
+from autopeft.domain.estimates.backward import Reached
+from autopeft.domain.estimates.memory import Kept, dense
 from autopeft.domain.estimates.workload import Setting, Workload
 from autopeft.domain.model import ModelShape
 
@@ -49,7 +48,8 @@ GPU = Machine(1e14, 1e12, 1e-5)
 
 
 def step_seconds(
-    architecture: Architecture,
+    found: Reached,
+    kept: Kept,
     shape: ModelShape,
     work: Workload,
     setting: Setting,
@@ -57,14 +57,13 @@ def step_seconds(
     trained: float,
 ) -> float:
     """Of one optimiser step; trained: parameters with gradients, head included."""
-    found = reached(architecture, shape, checkpointing=work.checkpointing)
     machine = GPU if setting.cuda else CORE
     passes = 1 + work.checkpointing + (2 if found.everything else 1)  # over what is above
     below = sum(module.parameters for module in found.below if module.linear)
     above = sum(module.parameters for module in found.above if module.linear)
     operations = _operations(found, shape, work, setting, trained, below + passes * above)
     moved = float((below + passes * above) * shape.backbone_bytes)
-    moved += _MOVES_OF_KEPT * kept_bytes(found, shape, work, setting)
+    moved += _MOVES_OF_KEPT * kept.bytes(shape, work, setting)
     moved += sum(
         _MOVES_OF_DENSE * target.inputs * target.outputs * work.kept
         for method, target in found.adapted
