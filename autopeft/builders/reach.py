@@ -15,8 +15,7 @@ from autopeft.domain.objective import Constraint
 from autopeft.domain.ports import Problem
 from autopeft.domain.space import Branch
 from autopeft.domain.study import StudySpec
-
-_DRAWS = 2000  # as many as a search draws before it takes a space for used up
+from autopeft.orchestrator.proposal import DRAWS
 
 
 class _Broken(NamedTuple):
@@ -71,7 +70,7 @@ def _broken(offered: Problem, branch: Branch) -> list[_Broken]:
         return []
     rng, space = np.random.default_rng(0), offered.space.only(branch.name)
     found: list[Mapping[str, float]] = []
-    for _ in range(_DRAWS if branch.parameters else 1):
+    for _ in range(DRAWS if branch.parameters else 1):
         point = space.draw(rng)
         if offered.admissible(point) is not None:
             return []

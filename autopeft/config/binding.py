@@ -1,7 +1,7 @@
 """The checks that need the model: its layers, its modules, its widths."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +20,10 @@ from autopeft.domain.model import ModelShape, TargetModule
 from autopeft.domain.nearest import nearest
 from autopeft.domain.networks.capabilities import CAPABILITIES
 from autopeft.domain.networks.counting import known_metrics
-from autopeft.domain.recipes.recipe import RecipeError
+from autopeft.domain.recipes.recipe import RecipeError, Refusal
 from autopeft.domain.rules.fit import wrapped_as
 from autopeft.domain.space import Branch, Json, Range, Space, Subset
 from autopeft.domain.study import StudySpec
-
-Refusal = Callable[[str, Json, Mapping[str, Json]], str]
-"""refusal(field, value, recipe) -> a reason; "": there is none"""
 
 _LOW_RANK = ("LORA", "ADALORA", "LOHA", "DELORA", "HRA")
 _PREFIX_SHAPE = ("num_layers", "token_dim", "num_attention_heads", "num_transformer_submodules")

@@ -17,7 +17,7 @@ from autopeft.domain.study import StudySpec
 from autopeft.domain.trial import Trial
 
 _SUGGESTIONS = 8  # tries of the sampler before a random draw
-_DRAWS = 2000  # random draws before the space counts as exhausted
+DRAWS = 2000  # random draws before the space counts as exhausted
 _BASELINE_TRIALS = 6  # per baseline, where the budget does not count trials
 
 
@@ -115,7 +115,7 @@ def propose(
         if not any(branch.parameters for branch in problem.space.branches):
             break
     rng = np.random.default_rng(drawn)
-    for _ in range(_DRAWS):
+    for _ in range(DRAWS):
         why = "random: the sampler proposed what was evaluated already"
         if (found := proposal(Suggestion(problem.space.draw(rng), why))) is not None:
             return found

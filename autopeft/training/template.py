@@ -1,11 +1,12 @@
 """What a recipe asks of a language model's tokenizer: tokens that it has, marks in its template."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from autopeft.domain.recipes.recipe import Refusal
 from autopeft.domain.space import Json
 from autopeft.domain.study import StudySpec
 from autopeft.training.inject import UnfitError
@@ -30,10 +31,6 @@ def template_path(name: str, *, folder: str) -> str:
     if name.startswith((".", "/", "~")) or name.endswith(_FILES):
         raise UnfitError(f"chat_template_path names a file that does not exist: {path}")
     return name
-
-
-Refusal = Callable[[str, Json, Mapping[str, Json]], str]
-"""refusal(field, value, recipe) -> why no trial trains with it; "" where one does"""
 
 
 def refusal_of(spec: StudySpec) -> Refusal:

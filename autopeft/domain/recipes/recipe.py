@@ -1,7 +1,7 @@
 """A recipe as the arguments of its trainer: what the trial ran is what the export writes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from autopeft.domain.architecture import Configuration
@@ -11,6 +11,10 @@ from autopeft.domain.trial import Trial
 
 _CURVE_POINTS = 20
 MICRO_BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+Refusal = Callable[[str, Json, Mapping[str, Json]], str]
+"""refusal(field, value, recipe) -> why no trial trains with that value; "": there is no reason"""
 
 
 class RecipeError(ValueError):
